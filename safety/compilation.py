@@ -1,0 +1,51 @@
+"""Compiles the kernels of the motor tick with Numba, and keys their cache.
+
+Numba's own on-disk cache notices an edit in the file that holds a function, but not in the files that the function calls.
+A limit changed in one file could go on running with its old value from another file's cache. So the cache lives in a folder
+whose name is a hash of *all* kernel sources, the Numba version and the CPU: any edit leads to a fresh folder.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any, TypeVar
+
+import llvmlite.binding
+import numba
+
+_ROOMS_WITH_KERNELS = ("safety", "controllers")
+_ROOT = Path(__file__).resolve().parent.parent
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+@cache
+def kernels_hash() -> str:
+    """Returns 16 hex digits that name the exact kernel sources, Numba version and CPU of this process."""
+    digest = hashlib.sha256()
+    for room in _ROOMS_WITH_KERNELS:
+        for path in sorted((_ROOT / room).rglob("*.py")):
+            digest.update(path.relative_to(_ROOT).as_posix().encode())
+            digest.update(path.read_bytes())
+    digest.update(f"{numba.__version__} {platform.machine()} {llvmlite.binding.get_host_cpu_name()}".encode())
+    return digest.hexdigest()[:16]
+
+
+def cache_folder() -> Path:
+    """Returns the folder that holds this hash's compiled kernels (not created here)."""
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base) / "robot-rl" / "kernels" / kernels_hash()
+
+
+def kernel(function: F) -> F:
+    """Compiles `function` in nopython mode: strict IEEE arithmetic, no bounds checks, cached under `cache_folder()`.
+
+    Fast-math stays off on purpose: the finite checks of the tick rely on NaN comparing false.
+    """
+    numba.config.CACHE_DIR = str(cache_folder())
+    return numba.njit(cache=True, fastmath=False, error_model="numpy")(function)  # type: ignore[no-any-return]
