@@ -1,0 +1,200 @@
+"""What each command can be told: one dataclass a command, one sentence a field.
+
+The command line composes them with hydra (`robot-rl finetune steps=2000 agent_config.utd=4`); programs may construct them directly.
+Paths are texts relative to the working folder; `~` stands for the home folder.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from robot_rl.options import REQUIRED, Config, option
+
+ROBOTS = ("mujoco",)
+MODES = ("sync", "async")
+TRAINING_SEEDS_BELOW = 1_000_000
+"""Seeds of collection and training stay below; evaluation episodes draw from this number upwards, so the two never meet."""
+
+_TASK = "Name of the task; `robot-rl tasks` lists them."
+_VARIANT = "Variant of the task, such as `tight`; `robot-rl tasks` lists them."
+_SEED = "Seed of everything random in this run."
+_FRESH = "Refuse to start unless `out` is absent or empty (otherwise an existing `out` is resumed)."
+_ROBOT = "Backend that moves the arm."
+_TASK_CONFIG = "Further settings of the task, key by key: `task_config.<key>=<value>`; the task checks them."
+
+
+def _seed() -> Any:
+    return option(0, _SEED, low=0, high=TRAINING_SEEDS_BELOW - 1)
+
+
+def _task(default: Any = REQUIRED) -> Any:
+    return option(default, _TASK)
+
+
+def _variant() -> Any:
+    return option("default", _VARIANT)
+
+
+def _robot() -> Any:
+    return option("mujoco", _ROBOT, choices=ROBOTS)
+
+
+def _fresh() -> Any:
+    return option(False, _FRESH, may_change=True)
+
+
+@dataclass
+class CollectConfig(Config):
+    """Record demonstrations into an episode store."""
+
+    out: str = option(REQUIRED, "Episode store to write or to go on with, such as demos.zarr.")
+    task: str = _task()
+    source: str = option("scripted", "Who demonstrates: `scripted` is an imperfect scripted operator.")
+    episodes: int = option(20, "Episodes that the store shall hold in the end.", low=1, may_change=True)
+    variant: str = _variant()
+    images: bool = option(False, "Record the task's cameras as well (needs EGL; slower).")
+    robot: str = _robot()
+    seed: int = _seed()
+    fresh: bool = _fresh()
+    task_config: dict[str, Any] = option({}, _TASK_CONFIG)
+
+
+@dataclass
+class PretrainConfig(Config):
+    """Imitate the successful demonstrations with a diffusion policy."""
+
+    data: str = option(REQUIRED, "Episode store with the demonstrations.")
+    out: str = option(REQUIRED, "Run folder for the policy, its normaliser, metrics and configuration.")
+    task: str = _task()
+    variant: str = _variant()
+    eval_episodes: int = option(100, "Evaluation episodes after training; 0 for none.", low=0, may_change=True)
+    robot: str = _robot()
+    seed: int = _seed()
+    fresh: bool = _fresh()
+    policy_config: dict[str, Any] = option({}, "Settings of the policy: `policy_config.<key>=<value>`; it checks them.")
+    task_config: dict[str, Any] = option({}, _TASK_CONFIG)
+
+
+@dataclass
+class FinetuneConfig(Config):
+    """Learn online, with automatic resets, from demonstrations and optionally from an imitated base policy."""
+
+    out: str = option(REQUIRED, "Run folder for checkpoints, replay, metrics and configuration.")
+    task: str = _task()
+    data: str | None = option(None, "Episode store with demonstrations, mixed half and half into every batch.")
+    base: str | None = option(None, "Run folder of `pretrain`, for agents that fine-tune a base policy.")
+    agent: str = option("rlpd", "Name of the learner, such as rlpd, residual, expo, dsrl.")
+    steps: int = option(20_000, "Environment steps in the end.", unit="steps", low=1, may_change=True)
+    mode: str = option("sync", "`sync` is bit-reproducible in one process; `async` runs actor and learner apart.", choices=MODES)
+    variant: str = _variant()
+    env_id: str | None = option(None, "With task=gym: any id of gymnasium.make, or `Module:Id`.")
+    eval_every: int = option(500, "Environment steps between evaluations; 0 for none.", unit="steps", low=0, may_change=True)
+    eval_episodes: int = option(50, "Episodes of each evaluation during training.", low=1, may_change=True)
+    final_episodes: int = option(100, "Episodes of the last evaluation.", low=1, may_change=True)
+    checkpoint_every: int = option(500, "Environment steps between checkpoints.", unit="steps", low=1, may_change=True)
+    images: bool = option(False, "Let the policy see the task's cameras (needs EGL; slower).")
+    robot: str = _robot()
+    seed: int = _seed()
+    fresh: bool = _fresh()
+    agent_config: dict[str, Any] = option({}, "Settings of the agent: `agent_config.<key>=<value>`, such as utd=4; it checks them.")
+    task_config: dict[str, Any] = option({}, _TASK_CONFIG)
+
+
+@dataclass
+class EvaluateConfig(Config):
+    """Run the newest checkpoint of a run on evaluation episodes that training never saw."""
+
+    run: str = option(REQUIRED, "Run folder of `finetune` or `pretrain`.")
+    episodes: int = option(100, "Evaluation episodes.", low=1)
+    deterministic: bool = option(True, "Act without exploration noise.")
+    seed: int = option(TRAINING_SEEDS_BELOW, "First seed of the evaluation episodes.", low=TRAINING_SEEDS_BELOW)
+
+
+@dataclass
+class ReportConfig(Config):
+    """Write report.html of a run: one self-contained file."""
+
+    run: str = option(REQUIRED, "Run folder.")
+
+
+@dataclass
+class TasksConfig(Config):
+    """List what can be trained."""
+
+
+@dataclass
+class DataConfig(Config):
+    """Look at an episode store, check it, or recover it."""
+
+    path: str = option(REQUIRED, "Episode store, such as demos.zarr.")
+
+
+@dataclass
+class PlayConfig(Config):
+    """Write a film strip and plots of episodes as one HTML file."""
+
+    path: str = option(REQUIRED, "Episode store, such as demos.zarr.")
+    out: str | None = option(None, "HTML file to write; by default beside the store, with the ending .html.")
+    episodes: list[int] = option([], "Numbers of the episodes; by default the first success and the first failure.", low=0)
+    frames: int = option(8, "Pictures of each episode's film strip.", low=1, high=60)
+
+
+@dataclass
+class BenchControlConfig(Config):
+    """Measure the motor tick and the real-time motor process."""
+
+    seconds: float = option(60.0, "Length of the real-time measurement.", unit="s", low=1.0)
+    ticks: int = option(1_000_000, "Ticks of the measurement in lock-step.", unit="ticks", low=1000)
+
+
+@dataclass
+class BenchEnvConfig(Config):
+    """Measure environment steps a second, with state and with camera observations."""
+
+    task: str = _task("peg_insertion")
+    variant: str = _variant()
+    seconds: float = option(20.0, "Length of each measurement.", unit="s", low=0.5)
+    seed: int = _seed()
+
+
+@dataclass
+class BenchLearnerConfig(Config):
+    """Measure learner updates a second beside stable-baselines3 and the machine's matrix-multiply limit."""
+
+
+@dataclass
+class ExperimentConfig(Config):
+    """Run a grid of runs, resumable cell by cell, and write its tables and curves."""
+
+    name: str = option(REQUIRED, "Name of the experiment.")
+    out: str = option("runs/experiments", "Folder that holds the cells' run folders.")
+    results: str = option("docs/results", "Folder for the resulting tables and figures.")
+    seeds: list[int] = option([0, 1, 2], "Seeds of each cell.", low=0, high=TRAINING_SEEDS_BELOW - 1)
+    cells: list[str] = option([], "Only the cells whose names are given; by default all.")
+
+
+@dataclass
+class QuickstartConfig(Config):
+    """Collect, imitate, evaluate, fine-tune, evaluate again and report, in one go."""
+
+    out: str | None = option(None, "Run folder; by default runs/<stamp>-quickstart.")
+    task: str = _task("peg_insertion")
+    variant: str = _variant()
+    agent: str = option("residual", "Name of the learner that fine-tunes the imitated policy.")
+    episodes: int = option(20, "Demonstrations of the scripted operator.", low=1)
+    steps: int = option(6_000, "Environment steps of fine-tuning.", unit="steps", low=1, may_change=True)
+    eval_every: int = option(500, "Environment steps between evaluations.", unit="steps", low=0, may_change=True)
+    eval_episodes: int = option(20, "Episodes of each evaluation during training.", low=1, may_change=True)
+    final_episodes: int = option(100, "Episodes of the evaluations before and after fine-tuning.", low=1, may_change=True)
+    robot: str = _robot()
+    seed: int = _seed()
+    fresh: bool = _fresh()
+    agent_config: dict[str, Any] = option({}, "Settings of the agent: `agent_config.<key>=<value>`; it checks them.")
+    policy_config: dict[str, Any] = option({}, "Settings of the policy: `policy_config.<key>=<value>`; it checks them.")
+    task_config: dict[str, Any] = option({}, _TASK_CONFIG)
+
+
+@dataclass
+class DoctorConfig(Config):
+    """Check what is here, what is missing, and what to do about it."""
