@@ -1,0 +1,113 @@
+"""The motor link: how a slow process (policy, operator, reset) talks to the motor tick, whatever runs it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from controllers.arm_model import ArmModel, ModelTerms
+from controllers.chain import Chain, ChainConfig
+from controllers.robots.base import Robot
+from controllers.types import COMMAND, REPORT, STATE, Command, TickReport
+
+KEEP_ALIVE_S = 0.05
+"""A command that means to hold for longer than this is re-sent with a fresh stamp while its sender's process answers."""
+
+
+class MotorLink(Protocol):
+    """In process, over shared memory or over ROS topics: the same verbs."""
+
+    def reset(self) -> None:
+        """Re-seeds the chain at the measured pose: a soft hold, no latch."""
+
+    def send(self, command: Command) -> None:
+        """Hands a command over; stamp and sequence are the link's to set."""
+
+    def step(self, duration_s: float) -> NDArray[Any]:
+        """Lets the arm run for duration_s and returns the REPORT records (n,) of that time; the array is the caller's."""
+
+    def latest(self) -> TickReport:
+        """The newest report."""
+
+    def now_ns(self) -> int:
+        """The motor's clock."""
+
+    def close(self) -> None:
+        """Ends torque control; may be called twice."""
+
+
+class LockstepLink:
+    """Runs the tick inside the caller, in simulated time: the arm waits while its caller thinks.
+
+    A robot that offers `run_ticks` runs whole intervals as one compiled loop; any other is stepped tick by tick.
+    """
+
+    def __init__(self, robot: Robot, model: ArmModel, config: ChainConfig | None = None) -> None:
+        self.robot, self.model = robot, model
+        self.chain = Chain(config or ChainConfig(), model.arm)
+        self.terms = ModelTerms()
+        self.state = np.zeros(1, STATE)
+        self.command = np.zeros(1, COMMAND)
+        self.command["sequence"] = -1
+        self._report = np.zeros(1, REPORT)
+        self._sequence = 0
+        self._sent: Command | None = None
+        self._sent_ns = 0
+        robot.start()
+        self.reset()
+
+    def reset(self) -> None:
+        """Re-seeds the chain at the measured pose; the last command no longer counts."""
+        self._sent = None
+        self.robot.read(self.state)
+        self.model.terms(self.state["q_rad"][0], self.state["qd_rad_s"][0], self.terms)
+        self.chain.reseed(self.state, self.terms)
+        self.step(1.0 / self.robot.rate_hz)
+
+    def send(self, command: Command) -> None:
+        """Makes `command` the newest, stamped now."""
+        self._sent, self._sent_ns = command, self.now_ns()
+        self._put(command)
+
+    def _put(self, command: Command) -> None:
+        self._sequence += 1
+        replace(command, sequence=self._sequence, stamp_ns=self.now_ns()).write_to(self.command)
+
+    def step(self, duration_s: float) -> NDArray[Any]:
+        """Advances by round(duration_s * rate_hz) ticks, at least one."""
+        ticks = max(1, round(duration_s * self.robot.rate_hz))
+        reports = np.zeros(ticks, REPORT)
+        block = round(KEEP_ALIVE_S * self.robot.rate_hz)
+        for first in range(0, ticks, block):
+            if first and self._sent is not None and self.now_ns() - self._sent_ns < self._sent.duration_s * 1e9:
+                self._put(self._sent)
+            self._run(reports[first : first + block])
+        self._report[0] = reports[-1]
+        return reports
+
+    def _run(self, reports: NDArray[Any]) -> None:
+        run_ticks = getattr(self.robot, "run_ticks", None)
+        if run_ticks is not None:
+            run_ticks(self.command, self.chain, self.state, reports)
+            return
+        for index in range(len(reports)):
+            report = reports[index : index + 1]
+            self.robot.read(self.state)
+            self.model.terms(self.state["q_rad"][0], self.state["qd_rad_s"][0], self.terms)
+            self.chain.tick(self.state, self.terms, self.command, report)
+            self.robot.write(report["tau_executed_nm"][0])
+
+    def latest(self) -> TickReport:
+        """The report of the last tick run."""
+        return TickReport.from_record(self._report[0])
+
+    def now_ns(self) -> int:
+        """Simulated time of the last tick."""
+        return int(self.state["stamp_ns"][0])
+
+    def close(self) -> None:
+        """Stops the robot."""
+        self.robot.stop()

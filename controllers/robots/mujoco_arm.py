@@ -1,0 +1,192 @@
+"""The simulated arm: MuJoCo behind the robot protocol, with the sensing faults of a real one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import mujoco
+import numpy as np
+from numpy.typing import NDArray
+
+from controllers.arm_model import ModelTerms
+from controllers.chain import kernel_terms
+from controllers.description.arm import ArmDescription
+from controllers.description.geometry import Pose
+from controllers.description.mjcf import to_mjcf
+from controllers.description.scene import Scene
+from controllers.robots.mujoco_native import addresses, run_lockstep, sense
+from controllers.types import JOINTS
+
+WRIST = np.dtype(
+    [("weight_n", "f8"), ("com_wrist_m", "f8", 3), ("control_point_wrist_m", "f8", 3), ("bias", "f8", 6)], align=True
+)
+GRAVITY_M_S2 = 9.81
+_NOISE_BLOCK = 4096
+
+
+@dataclass(frozen=True)
+class WristSensorConfig:
+    """How a wrist force-torque sensor errs after its tool's weight was identified and removed."""
+
+    force_noise_n: float = 0.5
+    """Standard deviation of one 1 kHz force sample per axis [N]."""
+    moment_noise_nm: float = 0.01
+    """Standard deviation of one 1 kHz moment sample per axis [Nm]."""
+    force_bias_n: float = 0.2
+    """Standard deviation of the force bias that stays after a tare per axis [N]."""
+    moment_bias_nm: float = 0.004
+    """Standard deviation of the moment bias that stays after a tare per axis [Nm]."""
+    mass_error: float = 0.02
+    """Share of the tool's weight that the payload identification got wrong."""
+
+    def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            if not value >= 0.0:
+                raise ValueError(f"{name} must be >= 0, got {value}")
+
+
+class MujocoArm:
+    """An arm with its tool in a scene of primitive shapes. One `write` advances the simulated time by one tick."""
+
+    def __init__(self, arm: ArmDescription, scene: Scene, sensor: WristSensorConfig | None = None, seed: int = 0) -> None:
+        self.arm, self.scene, self.sensor = arm, scene, sensor or WristSensorConfig()
+        self.model = mujoco.MjModel.from_xml_string(to_mjcf(arm, scene))
+        # a diverged simulation must be seen as such, not silently start over
+        self.model.opt.disableflags |= int(mujoco.mjtDisableBit.mjDSBL_AUTORESET)
+        self.data = mujoco.MjData(self.model)
+        self.rate_hz = 1.0 / self.model.opt.timestep
+        self._rng = np.random.default_rng(seed)
+        self._noise = np.zeros((_NOISE_BLOCK, 6))
+        self._noise_used = _NOISE_BLOCK
+        self._wrist = np.zeros(1, WRIST)
+        self._wrist["weight_n"] = scene.tool.mass_kg * GRAVITY_M_S2 * (1.0 + self.sensor.mass_error)
+        self._wrist["com_wrist_m"] = scene.tool.com_flange_m
+        self._wrist["control_point_wrist_m"] = scene.tool.T_flange_tool.position_m
+        self._pointers = addresses(self.model, self.data)
+        self._views = self._make_views()
+        self._terms = kernel_terms(ModelTerms())
+        self._renderer: mujoco.Renderer | None = None
+        self.teleport(arm.home_rad)
+        self.tare()
+
+    def _make_views(self) -> tuple[NDArray[Any], ...]:
+        """Arrays over the simulator's own memory, in the order that the compiled loop expects; made once, never reallocated."""
+        model, data = self.model, self.data
+        site = mujoco.mj_name2id(model, mujoco.mjtObj.mjOBJ_SITE, "tool")
+        force = model.sensor("wrist_force").adr[0]
+        self._time = np.zeros(1)
+        return (
+            self._time,
+            data.qpos,
+            data.qvel,
+            data.sensordata[force : force + 6],
+            data.site_xpos[site],
+            data.site_xmat[site],
+            data.xanchor,
+            data.xaxis,
+            data.M,
+            data.qfrc_bias,
+            data.qfrc_gravcomp,
+            data.ctrl,
+        )
+
+    # Robot protocol
+
+    def start(self) -> None:
+        """Zero torque at the present configuration."""
+        self.data.ctrl[:] = 0.0
+        self.data.qvel[:] = 0.0
+        mujoco.mj_forward(self.model, self.data)
+
+    def read(self, state: NDArray[Any]) -> None:
+        """Fills a STATE array (1,)."""
+        self._time[0] = self.data.time
+        state["tau_applied_nm"] = self.data.ctrl[:JOINTS]
+        state["gripper_m"] = np.nan
+        sense(self._views, self._wrist[0], self._take_noise(1)[0], state[0])
+
+    def write(self, tau_nm: NDArray[Any]) -> None:
+        """Applies torques (7,) and advances by one tick."""
+        self.data.ctrl[:JOINTS] = tau_nm
+        mujoco.mj_step2(self.model, self.data)
+        mujoco.mj_step1(self.model, self.data)
+
+    def stop(self) -> None:
+        """Zero torque; frees the renderer."""
+        self.data.ctrl[:] = 0.0
+        if self._renderer is not None:
+            self._renderer.close()
+            self._renderer = None
+
+    # What only a simulator can do
+
+    def run_ticks(self, command: NDArray[Any], chain: Any, state: NDArray[Any], reports: NDArray[Any]) -> None:
+        """Runs len(reports) whole ticks of a Chain in one compiled loop; the same as read, tick, write in turn."""
+        state["gripper_m"] = np.nan
+        ticks = len(reports)
+        run_lockstep(
+            ticks,
+            self._pointers,
+            self._views,
+            self._wrist,
+            self._take_noise(ticks),
+            self._terms,
+            state,
+            command,
+            chain.config_record,
+            chain.record,
+            reports,
+            self.data.time,
+            self.model.opt.timestep,
+        )
+        mujoco.mj_step1(self.model, self.data)
+
+    def place(self, fixture: str, T_base_fixture: Pose) -> None:
+        """Moves a movable fixture. Raises KeyError naming the movable ones."""
+        names = [item.name for item in self.scene.fixtures if item.movable]
+        if fixture not in names:
+            raise KeyError(f"no movable fixture {fixture!r}; there are {names}")
+        index = self.model.body(fixture).mocapid[0]
+        x, y, z, w = T_base_fixture.quaternion_xyzw
+        self.data.mocap_pos[index] = T_base_fixture.position_m
+        self.data.mocap_quat[index] = (w, x, y, z)
+        mujoco.mj_forward(self.model, self.data)
+
+    def teleport(self, q_rad: Sequence[float] | NDArray[np.float64]) -> None:
+        """Sets the joints (7,) at rest without moving there: for benchmarks and tests, never a reset of a robot."""
+        self.data.qpos[:JOINTS] = q_rad
+        self.data.qvel[:] = 0.0
+        self.data.ctrl[:] = 0.0
+        self.data.qacc_warmstart[:] = 0.0
+        mujoco.mj_forward(self.model, self.data)
+
+    def tare(self) -> None:
+        """Draws the bias that a tare of the wrist sensor leaves; call in free space only, as on a bench."""
+        scale = np.repeat([self.sensor.force_bias_n, self.sensor.moment_bias_nm], 3)
+        self._wrist["bias"] = self._rng.normal(size=6) * scale
+
+    def reseed(self, seed: int) -> None:
+        """Restarts the sensor's random numbers, so that an episode can be repeated exactly."""
+        self._rng = np.random.default_rng(seed)
+        self._noise_used = _NOISE_BLOCK
+
+    def render(self, camera: str, width_px: int, height_px: int) -> NDArray[np.uint8]:
+        """Returns an RGB image (height, width, 3). Raises RuntimeError where no rendering library is installed."""
+        if self._renderer is None or (self._renderer.width, self._renderer.height) != (width_px, height_px):
+            if self._renderer is not None:
+                self._renderer.close()
+            self._renderer = mujoco.Renderer(self.model, height_px, width_px)
+        self._renderer.update_scene(self.data, camera=camera)
+        return self._renderer.render()
+
+    def _take_noise(self, ticks: int) -> NDArray[np.float64]:
+        """The next (ticks, 6) noise samples; drawn in blocks since one draw of many is cheaper than many of one."""
+        if self._noise_used + ticks > _NOISE_BLOCK:
+            scale = np.repeat([self.sensor.force_noise_n, self.sensor.moment_noise_nm], 3)
+            self._noise = self._rng.standard_normal((max(_NOISE_BLOCK, ticks), 6)) * scale
+            self._noise_used = 0
+        first = self._noise_used
+        self._noise_used += ticks
+        return self._noise[first : first + ticks]

@@ -1,0 +1,58 @@
+"""Joint torque and torque-rate limits: the last layer before the drive."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from safety.compilation import kernel
+
+TORQUE_LIMITS = np.dtype([("max_torque_nm", "f8", 7), ("max_step_nm", "f8")], align=True)
+
+
+@dataclass(frozen=True)
+class TorqueLimitConfig:
+    """Bounds on the commanded joint torque, gravity compensation (done inside the drive) not included."""
+
+    share_of_rated: float = 0.8
+    """Largest commanded torque as a share of the joint's rated torque, in (0, 1]."""
+    max_rate_nm_s: float = 500.0
+    """Largest change of a joint's torque [Nm/s]; the FR3 itself refuses more than 1000."""
+
+    def __post_init__(self) -> None:
+        if not 0.0 < self.share_of_rated <= 1.0:
+            raise ValueError(f"share_of_rated must be in (0, 1], got {self.share_of_rated}")
+        if not 0.0 < self.max_rate_nm_s <= 1000.0:
+            raise ValueError(f"max_rate_nm_s must be in (0, 1000], got {self.max_rate_nm_s}")
+
+    def to_record(self, rated_nm: tuple[float, ...], dt_s: float) -> np.ndarray:
+        """Returns the () TORQUE_LIMITS record for joints of these rated torques and this tick."""
+        record = np.zeros((), TORQUE_LIMITS)
+        record["max_torque_nm"] = np.array(rated_nm) * self.share_of_rated
+        record["max_step_nm"] = self.max_rate_nm_s * dt_s
+        return record
+
+
+@kernel
+def limit_torque(tau_wish, tau_previous, limits, tau_out):  # type: ignore[no-untyped-def]
+    """Clips |tau| and |tau - tau_previous| per joint into tau_out (7,). Returns 0, 1 (rate bit) or 2 (bound bit).
+
+    A wish that is not finite counts as zero torque: the arm is let go at the rate limit rather than thrown.
+    """
+    code = 0
+    for i in range(tau_out.shape[0]):
+        wish = tau_wish[i]
+        if not np.isfinite(wish):
+            wish = 0.0
+            code = 2
+        bound = limits.max_torque_nm[i]
+        if abs(wish) > bound:
+            wish = bound if wish > 0.0 else -bound
+            code = 2
+        step = wish - tau_previous[i]
+        if abs(step) > limits.max_step_nm:
+            wish = tau_previous[i] + (limits.max_step_nm if step > 0.0 else -limits.max_step_nm)
+            code = max(code, 1)
+        tau_out[i] = wish
+    return code
