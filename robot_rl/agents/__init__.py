@@ -1,0 +1,1 @@
+"""Agents: one file each. `registry.make_agent` finds them by name."""

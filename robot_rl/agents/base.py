@@ -1,0 +1,254 @@
+"""The interface of agents, and the part that agents on soft actor-critic share."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from controllers.types import Source
+from data.errors import UserError
+from robot_rl.learning.config import SacConfig
+from robot_rl.learning.replay import Batch, Replay
+from robot_rl.learning.sac import ActorView, Sac, State, copy_checked, pack_rng, unpack_rng
+from robot_rl.learning.sampling import SymmetricSampler
+
+if TYPE_CHECKING:
+    from robot_rl.policies.base import BasePolicy
+
+F32 = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class AgentSpec:
+    """What an agent must know of its environment. Actions lie in [-1, 1]^action_size."""
+
+    obs_size: int
+    """Width of the flat observation, at least 1."""
+    action_size: int
+    """Number A of action dimensions, at least 1."""
+    gripper_index: int | None = None
+    """Which action dimension is the gripper's, not counted in the target entropy; None means there is none."""
+
+    def __post_init__(self) -> None:
+        if self.obs_size < 1 or self.action_size < 1:
+            raise UserError(f"agent needs widths of at least 1, got obs_size={self.obs_size}, action_size={self.action_size}")
+        if self.gripper_index is not None and not 0 <= self.gripper_index < self.action_size:
+            raise UserError(f"gripper_index={self.gripper_index} does not fit: expected 0..{self.action_size - 1} or None")
+
+    def entropy_dims(self) -> NDArray[np.bool_]:
+        """Returns (A,) which dimensions the temperature counts."""
+        return np.arange(self.action_size) != (-1 if self.gripper_index is None else self.gripper_index)
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """An action (A,) float32 in [-1, 1] and who proposes it (controllers.types.Source)."""
+
+    action: F32
+    source: int
+
+
+class Sampler(Protocol):
+    """Where updates take their batches from."""
+
+    def sample(self, rng: np.random.Generator) -> Batch:
+        """Returns one batch."""
+        ...
+
+
+class Agent(Protocol):
+    """A way to act and to learn. Built as `Agent(spec, config, base, seed)`; see `SacAgent` for what most share."""
+
+    spec: AgentSpec
+
+    @property
+    def extras_shapes(self) -> dict[str, tuple[int, ...]]:
+        """What `prepare` returns, per name the shape without batch: give it to `Replay`."""
+        ...
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """Figures of the latest update; docs/learning.md gives their equations."""
+        ...
+
+    def begin_episode(self) -> None:
+        """Forgets what belongs to the former episode, such as the rest of an action chunk."""
+        ...
+
+    def prepare(self, obs: F32, rng: np.random.Generator) -> dict[str, F32]:
+        """Computes what depends on the observation alone and is cached in replay; (n_obs,) or (B, n_obs)."""
+        ...
+
+    def act(self, obs: F32, extras: Mapping[str, F32], deterministic: bool) -> Proposal:
+        """Proposes an action for one observation (n_obs,)."""
+        ...
+
+    def make_sampler(self, online: Replay, demos: Replay | None) -> SymmetricSampler:
+        """Returns a sampler with this agent's batch size, n-step and discount."""
+        ...
+
+    def update(self, sampler: Sampler) -> dict[str, float]:
+        """One block of updates; returns `metrics`."""
+        ...
+
+    def weights(self) -> State:
+        """What another process needs in order to act like this agent."""
+        ...
+
+    def load_weights(self, weights: State) -> None:
+        """Takes what `weights` returned elsewhere."""
+        ...
+
+    def state(self) -> State:
+        """Everything that later updates and actions depend on, as arrays."""
+        ...
+
+    def load_state(self, state: State) -> None:
+        """Goes on where `state` was taken, to the same numbers."""
+        ...
+
+
+def config_from(kind: type[Any], options: Mapping[str, Any]) -> Any:
+    """Builds the config dataclass `kind` from named options.
+
+    Raises:
+        UserError: an option is unknown (tells the closest and all), or a value does not fit.
+    """
+    names = [entry.name for entry in dataclasses.fields(kind)]
+    for key in options:
+        if key not in names:
+            close = difflib.get_close_matches(key, names, 1)
+            hint = f"did you mean {close[0]!r}? " if close else ""
+            raise UserError(f"unknown agent option {key!r}: {hint}valid ones: {', '.join(sorted(names))}")
+    try:
+        return kind(**options)
+    except (TypeError, ValueError) as error:
+        raise UserError(f"agent options {dict(options)} do not fit {kind.__name__}: {error}") from error
+
+
+class SacAgent:
+    """RLPD as it stands; agents on a base policy override `prepare`, `view` and what else they change."""
+
+    config_class: ClassVar[type[SacConfig]] = SacConfig
+    needs_base: ClassVar[bool] = False
+    source: ClassVar[int] = Source.POLICY
+
+    def __init__(self, spec: AgentSpec, config: SacConfig, base: BasePolicy | None = None, seed: int = 0) -> None:
+        if self.needs_base and base is None:
+            raise UserError(f"{type(self).__name__} fine-tunes a base policy: give one, or choose the agent rlpd")
+        self.spec, self.config, self.base = spec, config, base
+        self.acting_rng = np.random.default_rng([seed, 2])
+        self.updates = 0
+        self.metrics: dict[str, float] = {}
+        self.sac = self.build(seed)
+
+    def build(self, seed: int) -> Sac:
+        """Returns the networks."""
+        return Sac(self.spec.obs_size, self.spec.action_size, self.config, seed, entropy_dims=self.spec.entropy_dims())
+
+    @property
+    def extras_shapes(self) -> dict[str, tuple[int, ...]]:
+        """Nothing is cached."""
+        return {}
+
+    def begin_episode(self) -> None:
+        """Nothing to forget."""
+
+    def prepare(self, obs: F32, rng: np.random.Generator) -> dict[str, F32]:
+        """Nothing is cached."""
+        return {}
+
+    def view(self, obs: Tensor, extras: Mapping[str, Tensor]) -> ActorView:
+        """What the actor sees, and where its output goes."""
+        return ActorView(obs)
+
+    def act(self, obs: F32, extras: Mapping[str, F32], deterministic: bool) -> Proposal:
+        """Proposes the actor's mean, or a draw from it."""
+        obs = self.checked(obs)
+        return Proposal(self.actor_output(obs, deterministic), self.source)
+
+    def checked(self, obs: F32) -> F32:
+        """Returns `obs` as float32; raises UserError if its width is wrong or a number is not finite."""
+        obs = np.asarray(obs, np.float32)
+        if obs.shape != (self.spec.obs_size,):
+            raise UserError(f"observation needs {self.spec.obs_size} numbers, got shape {obs.shape}")
+        if not np.isfinite(obs).all():
+            raise UserError(f"observation has numbers that are not finite at {np.flatnonzero(~np.isfinite(obs)).tolist()}")
+        return obs
+
+    def actor_output(self, x: F32, deterministic: bool) -> F32:
+        """Returns tanh(u) (A,) of the actor for one input (n_x,), by NumPy."""
+        head = self.sac.actor.forward_one(x)
+        size = len(head) // 2
+        u = head[:size]
+        if not deterministic:
+            log_std = np.clip(head[size:], self.config.log_std_min, self.config.log_std_max)
+            u = u + np.exp(log_std) * self.acting_rng.standard_normal(size, np.float32)
+        return np.tanh(u)
+
+    def make_sampler(self, online: Replay, demos: Replay | None) -> SymmetricSampler:
+        """Returns a sampler with this agent's batch size, n-step, discount and share of demonstrations."""
+        c = self.config
+        return SymmetricSampler(online, demos, c.batch_size, c.n_step, c.gamma, c.demo_fraction)
+
+    def update(self, sampler: Sampler) -> dict[str, float]:
+        """One block: `utd` critic updates, each on a fresh batch, then one update of actor and temperature."""
+        for _ in range(self.config.utd):
+            batch = sampler.sample(self.sac.rng)
+            next_action, next_log_prob = self.next_action(batch)
+            critic = self.sac.critic_step(batch, next_action, next_log_prob)
+        actor = self.sac.actor_step(batch, self.view(torch.from_numpy(batch.obs), tensors(batch.extras)))
+        self.updates += 1
+        self.metrics = summary(batch, critic, actor)
+        return self.metrics
+
+    def next_action(self, batch: Batch) -> tuple[Tensor, Tensor | None]:
+        """Returns a' (B, A) ~ policy at s' and log p(a') (B,) for the critics' target."""
+        return self.sac.propose(self.view(torch.from_numpy(batch.next_obs), tensors(batch.next_extras)))
+
+    def weights(self) -> State:
+        """Returns the actor's weights."""
+        return {"actor": self.sac.actor.flat.numpy().copy()}
+
+    def load_weights(self, weights: State) -> None:
+        """Takes the actor's weights."""
+        copy_checked("actor", weights, self.sac.actor.flat)
+
+    def state(self) -> State:
+        """Returns networks, optimisers, temperature, generators and the count of updates."""
+        return self.sac.state() | {"acting_rng": pack_rng(self.acting_rng), "updates": np.array([self.updates], np.int64)}
+
+    def load_state(self, state: State) -> None:
+        """Restores what `state` returned."""
+        self.sac.load_state(state)
+        unpack_rng(self.acting_rng, state["acting_rng"])
+        self.updates = int(state["updates"][0])
+
+
+def tensors(arrays: Mapping[str, F32]) -> dict[str, Tensor]:
+    """Returns the same arrays as tensors that share their memory."""
+    return {name: torch.from_numpy(array) for name, array in arrays.items()}
+
+
+def summary(batch: Batch, critic: dict[str, Tensor], actor: dict[str, Tensor]) -> dict[str, float]:
+    """Returns the figures of one block: its last critic update and its actor update."""
+    q, error = critic["q"], critic["error"]
+    absolute = error.abs().mean(0).numpy()
+    figures = {
+        "critic_loss": error.square().mean().item(),
+        "q_mean": q.mean().item(),
+        "q_spread": (q.amax(0) - q.amin(0)).mean().item(),
+        "target_mean": critic["y"].mean().item(),
+    }
+    for name, rows in (("td_error_online", ~batch.demo), ("td_error_demo", batch.demo)):
+        if rows.any():
+            figures[name] = float(absolute[rows].mean())
+    return figures | {name: value.item() for name, value in actor.items()}

@@ -1,0 +1,1 @@
+"""Benchmarks behind `robot-rl bench`; each module has `run(...) -> dict`."""

@@ -1,0 +1,1 @@
+"""Replay, networks and the soft actor-critic update that all agents share."""

@@ -1,0 +1,77 @@
+"""Settings of the learner: one plain dataclass, one sentence a field."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from data.errors import UserError
+
+
+@dataclass(frozen=True)
+class SacConfig:
+    """Settings of soft actor-critic with an ensemble of critics (RLPD's backbone)."""
+
+    hidden: tuple[int, ...] = (128, 128)
+    """Widths of the hidden layers of actor and critics, each at least 1."""
+    critics: int = 2
+    """Number E of critics in the ensemble, at least 1."""
+    subset: int = 2
+    """Number M of critics, drawn anew per update without replacement, whose minimum is the target; 1..critics."""
+    layer_norm: bool = True
+    """Whether hidden layers are normalised before their ReLU, in actor and critics."""
+    gamma: float = 0.97
+    """Discount of one environment step, in (0, 1]."""
+    n_step: int = 3
+    """Transitions summed into one return, at least 1; fewer where an episode ends earlier."""
+    batch_size: int = 256
+    """Transitions a critic update, at least 2."""
+    demo_fraction: float = 0.5
+    """Share of each batch drawn from demonstrations where there are any, in [0, 1]."""
+    utd: int = 2
+    """Critic updates, each on a fresh batch, per block; one actor and temperature update ends the block; at least 1."""
+    tau: float = 0.005
+    """Step of the target critics towards the critics after each critic update, in (0, 1]."""
+    critic_rate: float = 3e-4
+    """Adam's learning rate of the critics, above 0."""
+    actor_rate: float = 3e-4
+    """Adam's learning rate of the actor, above 0."""
+    alpha_rate: float = 3e-4
+    """Adam's learning rate of the logarithm of the temperature, at least 0; 0 keeps the temperature fixed."""
+    alpha0: float = 0.01
+    """Initial entropy temperature, above 0."""
+    target_entropy: float | None = None
+    """Entropy [nats] that the temperature steers to; None means minus half the number of action dimensions, gripper not counted."""
+    entropy_backup: bool = False
+    """Whether the target's value includes the entropy of the next action (masked and discounted as the value is)."""
+    bc_weight: float = 0.0
+    """Weight of the squared distance between the actor's mean action and the demonstration's, at least 0."""
+    log_std_min: float = -5.0
+    """Lower bound of the actor's logarithm of the standard deviation before tanh."""
+    log_std_max: float = 2.0
+    """Upper bound of the actor's logarithm of the standard deviation before tanh, above log_std_min."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "hidden", tuple(int(width) for width in self.hidden))
+        check("hidden", self.hidden, bool(self.hidden) and min(self.hidden) >= 1, "one or more widths of at least 1")
+        check("critics", self.critics, self.critics >= 1, "at least 1")
+        check("subset", self.subset, 1 <= self.subset <= self.critics, f"a number from 1 to critics={self.critics}")
+        check("gamma", self.gamma, 0.0 < self.gamma <= 1.0, "a number in (0, 1]")
+        check("n_step", self.n_step, self.n_step >= 1, "at least 1")
+        check("batch_size", self.batch_size, self.batch_size >= 2, "at least 2")
+        check("demo_fraction", self.demo_fraction, 0.0 <= self.demo_fraction <= 1.0, "a number in [0, 1]")
+        check("utd", self.utd, self.utd >= 1, "at least 1")
+        check("tau", self.tau, 0.0 < self.tau <= 1.0, "a number in (0, 1]")
+        for name in ("critic_rate", "actor_rate", "alpha0"):
+            value = getattr(self, name)
+            check(name, value, 0.0 < value < math.inf, "a finite number above 0")
+        for name in ("alpha_rate", "bc_weight"):
+            value = getattr(self, name)
+            check(name, value, 0.0 <= value < math.inf, "a finite number of at least 0")
+        check("log_std_max", self.log_std_max, self.log_std_min < self.log_std_max, f"more than log_std_min={self.log_std_min}")
+
+
+def check(name: str, value: object, valid: bool, expected: str) -> None:
+    """Raises UserError unless `valid`, telling which setting, what came and what was expected."""
+    if not valid:
+        raise UserError(f"{name}={value} does not fit: expected {expected}")

@@ -1,0 +1,1 @@
+"""Base policies: imitated from demonstrations, frozen while agents fine-tune them."""
