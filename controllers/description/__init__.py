@@ -1,0 +1,31 @@
+"""One description of arm, tool and scene, from which every model is made."""
+
+from controllers.description.arm import ArmDescription
+from controllers.description.fr3 import fr3
+from controllers.description.geometry import Box, Capsule, ContactSoftness, Cylinder, Geom, Pose, Sphere, look_at
+from controllers.description.mjcf import SimulationOptions, to_mjcf
+from controllers.description.scene import CameraDescription, Fixture, Scene, table
+from controllers.description.tool import ToolDescription, square_peg_tool
+from controllers.description.urdf import to_urdf
+
+__all__ = [
+    "ArmDescription",
+    "Box",
+    "CameraDescription",
+    "Capsule",
+    "ContactSoftness",
+    "Cylinder",
+    "Fixture",
+    "Geom",
+    "Pose",
+    "Scene",
+    "SimulationOptions",
+    "Sphere",
+    "ToolDescription",
+    "fr3",
+    "look_at",
+    "square_peg_tool",
+    "table",
+    "to_mjcf",
+    "to_urdf",
+]

@@ -1,0 +1,97 @@
+"""What surrounds the arm: table, fixtures and cameras. A task returns one of these; the emitters turn it into a model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from controllers.description.arm import vector
+from controllers.description.geometry import Box, Geom, Pose, require_positive
+from controllers.description.tool import ToolDescription
+
+RESERVED_NAMES = frozenset({"world", "flange", "tool", "wrist", "floor", *(f"link{i}" for i in range(8))})
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Fixture:
+    """A body that does not move by itself. A movable one can be set to another pose between episodes."""
+
+    name: str
+    geoms: tuple[Geom, ...]  # in the fixture's frame
+    T_base_fixture: Pose = field(default_factory=Pose)
+    movable: bool = False
+
+    def __post_init__(self) -> None:
+        if not self.name or self.name in RESERVED_NAMES:
+            raise ValueError(
+                f"a fixture needs a name of its own, got {self.name!r}: {sorted(RESERVED_NAMES)} are taken"
+            )
+        if not self.geoms:
+            raise ValueError(f"fixture {self.name!r} needs at least one shape")
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class CameraDescription:
+    """A pinhole camera in optical axes (z forward, x right, y down), fixed in the base frame or carried by the flange."""
+
+    name: str
+    T_base_camera: Pose | None = None  # exactly one of the two is given
+    T_flange_camera: Pose | None = None
+    fovy_deg: float = 45.0  # vertical field of view, 1..170
+    width_px: int = 64
+    height_px: int = 64
+
+    def __post_init__(self) -> None:
+        if (self.T_base_camera is None) == (self.T_flange_camera is None):
+            raise ValueError(f"camera {self.name!r} needs exactly one of T_base_camera and T_flange_camera")
+        if not 1.0 <= self.fovy_deg <= 170.0:
+            raise ValueError(f"camera {self.name!r}: fovy_deg must be 1..170, got {self.fovy_deg}")
+        if self.width_px < 1 or self.height_px < 1:
+            raise ValueError(f"camera {self.name!r}: picture size must be at least 1x1 pixels")
+
+    @property
+    def pose(self) -> Pose:
+        """The pose in the frame that carries the camera (base or flange)."""
+        pose = self.T_base_camera if self.T_base_camera is not None else self.T_flange_camera
+        if pose is None:
+            raise ValueError(f"camera {self.name!r} has no pose")
+        return pose
+
+
+def table(
+    length_m: float = 1.10, width_m: float = 1.00, thickness_m: float = 0.04, top_m: float = 0.0, friction: float = 0.3
+) -> Fixture:
+    """Returns a table top under and in front of the arm, its upper face at z = `top_m` of the base frame."""
+    require_positive(thickness_m, "thickness_m")
+    top = Box(size_m=(length_m, width_m, thickness_m), rgba=(0.78, 0.70, 0.60, 1.0), friction=friction)
+    return Fixture(name="table", geoms=(top,), T_base_fixture=Pose(vector((0.35, 0.0, top_m - thickness_m / 2))))
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Scene:
+    """Tool, table, fixtures and cameras around one arm. Raises ValueError for repeated names."""
+
+    tool: ToolDescription
+    fixtures: tuple[Fixture, ...] = ()
+    cameras: tuple[CameraDescription, ...] = ()
+    table: Fixture | None = field(default_factory=table)
+
+    def __post_init__(self) -> None:
+        for kind, names in (
+            ("fixture", [fixture.name for fixture in self.bodies]),
+            ("camera", [camera.name for camera in self.cameras]),
+        ):
+            repeated = sorted({name for name in names if names.count(name) > 1})
+            if repeated:
+                raise ValueError(f"{kind} names must differ from each other, got {repeated} more than once")
+
+    @property
+    def bodies(self) -> tuple[Fixture, ...]:
+        """All fixtures, the table first where there is one."""
+        return self.fixtures if self.table is None else (self.table, *self.fixtures)
+
+    def fixture(self, name: str) -> Fixture:
+        """Returns the fixture of that name; raises KeyError with the names that exist."""
+        for fixture in self.bodies:
+            if fixture.name == name:
+                return fixture
+        raise KeyError(f"no fixture {name!r}; there are {[fixture.name for fixture in self.bodies]}")

@@ -1,0 +1,102 @@
+"""What is bolted to the flange: mass properties, control point and shapes, all in the flange frame."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from controllers.description.arm import physical_inertia, vector
+from controllers.description.geometry import Box, Cylinder, Geom, Pose, frozen_vector, require_positive
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ToolDescription:
+    """A rigid tool. `T_flange_tool` is the control point: its z axis points away from the arm."""
+
+    name: str
+    mass_kg: float  # above 0
+    com_flange_m: Array  # centre of mass (3,)
+    inertia_flange_kg_m2: Array  # (3, 3) about the centre of mass, flange axes
+    T_flange_tool: Pose
+    geoms: tuple[Geom, ...] = ()  # in the flange frame
+    gripper_range_m: tuple[float, float] | None = None  # closed and open width; None: it has no gripper
+
+    def __post_init__(self) -> None:
+        require_positive(self.mass_kg, f"{self.name}: mass_kg")
+        object.__setattr__(self, "com_flange_m", frozen_vector(self.com_flange_m, 3, "com_flange_m"))
+        object.__setattr__(self, "inertia_flange_kg_m2", physical_inertia(self.inertia_flange_kg_m2))
+        if self.gripper_range_m is not None and not 0.0 <= self.gripper_range_m[0] < self.gripper_range_m[1]:
+            raise ValueError(f"{self.name}: gripper_range_m needs 0 <= closed < open, got {self.gripper_range_m}")
+
+
+def square_peg_tool(
+    side_m: float = 0.020,
+    length_m: float = 0.060,
+    *,
+    holder_radius_m: float = 0.025,
+    holder_length_m: float = 0.050,
+    density_kg_m3: float = 2700.0,
+    friction: float = 0.3,
+) -> ToolDescription:
+    """Returns a square peg rigidly held by a round holder, both of solid aluminium by default.
+
+    The control point is the centre of the peg's tip face; tool z is the insertion direction and equals flange z. The peg is one
+    box: corner spheres would act as a chamfer.
+    """
+    for name, value in {"side_m": side_m, "length_m": length_m, "density_kg_m3": density_kg_m3}.items():
+        require_positive(value, name)
+    holder = Cylinder(
+        pose=Pose(vector((0.0, 0.0, holder_length_m / 2))),
+        radius_m=holder_radius_m,
+        length_m=holder_length_m,
+        rgba=(0.22, 0.24, 0.27, 1.0),
+        friction=friction,
+    )
+    peg = Box(
+        pose=Pose(vector((0.0, 0.0, holder_length_m + length_m / 2))),
+        size_m=(side_m, side_m, length_m),
+        rgba=(0.95, 0.55, 0.15, 1.0),
+        friction=friction,
+    )
+    mass, com, inertia = solid_mass_properties((holder, peg), density_kg_m3)
+    return ToolDescription(
+        name="square_peg",
+        mass_kg=mass,
+        com_flange_m=com,
+        inertia_flange_kg_m2=inertia,
+        T_flange_tool=Pose(vector((0.0, 0.0, holder_length_m + length_m))),
+        geoms=(holder, peg),
+    )
+
+
+def solid_mass_properties(geoms: tuple[Geom, ...], density_kg_m3: float) -> tuple[float, Array, Array]:
+    """Returns mass [kg], centre of mass (3,) and inertia (3, 3) about it of solid boxes and cylinders, in their owner's frame.
+
+    Parallel axes: I = sum R_i I_i R_i^T + m_i (|r_i|^2 1 - r_i r_i^T), r_i from the common centre of mass. Raises ValueError
+    for shapes other than Box and Cylinder.
+    """
+    masses, moments = zip(*(_solid(geom, density_kg_m3) for geom in geoms), strict=True)
+    mass = float(sum(masses))
+    com: Array = np.sum([m * geom.pose.position_m for m, geom in zip(masses, geoms, strict=True)], axis=0) / mass
+    inertia = np.zeros((3, 3))
+    for part_mass, moment, geom in zip(masses, moments, geoms, strict=True):
+        r, rotation = geom.pose.position_m - com, geom.pose.rotation
+        inertia += rotation @ np.diag(moment) @ rotation.T + part_mass * (r @ r * np.eye(3) - np.outer(r, r))
+    return mass, com, 0.5 * (inertia + inertia.T)
+
+
+def _solid(geom: Geom, density_kg_m3: float) -> tuple[float, Array]:
+    """Returns mass and principal moments (3,) about the shape's own centre and axes."""
+    if isinstance(geom, Box):
+        squares = np.square(geom.size_m)
+        mass = density_kg_m3 * float(np.prod(geom.size_m))
+        return mass, mass / 12.0 * (squares.sum() - squares)
+    if isinstance(geom, Cylinder):
+        mass = density_kg_m3 * np.pi * geom.radius_m**2 * geom.length_m
+        across = mass * (3.0 * geom.radius_m**2 + geom.length_m**2) / 12.0
+        return mass, np.array([across, across, mass * geom.radius_m**2 / 2.0])
+    raise ValueError(f"solid mass properties exist for Box and Cylinder, got {type(geom).__name__}")
