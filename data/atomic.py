@@ -1,7 +1,7 @@
 """Files that are there wholly or not at all, and folders that have one owner.
 
-A file is written beside its place, forced to the disk, renamed over its place, and the rename is forced to the disk. A crash
-at any moment leaves either the old content or the new one; what it may leave besides is a hidden temporary file.
+A file is written beside its place, forced to the disk, renamed over its place, and the rename is forced to the disk. A
+crash at any moment leaves either the old content or the new one; what it may leave besides is a hidden temporary file.
 """
 
 from __future__ import annotations
@@ -30,23 +30,22 @@ def is_disk_full(error: BaseException) -> bool:
     return isinstance(error, OSError) and error.errno in _FULL
 
 
-def fsync_folder(folder: str | os.PathLike[str]) -> None:
-    """Forces the entries of `folder` (names, renames, removals) to the disk."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+def fsync(path: str | os.PathLike[str]) -> None:
+    """Forces the content of a file, or the entries of a folder (names, renames, removals), to the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
 
 
-def write_synced(path: str | os.PathLike[str], content: bytes) -> None:
-    """Writes `content` into the new file `path` and forces it to the disk; a partly written file may stay after an error."""
+def write_new(path: str | os.PathLike[str], content: bytes) -> None:
+    """Writes `content` into the new file `path`, without forcing it to the disk; an error may leave a part of it."""
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
     try:
         view = memoryview(content)
         while view:
             view = view[os.write(descriptor, view) :]
-        os.fsync(descriptor)
     finally:
         os.close(descriptor)
 
@@ -59,9 +58,10 @@ def write_atomic(path: str | os.PathLike[str], content: bytes | str) -> None:
     target = Path(path)
     temporary = target.with_name(f".{target.name}.{os.getpid()}.{next(_serial)}.tmp")
     try:
-        write_synced(temporary, content.encode() if isinstance(content, str) else content)
-        os.replace(temporary, target)
-        fsync_folder(target.parent)
+        write_new(temporary, content.encode() if isinstance(content, str) else content)
+        fsync(temporary)
+        temporary.replace(target)
+        fsync(target.parent)
     except OSError as error:
         if is_disk_full(error):
             message = f"disk full while writing {target}: its former content is intact; free some space and try again"
@@ -75,7 +75,7 @@ def write_atomic(path: str | os.PathLike[str], content: bytes | str) -> None:
 def save_arrays_atomic(
     path: str | os.PathLike[str], arrays: Mapping[str, NDArray[Any]], metadata: Mapping[str, str] | None = None
 ) -> None:
-    """Replaces `path` by a safetensors file of `arrays` (any shapes, numeric dtypes) and text `metadata`; as `write_atomic`."""
+    """Replaces `path` by a safetensors file of numeric `arrays` and text `metadata`, as `write_atomic` does."""
     from safetensors.numpy import save
 
     plain = {name: np.array(array, order="C") for name, array in arrays.items()}
@@ -98,8 +98,8 @@ def load_arrays(path: str | os.PathLike[str]) -> tuple[dict[str, NDArray[Any]], 
 class FolderLock:
     """Ownership of a folder by one process, from construction to `release` or the end of the process (however it ends).
 
-    It is a `flock` on `folder/.lock`, so that a killed owner never leaves the folder locked. The file stays, empty of meaning
-    once nobody holds it. A forked child shares the lock with its parent; a program started with exec does not.
+    It is a `flock` on `folder/.lock`, so that a killed owner never leaves the folder locked. The file stays, and means
+    nothing once nobody holds it. A forked child shares the lock with its parent; a program started with exec does not.
     """
 
     def __init__(self, folder: str | os.PathLike[str]) -> None:
