@@ -1,0 +1,69 @@
+"""The action vector shared by all arm tasks: pose increments in the tool frame, gripper, optionally stiffness."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+
+POSE_NAMES = ("dx", "dy", "dz", "drx", "dry", "drz")
+GRIPPER_NAME = "gripper"
+STIFFNESS_NAMES = ("k_translation", "k_rotation")
+
+
+@dataclass(frozen=True)
+class ActionSpec:
+    """Scales and meaning of an action in [-1, 1]^n; every arm task's episodes carry the same leading columns."""
+
+    translation_m: float = 0.012
+    """Position increment of the target at action 1, per decision [m]."""
+    rotation_rad: float = 0.04
+    """Rotation increment of the target at action 1, per decision [rad]."""
+    stiffness: tuple[float, ...] = (600.0, 600.0, 600.0, 30.0, 30.0, 30.0)
+    """Stiffness of every command [N/m x3, Nm/rad x3]; the middle of the range where the policy chooses it."""
+    stiffness_factor: float | None = None
+    """If given, two more actions scale translational and rotational stiffness by factor^action; > 1."""
+    active: tuple[str, ...] = POSE_NAMES
+    """Names that the task lets a policy use; the others are held by the task and recorded as 0."""
+    damping_ratio: float = 0.9
+    """Damping ratio of every command."""
+    names: tuple[str, ...] = field(init=False)
+    """Names of all columns."""
+
+    def __post_init__(self) -> None:
+        names = (*POSE_NAMES, GRIPPER_NAME)
+        if self.stiffness_factor is not None:
+            if not self.stiffness_factor > 1.0:
+                raise ValueError(f"stiffness_factor must be > 1, got {self.stiffness_factor}")
+            names += STIFFNESS_NAMES
+        unknown = [name for name in self.active if name not in names]
+        if unknown or not self.active:
+            raise ValueError(f"active needs some of {names}, got {self.active}")
+        object.__setattr__(self, "names", names)
+
+    @property
+    def size(self) -> int:
+        """Length of the whole action vector."""
+        return len(self.names)
+
+    @property
+    def active_index(self) -> NDArray[np.intp]:
+        """Columns that a policy may use, in the order of `names`."""
+        return np.array([i for i, name in enumerate(self.names) if name in self.active], dtype=np.intp)
+
+    def expand(self, action: NDArray[np.floating]) -> Array:
+        """Puts a policy's action (n_active,) into a whole one (size,), zero elsewhere."""
+        whole = np.zeros(self.size)
+        whole[self.active_index] = action
+        return whole
+
+    def stiffness_of(self, action: Array) -> Array:
+        """Returns the stiffness (6,) that a whole action asks for."""
+        stiffness = np.array(self.stiffness)
+        if self.stiffness_factor is not None:
+            stiffness[:3] *= self.stiffness_factor ** action[7]
+            stiffness[3:] *= self.stiffness_factor ** action[8]
+        return stiffness

@@ -1,0 +1,105 @@
+"""What a task is: one class that an environment runs on any backend."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import numpy as np
+from gymnasium import spaces
+from numpy.typing import NDArray
+
+from controllers.chain import ChainConfig
+from controllers.description.geometry import Pose
+from controllers.description.scene import Scene
+from robot_rl.tasks.actions import ActionSpec
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Sensed:
+    """What the robot itself knows at a decision: from its reports, never from the simulator."""
+
+    stamp_ns: int
+    T_base_tool: Pose
+    rotation_base_tool: Array  # (3, 3), the same rotation as a matrix
+    twist_base: Array  # (6,)
+    wrench_tool: Array  # (6,) mean over the last 50 ms
+    peak_force_n: float  # largest force of the last decision after a 3 ms mean
+    T_base_reference: Pose  # where the limited reference stands
+    q_rad: Array  # (7,)
+    gripper_m: float
+    reasons: frozenset[int]  # what the chain reported during the last decision
+
+
+@dataclass(frozen=True, eq=False)
+class Draw:
+    """What chance decides before an episode. Only `fixtures` knows the truth; nothing else may depend on it."""
+
+    fixtures: dict[str, Pose]
+    """True poses T_base_fixture; they go to the simulator and nowhere else."""
+    T_base_goal: Pose
+    """The goal as it is *observed*: origin and axes in which the task is stated."""
+    T_base_start: Pose
+    """Where the tool shall start."""
+    info: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """Outcome of one decision."""
+
+    reward: float
+    terminated: bool
+    success: bool
+
+
+class Task(ABC):
+    """A contact-rich job for an arm. Everything a policy sees or a judge decides comes from `Sensed` and the observed goal."""
+
+    name: ClassVar[str]
+    text: ClassVar[str]
+    """One line: what the robot shall do."""
+    variants: ClassVar[tuple[str, ...]] = ("default",)
+    rate_hz: ClassVar[float] = 10.0
+    max_steps: ClassVar[int] = 100
+
+    action: ActionSpec
+
+    @abstractmethod
+    def scene(self) -> Scene:
+        """Tool, fixtures and cameras."""
+
+    @abstractmethod
+    def chain_config(self) -> ChainConfig:
+        """Limits of the motor chain for this task."""
+
+    @abstractmethod
+    def draw(self, rng: np.random.Generator) -> Draw:
+        """Draws an episode: where things are, where they seem to be, where the arm starts."""
+
+    @abstractmethod
+    def observation_space(self) -> spaces.Dict:
+        """Bounds and shapes of `observe` (without images)."""
+
+    @abstractmethod
+    def observe(self, sensed: Sensed, draw: Draw, previous_action: Array) -> dict[str, NDArray[np.float32]]:
+        """Returns what the policy sees."""
+
+    @abstractmethod
+    def judge(self, sensed: Sensed, draw: Draw) -> Judgement:
+        """Returns reward and end of the decision just made."""
+
+    def clip_target(self, T_base_target: Pose, draw: Draw) -> Pose:
+        """Keeps a policy's target within the task's bounds about the observed goal; by default anywhere."""
+        return T_base_target
+
+    def free_direction_goal(self) -> Array:
+        """Unit vector (3,) in goal axes along which a jammed tool is pulled free; by default against the goal's z axis."""
+        return np.array([0.0, 0.0, -1.0])
+
+    def operator(self, rng: np.random.Generator) -> Any:
+        """Returns a scripted operator for this task, or raises NotImplementedError if nobody wrote one."""
+        raise NotImplementedError(f"task {self.name} has no scripted operator: record demonstrations by teleoperation")
