@@ -16,7 +16,8 @@ Array = NDArray[np.float64]
 class Inertia:
     """Mass properties of a rigid body in the frame of its owner.
 
-    `matrix_kg_m2` (3, 3) is taken about the centre of mass, in the owner's axes. Raises ValueError if no body could have it.
+    `matrix_kg_m2` (3, 3) is taken about the centre of mass, in the owner's axes. Raises ValueError if no body
+    could have it.
     """
 
     mass_kg: float

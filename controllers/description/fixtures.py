@@ -19,10 +19,10 @@ def square_hole_plate(
     movable: bool = True,
     rgba: Rgba = (0.35, 0.45, 0.60, 1.0),
 ) -> Fixture:
-    """Returns a square plate with a square hole of edge `hole_m` and sharp rims: four boxes around it and a floor under it.
+    """Returns a plate with a square hole of edge `hole_m` and sharp rims: four boxes around it and a floor under it.
 
-    The fixture's frame is the centre of the hole's mouth, z up (out of the hole). The four walls overlap nowhere, so a peg
-    never touches two boxes where the plate has one surface, except along the seams at the corners' extension.
+    The fixture's frame is the centre of the hole's mouth, z up (out of the hole). The boxes overlap nowhere. Raises
+    ValueError for a hole as large as the plate.
     """
     for key, value in {"hole_m": hole_m, "depth_m": depth_m, "floor_m": floor_m}.items():
         require_positive(value, key)

@@ -1,7 +1,7 @@
 """Poses and primitive shapes: the vocabulary of every description.
 
-A pose `T_a_b` is the frame b seen from the frame a; it maps the coordinates of a point in b to those in a. Quaternions are xyzw
-here and everywhere; only the emitters write another order.
+A pose `T_a_b` is the frame b seen from the frame a; it maps the coordinates of a point in b to those in a. Quaternions
+are xyzw here and everywhere; only the emitters write another order.
 """
 
 from __future__ import annotations
@@ -101,7 +101,7 @@ class Pose:
 
     @property
     def rpy_rad(self) -> Vector3:
-        """Roll, pitch, yaw of Rz(yaw) Ry(pitch) Rx(roll); yaw is 0 where pitch is +-pi/2 and only their sum is defined."""
+        """Roll, pitch, yaw of Rz(yaw) Ry(pitch) Rx(roll); yaw is 0 where pitch is +-pi/2: only the sum counts there."""
         rotation = self.rotation
         level = float(np.hypot(rotation[0, 0], rotation[1, 0]))
         pitch = float(np.arctan2(-rotation[2, 0], level))
@@ -212,7 +212,7 @@ class Geom:
     contact: ContactSoftness | None = None  # None: the simulation's default
 
     def __post_init__(self) -> None:
-        if len(self.rgba) != 4 or not all(0.0 <= value <= 1.0 for value in self.rgba):
+        if not all(0.0 <= value <= 1.0 for value in frozen_vector(self.rgba, 4, "rgba")):
             raise ValueError(f"rgba needs 4 numbers in 0..1, got {self.rgba}")
         if not (np.isfinite(self.friction) and self.friction >= 0.0):
             raise ValueError(f"friction must be 0 or more, got {self.friction}")

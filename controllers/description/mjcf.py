@@ -1,14 +1,15 @@
 """Emits the MuJoCo model (MJCF) of an arm in a scene. The only place that writes MJCF and its wxyz quaternions.
 
-Names in the model: bodies link0..link7, flange, tool and one a fixture; joints as in the arm's description; actuators motor1..7
-(torque, Nm); site `tool` at the control point with the tool's axes; site `wrist` at the flange; sensors `wrist_force` and
-`wrist_torque`; keyframe `home`. Movable fixtures are mocap bodies. All bodies of arm and tool have their gravity compensated, as
-the drives of a real FR3 do; the wrist sensor still feels the tool's weight.
+Names in the model: bodies link0..link7, flange, tool and one a fixture; joints as in the arm's description; actuators
+motor1..7 (torque, Nm); site `tool` at the control point with the tool's axes; site `wrist` at the flange; sensors
+`wrist_force` and `wrist_torque`; keyframe `home`. Movable fixtures are mocap bodies. All bodies of arm and tool have
+their gravity compensated, as the drives of a real FR3 do; the wrist sensor still feels the tool's weight.
 """
 
 from __future__ import annotations
 
 import xml.etree.ElementTree as ET
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -27,7 +28,7 @@ from controllers.description.geometry import (
 )
 from controllers.description.scene import CameraDescription, Fixture, Scene
 
-# A pair collides if one's contype meets the other's conaffinity: robot against surroundings, neither against its own kind.
+# A pair collides if one's contype meets the other's conaffinity: robot against surroundings, none against its own kind.
 _ROBOT = {"contype": "1", "conaffinity": "0"}
 _SURROUNDINGS = {"contype": "0", "conaffinity": "1"}
 _SEEN_ONLY = {"contype": "0", "conaffinity": "0"}
@@ -53,7 +54,7 @@ class SimulationOptions:
             raise ValueError(f"iterations must be 1 or more, got {self.iterations}")
         if self.contact.time_constant_s < 2.0 * self.timestep_s:
             raise ValueError(
-                f"contact time constant {self.contact.time_constant_s} s must be at least two steps of {self.timestep_s} s"
+                f"contact time constant {self.contact.time_constant_s} s must be at least 2 x {self.timestep_s} s"
             )
 
 
@@ -74,7 +75,7 @@ def to_mjcf(arm: ArmDescription, scene: Scene, options: SimulationOptions | None
     )
     _looks(root, scene, options)
     default = ET.SubElement(root, "default")
-    ET.SubElement(default, "geom", condim="3", **_softness(options.contact))
+    _child(default, "geom", {"condim": "3"}, _softness(options.contact))
     world = ET.SubElement(root, "worldbody")
     for x, y, strength in ((1.5, -1.0, "0.5"), (0.2, 1.6, "0.35")):
         diffuse = f"{strength} {strength} {strength}"
@@ -107,6 +108,11 @@ def _softness(contact: ContactSoftness) -> dict[str, str]:
         "solref": _text((contact.time_constant_s, contact.damping_ratio)),
         "solimp": _text((contact.impedance_min, contact.impedance_max, contact.width_m)),
     }
+
+
+def _child(parent: ET.Element, tag: str, *groups: Mapping[str, str]) -> ET.Element:
+    """Appends an element with the attributes of all groups."""
+    return ET.SubElement(parent, tag, {name: value for group in groups for name, value in group.items()})
 
 
 def _looks(root: ET.Element, scene: Scene, options: SimulationOptions) -> None:
@@ -147,11 +153,11 @@ def _geom(body: ET.Element, geom: Geom, collision: dict[str, str]) -> None:
             shape = {"type": "sphere", "size": _text(geom.radius_m)}
         case _:
             raise ValueError(f"MJCF has no shape for {type(geom).__name__}; use Box, Cylinder, Capsule or Sphere")
-    ET.SubElement(body, "geom", **shape, **attributes)
+    _child(body, "geom", shape, attributes)
 
 
 def _fixture(world: ET.Element, fixture: Fixture) -> None:
-    body = ET.SubElement(world, "body", name=fixture.name, **_placed(fixture.T_base_fixture))
+    body = _child(world, "body", {"name": fixture.name}, _placed(fixture.T_base_fixture))
     if fixture.movable:
         body.set("mocap", "true")
     for geom in fixture.geoms:
@@ -164,7 +170,7 @@ def _inertial(body: ET.Element, mass_kg: float, com_m: Array, i: Array) -> None:
 
 
 def _link(parent: ET.Element, name: str, inertia: Inertia, geoms: tuple[Geom, ...], pose: Pose) -> ET.Element:
-    body = ET.SubElement(parent, "body", name=name, gravcomp="1", **_placed(pose))
+    body = _child(parent, "body", {"name": name, "gravcomp": "1"}, _placed(pose))
     _inertial(body, inertia.mass_kg, inertia.com_m, inertia.matrix_kg_m2)
     for geom in geoms:
         _geom(body, geom, _ROBOT)
@@ -191,23 +197,23 @@ def _arm(world: ET.Element, arm: ArmDescription) -> ET.Element:
     for joint, link in zip(arm.joints, arm.links[1:], strict=True):
         body = _link(body, link.name, link.inertia, link.geoms, joint.T_parent_joint)
         _joint(body, joint)
-    return ET.SubElement(body, "body", name="flange", gravcomp="1", **_placed(arm.T_last_flange))
+    return _child(body, "body", {"name": "flange", "gravcomp": "1"}, _placed(arm.T_last_flange))
 
 
 def _tool(flange: ET.Element, scene: Scene) -> None:
-    """Appends the tool as a body of its own: the wrist sensor measures what crosses the joint between it and the flange."""
+    """Appends the tool as a body of its own: the wrist sensor measures what passes between it and the flange."""
     tool = scene.tool
     body = ET.SubElement(flange, "body", name="tool", gravcomp="1")
     _inertial(body, tool.mass_kg, tool.com_flange_m, tool.inertia_flange_kg_m2)
     ET.SubElement(body, "site", name="wrist", size="0.002", rgba="0 0 0 0")
-    ET.SubElement(body, "site", name="tool", size="0.002", rgba="0 0 0 0", **_placed(tool.T_flange_tool))
+    _child(body, "site", {"name": "tool", "size": "0.002", "rgba": "0 0 0 0"}, _placed(tool.T_flange_tool))
     for geom in tool.geoms:
         _geom(body, geom, _ROBOT)
 
 
 def _camera(owner: ET.Element, camera: CameraDescription) -> None:
     placed = _placed(camera.pose.compose(_CAMERA_FROM_OPTICAL))
-    ET.SubElement(owner, "camera", name=camera.name, fovy=_text(camera.fovy_deg), **placed)
+    _child(owner, "camera", {"name": camera.name, "fovy": _text(camera.fovy_deg)}, placed)
 
 
 def _motors_and_sensors(root: ET.Element, arm: ArmDescription) -> None:

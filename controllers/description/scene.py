@@ -1,4 +1,4 @@
-"""What surrounds the arm: table, fixtures and cameras. A task returns one of these; the emitters turn it into a model."""
+"""What surrounds the arm: table, fixtures and cameras. A task returns a Scene; the emitters turn it into a model."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Fixture:
     def __post_init__(self) -> None:
         if not self.name or self.name in RESERVED_NAMES:
             raise ValueError(
-                f"a fixture needs a name of its own, got {self.name!r}: {sorted(RESERVED_NAMES)} are taken"
+                f"a fixture needs a name of its own, got {self.name!r}; taken are {sorted(RESERVED_NAMES)}"
             )
         if not self.geoms:
             raise ValueError(f"fixture {self.name!r} needs at least one shape")
@@ -31,7 +31,7 @@ class Fixture:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class CameraDescription:
-    """A pinhole camera in optical axes (z forward, x right, y down), fixed in the base frame or carried by the flange."""
+    """A pinhole camera in optical axes (z forward, x right, y down), fixed to the base or carried by the flange."""
 
     name: str
     T_base_camera: Pose | None = None  # exactly one of the two is given

@@ -44,8 +44,8 @@ def square_peg_tool(
 ) -> ToolDescription:
     """Returns a square peg rigidly held by a round holder, both of solid aluminium by default.
 
-    The control point is the centre of the peg's tip face; tool z is the insertion direction and equals flange z. The peg is one
-    box: corner spheres would act as a chamfer.
+    The control point is the centre of the peg's tip face; tool z is the insertion direction and equals flange z. The
+    peg is one box: corner spheres would act as a chamfer.
     """
     for name, value in {"side_m": side_m, "length_m": length_m, "density_kg_m3": density_kg_m3}.items():
         require_positive(value, name)
@@ -74,10 +74,10 @@ def square_peg_tool(
 
 
 def solid_mass_properties(geoms: tuple[Geom, ...], density_kg_m3: float) -> tuple[float, Array, Array]:
-    """Returns mass [kg], centre of mass (3,) and inertia (3, 3) about it of solid boxes and cylinders, in their owner's frame.
+    """Returns mass [kg], centre of mass (3,) and inertia (3, 3) about it of solid boxes and cylinders, in owner's axes.
 
-    Parallel axes: I = sum R_i I_i R_i^T + m_i (|r_i|^2 1 - r_i r_i^T), r_i from the common centre of mass. Raises ValueError
-    for shapes other than Box and Cylinder.
+    Parallel axes: I = sum R_i I_i R_i^T + m_i (|r_i|^2 1 - r_i r_i^T), r_i from the common centre of mass. Raises
+    ValueError for shapes other than Box and Cylinder.
     """
     masses, moments = zip(*(_solid(geom, density_kg_m3) for geom in geoms), strict=True)
     mass = float(sum(masses))

@@ -1,7 +1,7 @@
 """Emits the URDF of an arm with its tool, for pinocchio and for ROS. The only place that writes URDF.
 
-Links: base, link0..link7, flange, tool; the frame `tool` is the control point. URDF has no motor inertia: whoever builds a model
-from it takes `ArmDescription.armature_kg_m2`.
+Links: base, link0..link7, flange, tool; the frame `tool` is the control point. URDF has no motor inertia: whoever
+builds a model from it takes `ArmDescription.armature_kg_m2`.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import xml.etree.ElementTree as ET
 
 import numpy as np
 
-from controllers.description.arm import ArmDescription, Array
+from controllers.description.arm import ArmDescription, Inertia
 from controllers.description.geometry import Box, Capsule, Cylinder, Geom, Pose, Sphere
 from controllers.description.tool import ToolDescription
 
@@ -20,26 +20,10 @@ def to_urdf(arm: ArmDescription, tool: ToolDescription) -> str:
     root = ET.Element("robot", name=arm.name)
     ET.SubElement(root, "link", name="base")
     for link in arm.links:
-        _link(
-            root,
-            link.name,
-            link.inertia.mass_kg,
-            Pose(link.inertia.com_m),
-            link.inertia.matrix_kg_m2,
-            link.geoms,
-            Pose(),
-        )
+        _link(root, link.name, link.inertia, link.geoms, Pose())
     ET.SubElement(root, "link", name="flange")
-    T_tool_flange = tool.T_flange_tool.inverse()
-    _link(
-        root,
-        "tool",
-        tool.mass_kg,
-        T_tool_flange.compose(Pose(tool.com_flange_m)),
-        tool.inertia_flange_kg_m2,
-        tool.geoms,
-        T_tool_flange,
-    )
+    inertia = Inertia(mass_kg=tool.mass_kg, com_m=tool.com_flange_m, matrix_kg_m2=tool.inertia_flange_kg_m2)
+    _link(root, "tool", inertia, tool.geoms, tool.T_flange_tool.inverse())
     _fixed(root, "base_joint", "base", arm.links[0].name, Pose())
     for parent, child, joint in zip(arm.links, arm.links[1:], arm.joints, strict=False):
         element = _joint(root, joint.name, "revolute", parent.name, child.name, joint.T_parent_joint)
@@ -79,22 +63,15 @@ def _fixed(root: ET.Element, name: str, parent: str, child: str, pose: Pose) -> 
     _joint(root, name, "fixed", parent, child, pose)
 
 
-def _link(
-    root: ET.Element,
-    name: str,
-    mass_kg: float,
-    T_link_com: Pose,
-    inertia: Array,
-    geoms: tuple[Geom, ...],
-    T_link_owner: Pose,
-) -> None:
-    """Appends a link whose shapes are given in the frame `owner`; the inertia is in the axes of `T_link_com`."""
+def _link(root: ET.Element, name: str, inertia: Inertia, geoms: tuple[Geom, ...], T_link_owner: Pose) -> None:
+    """Appends a link whose mass properties and shapes are given in the frame `owner`."""
     link = ET.SubElement(root, "link", name=name)
     inertial = ET.SubElement(link, "inertial")
-    _origin(inertial, T_link_com)
-    ET.SubElement(inertial, "mass", value=_text(mass_kg))
-    moments = {f"i{'xyz'[a]}{'xyz'[b]}": _text(inertia[a, b]) for a in range(3) for b in range(a, 3)}
-    ET.SubElement(inertial, "inertia", **moments)
+    _origin(inertial, T_link_owner.compose(Pose(inertia.com_m)))
+    ET.SubElement(inertial, "mass", value=_text(inertia.mass_kg))
+    matrix = inertia.matrix_kg_m2
+    moments = {f"i{'xyz'[a]}{'xyz'[b]}": _text(matrix[a, b]) for a in range(3) for b in range(a, 3)}
+    inertial.append(ET.Element("inertia", moments))
     for geom in geoms:
         for pose, shape in _shapes(geom):
             _shape(link, "visual", T_link_owner.compose(pose), shape, geom)
