@@ -1,0 +1,122 @@
+"""The two ends of a block: what the motor process writes and reads, and the same from its parent's side."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from controllers.realtime import Histogram
+from controllers.shared_memory.block import SharedBlock
+from controllers.shared_memory.layout import ANSWER, REQUEST, RING_CAPACITY, STATUS_TEXT, MotorState, Parent, Status
+from controllers.shared_memory.mailbox import MailboxReader, MailboxWriter
+from controllers.shared_memory.ring import RingReader, RingWriter
+from controllers.types import COMMAND, REPORT
+
+
+class MotorSide:
+    """The owner's end."""
+
+    def __init__(self, block: SharedBlock) -> None:
+        self.commands = MailboxReader(block.region("commands"), COMMAND)
+        self.requests = MailboxReader(block.region("requests"), REQUEST)
+        self.answers = MailboxWriter(block.region("answers"), ANSWER)
+        self.ring = RingWriter(block.region("ring"), REPORT, RING_CAPACITY)
+        self.lateness = Histogram(block.region("lateness_histogram").cast("q"))
+        self.work = Histogram(block.region("work_histogram").cast("q"))
+        self.status = block.region("status").cast("q")
+        self.parent = block.region("parent").cast("q")
+        self._text = block.region("status_text")
+
+    def say(self, state: MotorState, kernels: str, message: str) -> None:
+        """Writes the text, then the state that it belongs to."""
+        text = np.zeros((), STATUS_TEXT)
+        text["kernels"], text["message"] = kernels.encode(), shortened(message, STATUS_TEXT["message"].itemsize)
+        self._text[: STATUS_TEXT.itemsize] = text.tobytes()
+        self.status[Status.STATE] = state
+
+    def release(self) -> None:
+        """Lets go of the memory, so that the block can be unmapped."""
+        for part in (self.commands, self.requests, self.answers, self.ring, self.lateness, self.work):
+            part.release()
+        for view in (self.status, self.parent, self._text):
+            view.release()
+
+
+class MotorStatus(NamedTuple):
+    """What the motor process says about itself and its loop."""
+
+    state: MotorState
+    pid: int
+    realtime: bool
+    kernels: str
+    message: str
+    ticks: int
+    overruns: int
+    torn_commands: int
+    lateness_p50_us: float
+    lateness_p99_us: float
+    lateness_p999_us: float
+    lateness_max_us: float
+    work_p50_us: float
+    work_p99_us: float
+    work_max_us: float
+
+
+class ParentSide:
+    """The commanding process's end."""
+
+    def __init__(self, block: SharedBlock) -> None:
+        self.commands = MailboxWriter(block.region("commands"), COMMAND)
+        self.requests = MailboxWriter(block.region("requests"), REQUEST)
+        self.answers = MailboxReader(block.region("answers"), ANSWER)
+        self.ring = RingReader(block.region("ring"), REPORT, RING_CAPACITY)
+        self._lateness = Histogram(block.region("lateness_histogram").cast("q"))
+        self._work = Histogram(block.region("work_histogram").cast("q"))
+        self._status = block.region("status").cast("q")
+        self._parent = block.region("parent").cast("q")
+        self._text = block.region("status_text")
+
+    def beat(self, now_ns: int, pid: int) -> None:
+        """Writes a sign of life."""
+        self._parent[Parent.PID] = pid
+        self._parent[Parent.HEARTBEAT_NS] = now_ns
+
+    @property
+    def state(self) -> MotorState:
+        """Returns where the motor process stands in its life."""
+        return MotorState(self._status[Status.STATE])
+
+    def status(self) -> MotorStatus:
+        """Returns everything that the motor process says about itself."""
+        words, late, work = self._status, self._lateness, self._work
+        text = np.frombuffer(bytes(self._text[: STATUS_TEXT.itemsize]), STATUS_TEXT)[0]
+        return MotorStatus(
+            self.state,
+            words[Status.PID],
+            bool(words[Status.REALTIME]),
+            text["kernels"].decode("ascii", "replace"),
+            text["message"].decode("utf-8", "replace"),
+            words[Status.TICKS],
+            words[Status.OVERRUNS],
+            words[Status.TORN_COMMANDS],
+            late.quantile_us(0.5),
+            late.quantile_us(0.99),
+            late.quantile_us(0.999),
+            words[Status.LATENESS_MAX_NS] * 1e-3,
+            work.quantile_us(0.5),
+            work.quantile_us(0.99),
+            words[Status.WORK_MAX_NS] * 1e-3,
+        )
+
+    def release(self) -> None:
+        """Lets go of the memory, so that the block can be unmapped."""
+        for part in (self.commands, self.requests, self.answers, self.ring, self._lateness, self._work):
+            part.release()
+        for view in (self._status, self._parent, self._text):
+            view.release()
+
+
+def shortened(text: str, size: int) -> bytes:
+    """Returns UTF-8 of at most `size` bytes, cut between characters."""
+    return text.encode()[:size].decode("utf-8", "ignore").encode()

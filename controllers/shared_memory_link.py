@@ -1,0 +1,256 @@
+"""The motor link to a motor process on the same machine, in real time: verbs of `controllers.link.MotorLink`."""
+
+from __future__ import annotations
+
+import atexit
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from controllers.description.geometry import Pose
+from controllers.link import KEEP_ALIVE_S
+from controllers.motor_child import MotorChild, MotorProcessDied
+from controllers.motor_config import MotorConfig
+from controllers.pulse import Pulse
+from controllers.shared_memory.block import SharedBlock, remove_stale
+from controllers.shared_memory.layout import ANSWER, REQUEST, RING_CAPACITY, MotorState, Request
+from controllers.shared_memory.mailbox import record_bytes
+from controllers.shared_memory.sides import MotorStatus, ParentSide
+from controllers.types import COMMAND, Command, TickReport
+
+__all__ = ["MotorProcessDied", "SharedMemoryLink", "SharedMemoryLinkConfig"]
+
+_POLL_S = 0.001
+
+
+@dataclass(frozen=True)
+class SharedMemoryLinkConfig:
+    """How a parent deals with its motor process."""
+
+    motor: MotorConfig
+    """What the process is told."""
+    start_timeout_s: float = 180.0
+    """Time for building, compiling and arming [s], above 0."""
+    stall_timeout_s: float = 0.5
+    """A living process that runs no tick for this long counts as dead [s], 0.02..10."""
+    answer_timeout_s: float = 2.0
+    """Time for a request to be answered [s], above 0."""
+    stop_timeout_s: float = 5.0
+    """Time for an ordered stop before the process is killed [s], above 0."""
+    suspension_s: float = 0.25
+    """A command made before a suspension of this process longer than this is sent as old as it is [s], 0.1..5."""
+
+    def __post_init__(self) -> None:
+        for name in ("start_timeout_s", "answer_timeout_s", "stop_timeout_s"):
+            if not getattr(self, name) > 0.0:
+                raise ValueError(f"{name} must be above 0, got {getattr(self, name)}")
+        if not 0.02 <= self.stall_timeout_s <= 10.0:
+            raise ValueError(f"stall_timeout_s must be 0.02..10, got {self.stall_timeout_s}")
+        if not 0.1 <= self.suspension_s <= 5.0:
+            raise ValueError(f"suspension_s must be 0.1..5, got {self.suspension_s}")
+
+
+class SharedMemoryLink:
+    """Starts a motor process, commands it, and ends it. One thread at a time may use it.
+
+    A dead or stalled motor process raises MotorProcessDied from every verb: the episode is then invalid. If this
+    process dies, the motor process holds, stops and leaves by itself.
+    """
+
+    def __init__(self, config: SharedMemoryLinkConfig, environment: Mapping[str, str] | None = None) -> None:
+        """environment: variables of the motor process on top of this process's own."""
+        self.config = config
+        self._sequence = 0
+        self._request_number = 0
+        self._sent: Command | None = None
+        self._sent_ns = self._seen_ns = self._cadence_ns = 0
+        self._command = np.zeros((), COMMAND)
+        self._closed = True
+        self._child = MotorChild(config.motor, environment or {})
+        try:
+            self._child.wait_until_ready(config.start_timeout_s)
+            self._block = SharedBlock.attach(config.motor.name)
+        except BaseException:
+            self._child.end(config.stop_timeout_s)
+            remove_stale(config.motor.name)
+            raise
+        self._side = ParentSide(self._block)
+        self._pulse = Pulse(self._side.beat)
+        self._closed = False
+        atexit.register(self.close)
+        self.reset()
+
+    # MotorLink
+
+    def reset(self) -> None:
+        """Lets the chain hold the measured pose; the last command no longer counts, earlier reports are passed over."""
+        self._sent = None
+        self._ask(Request.RESEED)
+        self._side.ring.skip()
+        self._wait_until(self.now_ns() + 2_000_000)
+        while not self._side.ring.waiting:
+            self._wait_until(self.now_ns() + 1_000_000)
+        self._seen_ns = self._cadence_ns = self.now_ns()
+
+    def send(self, command: Command) -> None:
+        """Publishes `command`, stamped now.
+
+        If this process was suspended (SIGSTOP, a sleeping laptop) after it last saw the arm, the command is as old as
+        what it was made from: it is stamped so, and the chain refuses it.
+        """
+        self._require_alive()
+        stamp_ns = self._seen_ns if self._suspended_since(self._seen_ns) else self.now_ns()
+        self._sent, self._sent_ns = command, stamp_ns
+        self._put(command, stamp_ns)
+
+    def step(self, duration_s: float) -> NDArray[Any]:
+        """Waits and returns the REPORT records (n,) since the last call: the caller's own copy.
+
+        Calls in a row keep a constant cadence: the end is `duration_s` after the end of the step before, so that the
+        time spent thinking between two steps counts. A caller that used up more than half of it gets a whole
+        `duration_s` from now.
+        """
+        self._require_alive()
+        duration_ns = round(duration_s * 1e9)
+        if self.now_ns() - self._cadence_ns > duration_ns // 2:
+            self._cadence_ns = self.now_ns()
+        self._cadence_ns += duration_ns
+        parts = []
+        while self.now_ns() < self._cadence_ns:
+            self._wait_until(min(self._cadence_ns, self.now_ns() + round(KEEP_ALIVE_S * 1e9)))
+            if self._side.ring.waiting > RING_CAPACITY // 2:
+                parts.append(self._side.ring.drain())
+            self._keep_alive()
+        while not self._side.ring.waiting and not parts:
+            self._wait_until(self.now_ns() + 1_000_000)
+        parts.append(self._side.ring.drain())
+        self._seen_ns = self.now_ns()
+        return np.concatenate(parts)
+
+    def latest(self) -> TickReport:
+        """Returns the newest report."""
+        self._require_alive()
+        newest = self._side.ring.newest()
+        if newest is None:
+            raise MotorProcessDied(f"motor process {self.config.motor.name!r} has published no readable report")
+        self._seen_ns = self.now_ns()
+        return TickReport.from_record(newest[0])
+
+    def now_ns(self) -> int:
+        """Returns the motor's clock: CLOCK_MONOTONIC, one for all processes of a machine."""
+        return time.monotonic_ns()
+
+    def close(self) -> None:
+        """Stops the motor process in order (hold, ramp, leave); kills it if it does not. May be called twice."""
+        if self._closed:
+            return
+        self._closed = True
+        atexit.unregister(self.close)
+        if self._child.exit_status() is None:
+            self._publish_request(Request.STOP)
+        self._child.end(self.config.stop_timeout_s, wait_first=True)
+        self._pulse.stop()
+        self._side.release()
+        self._block.close()
+        remove_stale(self.config.motor.name)
+
+    def __enter__(self) -> SharedMemoryLink:
+        return self
+
+    def __exit__(self, *unused: object) -> None:
+        self.close()
+
+    # Beyond MotorLink
+
+    @property
+    def lost_reports(self) -> int:
+        """Returns how many reports were overwritten before this process fetched them."""
+        return self._side.ring.lost
+
+    def status(self) -> MotorStatus:
+        """Returns state, measures, lateness and work of the motor process; also after its death, until `close`."""
+        if self._closed:
+            raise RuntimeError("the link is closed; its motor process has gone")
+        return self._side.status()
+
+    def teleport(self, q_rad: Sequence[float] | NDArray[np.float64]) -> None:
+        """Simulation only: sets the joints (7,) [rad] at rest. Raises ValueError if the robot cannot."""
+        self._ask(Request.TELEPORT, values=q_rad)
+
+    def place(self, fixture: str, T_base_fixture: Pose) -> None:
+        """Simulation only: moves a movable fixture. Raises ValueError if there is none of that name."""
+        self._ask(Request.PLACE_FIXTURE, fixture, [*T_base_fixture.position_m, *T_base_fixture.quaternion_xyzw])
+
+    def tare(self) -> None:
+        """Takes the present reading of the wrist sensor as zero; in free space only."""
+        self._ask(Request.TARE)
+
+    # Parts
+
+    def _put(self, command: Command, stamp_ns: int) -> None:
+        self._sequence += 1
+        replace(command, sequence=self._sequence, stamp_ns=stamp_ns).write_to(self._command)
+        self._side.commands.publish(self._command)
+
+    def _keep_alive(self) -> None:
+        """Sends the last command again, stamped afresh, while its sender means it to hold and this process was awake."""
+        if self._sent is None or self._suspended_since(self._sent_ns):
+            return
+        now_ns = self.now_ns()
+        if now_ns < self._cadence_ns and now_ns - self._sent_ns < self._sent.duration_s * 1e9:
+            self._put(self._sent, now_ns)
+
+    def _suspended_since(self, moment_ns: int) -> bool:
+        return self._pulse.silent_since(moment_ns, round(self.config.suspension_s * 1e9))
+
+    def _wait_until(self, deadline_ns: int) -> None:
+        """Sleeps until the deadline, but wakes at once when the motor process dies."""
+        ticks, seen_ns = self._side.ring.written, self.now_ns()
+        while True:
+            self._require_alive()
+            now_ns = self.now_ns()
+            if self._side.ring.written != ticks:
+                ticks, seen_ns = self._side.ring.written, now_ns
+            elif now_ns - seen_ns > self.config.stall_timeout_s * 1e9 and not self._suspended_since(seen_ns):
+                raise MotorProcessDied(
+                    f"motor process {self.config.motor.name!r} runs no tick for {self.config.stall_timeout_s} s"
+                )
+            if now_ns >= deadline_ns:
+                return
+            self._child.sleep(min((deadline_ns - now_ns) * 1e-9, self.config.stall_timeout_s / 2))
+
+    def _ask(self, kind: Request, name: str = "", values: Any = ()) -> None:
+        """Makes a request and waits until it was carried out; raises ValueError with the motor's words if refused."""
+        self._require_alive()
+        number = self._publish_request(kind, name, values)
+        answer = np.zeros((), ANSWER)
+        deadline_ns = self.now_ns() + round(self.config.answer_timeout_s * 1e9)
+        while answer["number"] != number:
+            self._require_alive()
+            if self.now_ns() > deadline_ns:
+                raise MotorProcessDied(f"motor process {self.config.motor.name!r} did not answer {kind.name} in time")
+            if not self._side.answers.poll(record_bytes(answer)):
+                self._child.sleep(_POLL_S)
+        if answer["refused"]:
+            raise ValueError(answer["message"].item().decode())
+
+    def _publish_request(self, kind: Request, name: str = "", values: Any = ()) -> int:
+        request = np.zeros((), REQUEST)
+        self._request_number += 1
+        request["kind"], request["number"], request["name"] = kind, self._request_number, name.encode()
+        request["values"][: len(values)] = values
+        self._side.requests.publish(request)
+        return self._request_number
+
+    def _require_alive(self) -> None:
+        if self._closed:
+            raise RuntimeError("the link is closed; make a new one")
+        status = self._child.exit_status()
+        if status is not None:
+            said = self._side.status()
+            last = f"; it last said: {said.message}" if said.state in (MotorState.FAILED, MotorState.STOPPED) else ""
+            raise MotorProcessDied(f"motor process {self.config.motor.name!r} is dead ({status}){last}")
