@@ -57,8 +57,8 @@ class ArraySpec:
         """Returns a copy of `value` with exactly this shape and type.
 
         Narrowing within a kind (float64 to float32) is done; another shape, a lossy kind (float to integer), an integer
-        that does not fit and, with `finite`, NaN or infinity raise `UserError`. `name` stands in its message, for example
-        "observation 'q' at step 3".
+        that does not fit and, with `finite`, NaN or infinity raise `UserError`. `name` stands in its message, as
+        in "observation 'q' at step 3".
         """
         array = np.asarray(value)
         if array.shape != self.shape:
@@ -68,7 +68,7 @@ class ArraySpec:
         with np.errstate(over="ignore"):  # too large for the narrower type becomes infinite, which is refused below
             wide, array = array, np.array(array, dtype=self.dtype, order="C")
         if array.dtype.kind in "iu" and not np.array_equal(wide, array):
-            raise UserError(f"{name}: expected numbers that fit into {self.dtype}, got larger ones; widen the spec's type")
+            raise UserError(f"{name}: expected numbers that fit {self.dtype}, got larger ones; widen the spec's type")
         if finite and array.dtype.kind == "f" and not np.isfinite(array).all():
             where = np.argwhere(~np.isfinite(array))[0].tolist()
             raise UserError(f"{name}: expected finite numbers, got {array[tuple(where)]} at {where}; mend its source")

@@ -9,9 +9,11 @@ import subprocess
 import sys
 import textwrap
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from data.atomic import FolderLock, load_arrays, save_arrays_atomic, write_atomic
 from data.errors import UserError
@@ -21,7 +23,7 @@ def test_write_atomic_replaces_and_leaves_nothing_behind(tmp_path: Path) -> None
     write_atomic(tmp_path / "a", "old")
     write_atomic(tmp_path / "a", "né".encode())
     assert (tmp_path / "a").read_text() == "né"
-    assert os.listdir(tmp_path) == ["a"]
+    assert list(tmp_path.iterdir()) == [tmp_path / "a"]
 
 
 def test_a_full_disk_keeps_the_old_content(tmp_path: Path) -> None:
@@ -34,11 +36,15 @@ def test_a_full_disk_keeps_the_old_content(tmp_path: Path) -> None:
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert (tmp_path / "a").read_text() == "old"
-    assert os.listdir(tmp_path) == ["a"]
+    assert list(tmp_path.iterdir()) == [tmp_path / "a"]
 
 
 def test_arrays_round_trip_with_metadata(tmp_path: Path) -> None:
-    arrays = {"w": np.arange(6, dtype=np.float32).reshape(2, 3).T, "n": np.array(3, np.int64), "u": np.zeros(0, np.uint8)}
+    arrays: dict[str, NDArray[Any]] = {
+        "transposed": np.arange(6, dtype=np.float32).reshape(2, 3).T,
+        "scalar": np.array(3, np.int64),
+        "empty": np.zeros(0, np.uint8),
+    }
     save_arrays_atomic(tmp_path / "a.safetensors", arrays, {"kind": "test"})
     loaded, metadata = load_arrays(tmp_path / "a.safetensors")
     assert metadata == {"kind": "test"}
@@ -75,9 +81,9 @@ def test_a_locked_folder_names_its_owner_and_a_kill_frees_it(tmp_path: Path) -> 
     finally:
         owner.send_signal(signal.SIGKILL)
         owner.communicate()
-    with FolderLock(tmp_path) as lock:
-        assert lock.held
-        with pytest.raises(UserError, match=f"in use by process {os.getpid()};"):
-            FolderLock(tmp_path)
+    with FolderLock(tmp_path), pytest.raises(UserError, match=f"in use by process {os.getpid()};"):
+        FolderLock(tmp_path)
+    lock = FolderLock(tmp_path)
+    lock.release()
+    lock.release()
     assert not lock.held
-    FolderLock(tmp_path).release()
