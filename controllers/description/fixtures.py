@@ -6,6 +6,8 @@ from controllers.description.arm import vector
 from controllers.description.geometry import Box, Geom, Pose, Rgba, require_positive
 from controllers.description.scene import Fixture
 
+_POST: Rgba = (0.30, 0.32, 0.35, 1.0)
+
 
 def square_hole_plate(
     hole_m: float,
@@ -14,6 +16,7 @@ def square_hole_plate(
     name: str = "plate",
     outer_m: float = 0.160,
     floor_m: float = 0.010,
+    stand_m: float = 0.0,
     friction: float = 0.3,
     T_base_fixture: Pose | None = None,
     movable: bool = True,
@@ -21,8 +24,8 @@ def square_hole_plate(
 ) -> Fixture:
     """Returns a plate with a square hole of edge `hole_m` and sharp rims: four boxes around it and a floor under it.
 
-    The fixture's frame is the centre of the hole's mouth, z up (out of the hole). The boxes overlap nowhere. Raises
-    ValueError for a hole as large as the plate.
+    The fixture's frame is the centre of the hole's mouth, z up (out of the hole). The boxes overlap nowhere. A
+    `stand_m` above 0 puts a post of that height under the plate. Raises ValueError for a hole as large as the plate.
     """
     for key, value in {"hole_m": hole_m, "depth_m": depth_m, "floor_m": floor_m}.items():
         require_positive(value, key)
@@ -45,4 +48,6 @@ def square_hole_plate(
         )
     )
     bottom = box(0.0, 0.0, -depth_m - floor_m / 2, (hole_m, hole_m, floor_m), (0.15, 0.17, 0.20, 1.0))
-    return Fixture(name=name, geoms=(*walls, bottom), T_base_fixture=T_base_fixture or Pose(), movable=movable)
+    below = -depth_m - floor_m - stand_m / 2
+    post = (box(0.0, 0.0, below, (outer_m / 2, outer_m / 2, stand_m), _POST),) if stand_m > 0.0 else ()
+    return Fixture(name=name, geoms=(*walls, bottom, *post), T_base_fixture=T_base_fixture or Pose(), movable=movable)

@@ -4,6 +4,9 @@ Names in the model: bodies link0..link7, flange, tool and one a fixture; joints 
 motor1..7 (torque, Nm); site `tool` at the control point with the tool's axes; site `wrist` at the flange; sensors
 `wrist_force` and `wrist_torque`; keyframe `home`. Movable fixtures are mocap bodies. All bodies of arm and tool have
 their gravity compensated, as the drives of a real FR3 do; the wrist sensor still feels the tool's weight.
+
+At rest the wrist sensor reads -(external force on the tool + its weight) and the moment of that about the flange's
+origin, both in flange axes; in motion the tool's inertia adds to it.
 """
 
 from __future__ import annotations
@@ -77,7 +80,7 @@ def to_mjcf(arm: ArmDescription, scene: Scene, options: SimulationOptions | None
     default = ET.SubElement(root, "default")
     _child(default, "geom", {"condim": "3"}, _softness(options.contact))
     world = ET.SubElement(root, "worldbody")
-    for x, y, strength in ((1.5, -1.0, "0.5"), (0.2, 1.6, "0.35")):
+    for x, y, strength in ((1.5, -1.0, "0.35"), (0.2, 1.6, "0.25")):
         diffuse = f"{strength} {strength} {strength}"
         ET.SubElement(
             world, "light", pos=_text((x, y, 2.2)), dir=_text((0.5 - x, -y, -2.0)), diffuse=diffuse, castshadow="false"
