@@ -114,7 +114,7 @@ Triple = tuple[float, float, float]
 
 
 def press(offset_m: tuple[float, float], height_m: float, force_n: Triple) -> tuple[float, float, np.ndarray]:
-    """Presses the peg on the plate by a ramp of J^T F; returns the largest and last penetration [mm] and the wrist force."""
+    """Presses the peg by a ramp of J^T F; returns the largest and last penetration [mm] and the wrist force (3,)."""
     model, data = build()
     arm_model, terms = ArmModel(ARM, TOOL), ModelTerms()
     wanted = PLATE_POSE.compose(Pose.from_rpy((*offset_m, height_m), (np.pi, 0.0, 0.0)))
