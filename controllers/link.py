@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Protocol
 
@@ -99,6 +100,17 @@ class LockstepLink:
             self.model.terms(self.state["q_rad"][0], self.state["qd_rad_s"][0], self.terms)
             self.chain.tick(self.state, self.terms, self.command, report)
             self.robot.write(report["tau_executed_nm"][0])
+
+    def snapshot(self) -> dict[str, NDArray[Any]]:
+        """Memory of the chain and the link as arrays, for exact continuation in simulation."""
+        records = {"link.chain": self.chain.record, "link.state": self.state, "link.command": self.command, "link.report": self._report}
+        return {name: record.view(np.uint8).copy() for name, record in records.items()} | {"link.sequence": np.array([self._sequence])}
+
+    def restore(self, snapshot: Mapping[str, NDArray[Any]]) -> None:
+        """Puts back what `snapshot` returned; whatever was sent last is not sent again."""
+        for name, record in (("chain", self.chain.record), ("state", self.state), ("command", self.command), ("report", self._report)):
+            record.view(np.uint8)[:] = snapshot[f"link.{name}"]
+        self._sequence, self._sent = int(snapshot["link.sequence"][0]), None
 
     def latest(self) -> TickReport:
         """The report of the last tick run."""

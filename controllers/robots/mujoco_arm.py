@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -171,6 +171,23 @@ class MujocoArm:
         """Restarts the sensor's random numbers, so that an episode can be repeated exactly."""
         self._rng = np.random.default_rng(seed)
         self._noise_used = _NOISE_BLOCK
+
+    def snapshot(self) -> dict[str, NDArray[Any]]:
+        """Everything that the next tick depends on, as arrays; the sensor's random numbers restart with `reseed`."""
+        size = mujoco.mj_stateSize(self.model, mujoco.mjtState.mjSTATE_INTEGRATION)
+        state = np.zeros(size)
+        mujoco.mj_getState(self.model, self.data, state, mujoco.mjtState.mjSTATE_INTEGRATION)
+        sensors = self.data.sensordata.copy()  # forces of the last tick: a new forward pass would give those of the next
+        return {"world.state": state, "world.sensors": sensors, "world.bias": self._wrist["bias"][0].copy()}
+
+    def restore(self, snapshot: Mapping[str, NDArray[Any]]) -> None:
+        """Puts back what `snapshot` returned."""
+        mujoco.mj_setState(self.model, self.data, snapshot["world.state"], mujoco.mjtState.mjSTATE_INTEGRATION)
+        self._wrist["bias"] = snapshot["world.bias"]
+        warmstart = self.data.qacc_warmstart.copy()
+        mujoco.mj_forward(self.model, self.data)
+        self.data.qacc_warmstart[:] = warmstart
+        self.data.sensordata[:] = snapshot["world.sensors"]
 
     def render(self, camera: str, width_px: int, height_px: int) -> NDArray[np.uint8]:
         """Returns an RGB image (height, width, 3). Raises RuntimeError where no rendering library is installed."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import gymnasium
@@ -139,7 +140,7 @@ class RobotEnv(gymnasium.Env[Observation, NDArray[np.float32]]):
             raise UserError("call reset() before the first step")
         observation: Observation = dict(self.task.observe(self._sensed, self.draw, self._previous))
         for camera in self.cameras:
-            observation[f"images/{camera.name}"] = self.world.render(camera.name, camera.width_px, camera.height_px)
+            observation[f"image_{camera.name}"] = self.world.render(camera.name, camera.width_px, camera.height_px)
         return observation
 
     def _target(self, before: Sensed, action: Array) -> tuple[Pose, Array]:
@@ -170,6 +171,25 @@ class RobotEnv(gymnasium.Env[Observation, NDArray[np.float32]]):
         inactive = np.setdiff1d(np.arange(spec.size), spec.active_index)
         executed[inactive] = 0.0
         return np.clip(executed, -1.0, 1.0)
+
+    def snapshot(self) -> dict[str, NDArray[Any]]:
+        """State of the simulated world between two episodes: what the next reset starts from."""
+        if self.world is None:
+            raise UserError("a robot on a bench cannot be put back into a former state; resume goes on from where it stands")
+        goal = np.full(7, np.nan)
+        if self._draw is not None:
+            goal = np.concatenate([self._draw.T_base_goal.position_m, self._draw.T_base_goal.quaternion_xyzw])
+        return {**self.world.snapshot(), **self.link.snapshot(), "env.leaving_goal": goal}
+
+    def restore(self, snapshot: Mapping[str, NDArray[Any]]) -> None:
+        """Puts the simulated world back; call `reset` next."""
+        self.world.restore(snapshot)
+        self.link.restore(snapshot)
+        goal = snapshot["env.leaving_goal"]
+        self._draw = None
+        if np.isfinite(goal).all():
+            pose = Pose(goal[:3], goal[3:])
+            self._draw = Draw({}, pose, pose)
 
     def render(self) -> NDArray[np.uint8]:  # type: ignore[override]
         """A picture (240, 320, 3) from the task's first camera."""

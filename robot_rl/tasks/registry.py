@@ -1,0 +1,41 @@
+"""Finds tasks by name: those of this package and entry points of the group "robot_rl.tasks"."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from importlib import import_module
+from importlib.metadata import entry_points
+from typing import Any
+
+from data.errors import UserError
+from robot_rl.tasks.base import Task
+
+GROUP = "robot_rl.tasks"
+_OWN = {"peg_insertion": "robot_rl.tasks.peg_insertion:PegInsertion"}
+
+
+def task_names() -> list[str]:
+    """Returns the names that `task_class` takes, sorted; imports no task."""
+    return sorted({*_OWN, *(point.name for point in entry_points(group=GROUP))})
+
+
+def task_class(name: str) -> type[Task]:
+    """Returns the class of a task. Raises UserError that names the closest and all valid ones."""
+    if name in _OWN:
+        module, attribute = _OWN[name].split(":")
+        return getattr(import_module(module), attribute)  # type: ignore[no-any-return]
+    for point in entry_points(group=GROUP):
+        if point.name == name:
+            return point.load()  # type: ignore[no-any-return]
+    close = difflib.get_close_matches(name, task_names(), 1)
+    hint = f"did you mean {close[0]!r}? " if close else ""
+    raise UserError(f"unknown task {name!r}: {hint}valid ones: {', '.join([*task_names(), 'gym'])}")
+
+
+def make_task(name: str, variant: str = "default", settings: Mapping[str, Any] | None = None) -> Task:
+    """Builds a task in a variant with some settings changed. Raises UserError for what it does not know."""
+    kind = task_class(name)
+    if variant not in kind.variants:
+        raise UserError(f"task {name} has the variants {', '.join(kind.variants)}, got {variant!r}")
+    return kind(variant, **dict(settings or {}))  # type: ignore[call-arg]

@@ -1,0 +1,158 @@
+"""Episodes for measuring: fixed seeds, nothing learned, everything that the report needs of each."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from controllers.types import Source
+from robot_rl.training.workplace import F32, Workplace
+
+SOURCE_NAMES = {value: name.lower() for name, value in vars(Source).items() if not name.startswith("_")}
+
+
+class Acting(Protocol):
+    """What an evaluation needs of an agent or a policy."""
+
+    def begin_episode(self) -> None:
+        """Forgets the former episode."""
+
+    def prepare(self, obs: F32, rng: np.random.Generator) -> dict[str, F32]:
+        """What is computed once per observation."""
+
+    def act(self, obs: F32, extras: Mapping[str, F32], deterministic: bool) -> Any:
+        """Returns a Proposal."""
+
+
+@dataclass
+class EpisodeRecord:
+    """Figures of one episode; `path_q_rad` (T + 1, 7) is kept only where asked, for pictures."""
+
+    seed: int
+    success: bool = False
+    end: str = ""
+    """success | terminated | timeout."""
+    length: int = 0
+    ret: float = 0.0
+    robot_s: float = 0.0
+    reset_s: float = 0.0
+    reset_attempts: int = 0
+    reset_kind: str = ""
+    peak_force_n: float = 0.0
+    mean_force_n: float = 0.0
+    source_share: dict[str, float] = field(default_factory=dict)
+    limited_share: float = 0.0
+    """Share of decisions whose executed action differed from the proposed one by more than 2 %."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """JSON values; `ret` under the name `return`."""
+        values = asdict(self)
+        values["return"] = values.pop("ret")
+        return values
+
+
+class EpisodeMeter:
+    """Adds up an episode's figures step by step."""
+
+    def __init__(self, seed: int, reset_info: Mapping[str, Any], rate_hz: float | None) -> None:
+        self.record = EpisodeRecord(
+            seed=seed,
+            reset_s=float(reset_info.get("reset_s", 0.0)),
+            reset_attempts=int(reset_info.get("reset_attempts", 0)),
+            reset_kind=str(reset_info.get("reset_kind", "")),
+        )
+        self._rate_hz = rate_hz
+        self._sources: dict[int, int] = {}
+        self._forces_n: list[float] = []
+        self._limited = 0
+
+    def add(self, outcome: Any, proposed: F32, source: int) -> None:
+        """Counts one step."""
+        record = self.record
+        record.length += 1
+        record.ret += outcome.reward
+        record.success = record.success or outcome.success
+        record.peak_force_n = max(record.peak_force_n, float(outcome.info.get("peak_force_n", 0.0)))
+        self._forces_n.append(float(outcome.info.get("force_n", 0.0)))
+        self._sources[source] = self._sources.get(source, 0) + 1
+        self._limited += int(np.abs(outcome.executed - np.clip(proposed, -1.0, 1.0)).max() > 0.02)
+        if outcome.terminated or outcome.truncated:
+            record.end = "success" if outcome.success else "terminated" if outcome.terminated else "timeout"
+
+    def finish(self) -> EpisodeRecord:
+        """Returns the episode's figures."""
+        record = self.record
+        count = max(1, record.length)
+        record.robot_s = record.length / self._rate_hz if self._rate_hz else 0.0
+        record.mean_force_n = float(np.mean(self._forces_n)) if self._forces_n else 0.0
+        record.source_share = {SOURCE_NAMES.get(key, str(key)): value / count for key, value in sorted(self._sources.items())}
+        record.limited_share = self._limited / count
+        return record
+
+
+def evaluate(
+    agent: Acting,
+    workplace: Workplace,
+    seeds: Iterable[int],
+    deterministic: bool = True,
+    on_episode: Callable[[EpisodeRecord], None] | None = None,
+    paths: dict[int, NDArray[np.float64]] | None = None,
+) -> list[EpisodeRecord]:
+    """Runs one episode a seed. The agent's own random numbers are put back afterwards only if it is deterministic.
+
+    paths, if given, receives each episode's joint angles {seed: (T + 1, 7)} and under "draw" nothing else: for pictures.
+    """
+    records = []
+    for seed in seeds:
+        rng = np.random.default_rng([seed, 11])  # a base policy's noise belongs to the episode, not to the training run
+        obs, info = workplace.reset(seed)
+        agent.begin_episode()
+        meter = EpisodeMeter(seed, info, workplace.rate_hz)
+        path = [info.get("q_rad")]
+        while True:
+            proposal = agent.act(obs, agent.prepare(obs, rng), deterministic)
+            outcome = workplace.step(proposal.action, proposal.source)
+            meter.add(outcome, proposal.action, proposal.source)
+            path.append(outcome.info.get("q_rad"))
+            obs = outcome.obs
+            if outcome.terminated or outcome.truncated:
+                break
+        records.append(meter.finish())
+        if paths is not None and path[0] is not None:
+            paths[seed] = np.array(path)
+        if on_episode is not None:
+            on_episode(records[-1])
+    return records
+
+
+def wilson_interval(successes: int, count: int, z: float = 1.959964) -> tuple[float, float]:
+    """95 % interval of a share (Wilson, 1927)."""
+    if count == 0:
+        return 0.0, 1.0
+    share, spread = successes / count, z * z / count
+    middle = (share + spread / 2) / (1 + spread)
+    half = z * np.sqrt(share * (1 - share) / count + spread / (4 * count)) / (1 + spread)
+    return max(0.0, float(middle - half)), min(1.0, float(middle + half))
+
+
+def summary_of(records: list[EpisodeRecord], step: int, deterministic: bool, started: float) -> dict[str, Any]:
+    """Returns the metrics record of an evaluation (kind "eval")."""
+    successes = sum(record.success for record in records)
+    low, high = wilson_interval(successes, len(records))
+    return {
+        "kind": "eval",
+        "step": step,
+        "deterministic": deterministic,
+        "success_rate": successes / max(1, len(records)),
+        "low": low,
+        "high": high,
+        "mean_return": float(np.mean([record.ret for record in records])),
+        "mean_length": float(np.mean([record.length for record in records])),
+        "eval_wall_s": time.monotonic() - started,
+        "episodes": [record.as_dict() for record in records],
+    }

@@ -1,0 +1,84 @@
+"""Any Gymnasium environment with Box spaces, so that others can compare this learner with theirs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import gymnasium
+import numpy as np
+from gymnasium import spaces
+from numpy.typing import NDArray
+
+from data.episode import Episode
+from data.errors import UserError
+from data.spec import ArraySpec, StoreSpec
+from robot_rl.envs.featuriser import Featuriser
+from robot_rl.training.workplace import F32, Outcome
+
+
+class GymWorkplace:
+    """Maps actions in [-1, 1] to the environment's bounds. Success is `info["success"]` or `info["is_success"]` where given."""
+
+    restorable = True  # every episode begins with a seeded reset, so there is nothing to carry over
+    rate_hz: float | None = None
+
+    def __init__(self, env_id: str, history: int = 0, options: Mapping[str, Any] | None = None) -> None:
+        try:
+            self.env: gymnasium.Env[Any, Any] = gymnasium.make(env_id, **dict(options or {}))
+        except (gymnasium.error.Error, ImportError, TypeError) as error:
+            first = str(error).strip().splitlines()[0]
+            raise UserError(f"gymnasium cannot make {env_id!r}: {first}; give an id of gymnasium.make or Module:Id") from error
+        observation, action = self.env.observation_space, self.env.action_space
+        for name, space in (("observation", observation), ("action", action)):
+            if not isinstance(space, spaces.Box) or not np.issubdtype(space.dtype, np.floating):
+                raise UserError(f"{env_id}: expected a Box of floats as {name} space, got {space}; wrap the environment first")
+        assert isinstance(action, spaces.Box)  # told by the loop above; for the type checker
+        if not np.isfinite([action.low, action.high]).all():
+            raise UserError(f"{env_id}: expected a bounded action space, got {action}; wrap it with RescaleAction")
+        self.env_id = env_id
+        self.featuriser = Featuriser({"state": int(np.prod(observation.shape or ()))}, history)
+        self.obs_size = self.featuriser.size
+        self._low, self._high = action.low.astype(np.float64).ravel(), action.high.astype(np.float64).ravel()
+        self._shape, self._dtype = action.shape, action.dtype
+        self.action_names = tuple(f"a{i}" for i in range(len(self._low)))
+
+    def reset(self, seed: int) -> tuple[F32, dict[str, Any]]:
+        """A seeded reset."""
+        observation, _ = self.env.reset(seed=seed)
+        return self.featuriser.reset({"state": observation}), {}
+
+    def step(self, action: F32, source: int = 0) -> Outcome:
+        """One step; the executed action is the clipped one."""
+        if not np.isfinite(action).all():
+            raise UserError(f"an action must be finite, got {np.asarray(action).tolist()}")
+        executed = np.clip(action, -1.0, 1.0).astype(np.float32)
+        scaled = self._low + (executed + 1.0) * 0.5 * (self._high - self._low)
+        observation, reward, terminated, truncated, info = self.env.step(scaled.reshape(self._shape).astype(self._dtype))
+        success = bool(info.get("success", info.get("is_success", False)))
+        features = self.featuriser.step({"state": observation})
+        return Outcome(features, float(reward), bool(terminated), bool(truncated), executed, success)
+
+    def snapshot(self) -> dict[str, NDArray[Any]]:
+        """Nothing: a seeded reset starts every episode."""
+        return {}
+
+    def restore(self, snapshot: Mapping[str, NDArray[Any]]) -> None:
+        """Nothing to put back."""
+
+    def demonstrations(self, episode: Episode) -> tuple[F32, F32]:
+        """Features and executed actions of a recorded episode."""
+        return self.featuriser.episode(episode.observations), episode.action_executed
+
+    def store_spec(self, robot: str, config: dict[str, Any]) -> StoreSpec:
+        """Returns the description of a store for this environment's episodes."""
+        observations = {"state": ArraySpec((self.featuriser.frame_size,), "float32")}
+        return StoreSpec("gym", self.env_id, robot, 1.0, observations, self.action_names, (), config)
+
+    def check_store(self, spec: StoreSpec) -> None:
+        """Widths and action names must fit."""
+        spec.require(task="gym", action_names=self.action_names, observations={"state": ArraySpec((self.featuriser.frame_size,), "float32")})
+
+    def close(self) -> None:
+        """Closes the environment."""
+        self.env.close()

@@ -1,0 +1,155 @@
+"""Where an agent works: an arm task or any Gymnasium environment, as flat vectors and actions in [-1, 1]."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from controllers.types import Source
+from data.episode import Episode
+from data.errors import UserError
+from data.spec import ArraySpec, StoreSpec
+from robot_rl.envs.featuriser import Featuriser
+from robot_rl.envs.make import make_env
+from robot_rl.envs.robot_env import RobotEnv
+from robot_rl.tasks.registry import make_task
+
+F32 = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What one step of a workplace gave."""
+
+    obs: F32
+    """(obs_size,) features after the step."""
+    reward: float
+    terminated: bool
+    truncated: bool
+    executed: F32
+    """(action_size,) what was really executed, in the policy's units."""
+    success: bool
+    info: dict[str, Any] = field(default_factory=dict)
+
+
+class Workplace(Protocol):
+    """An environment as an agent sees it."""
+
+    obs_size: int
+    action_names: tuple[str, ...]
+    rate_hz: float | None
+    """Decisions a second on a robot; None where time means nothing."""
+    restorable: bool
+    """Whether `snapshot` and `restore` bring back the very same continuation."""
+
+    def reset(self, seed: int) -> tuple[F32, dict[str, Any]]:
+        """Begins the episode of this seed."""
+
+    def step(self, action: F32, source: int) -> Outcome:
+        """Carries out a policy's action (action_size,)."""
+
+    def snapshot(self) -> dict[str, NDArray[Any]]:
+        """State of the world between two episodes, as arrays."""
+
+    def restore(self, snapshot: Mapping[str, NDArray[Any]]) -> None:
+        """Puts the world back."""
+
+    def demonstrations(self, episode: Episode) -> tuple[F32, F32]:
+        """Returns features (T + 1, obs_size) and executed actions (T, action_size) of a recorded episode."""
+
+    def check_store(self, spec: StoreSpec) -> None:
+        """Raises UserError if a store's episodes do not fit."""
+
+    def close(self) -> None:
+        """Lets go of the robot or simulator."""
+
+
+class ArmWorkplace:
+    """A task on an arm, restricted to its active action columns, with a short memory in front of the policy."""
+
+    restorable = True
+
+    def __init__(self, env: RobotEnv, history: int = 0) -> None:
+        self.env = env
+        spaces = env.observation_space.spaces
+        self.featuriser = Featuriser({key: int(np.prod(space.shape or ())) for key, space in spaces.items() if key == "state"}, history)
+        self.obs_size = self.featuriser.size
+        spec = env.task.action
+        self.columns = spec.active_index
+        self.action_names = tuple(spec.names[i] for i in self.columns)
+        self.rate_hz: float | None = env.task.rate_hz
+
+    def reset(self, seed: int) -> tuple[F32, dict[str, Any]]:
+        """Automatic reset, then the first features."""
+        observation, info = self.env.reset(seed=seed)
+        return self.featuriser.reset(observation), info
+
+    def step(self, action: F32, source: int = Source.POLICY) -> Outcome:
+        """One decision."""
+        self.env.source = source
+        observation, reward, terminated, truncated, info = self.env.step(self.env.task.action.expand(action))
+        executed = info["action_executed"][self.columns]
+        return Outcome(self.featuriser.step(observation), reward, terminated, truncated, executed, info["success"], info)
+
+    def snapshot(self) -> dict[str, NDArray[Any]]:
+        """State of simulator, link and leaving goal."""
+        return self.env.snapshot()
+
+    def restore(self, snapshot: Mapping[str, NDArray[Any]]) -> None:
+        """Puts simulator, link and leaving goal back."""
+        self.env.restore(snapshot)
+
+    def demonstrations(self, episode: Episode) -> tuple[F32, F32]:
+        """Features and the active columns of the executed actions."""
+        return self.featuriser.episode(episode.observations), episode.action_executed[:, self.columns]
+
+    def store_spec(self, robot: str, config: dict[str, Any]) -> StoreSpec:
+        """Returns the description of a store for this task's episodes."""
+        task = self.env.task
+        observations = {
+            key: ArraySpec(tuple(space.shape or ()), np.dtype(space.dtype).name) for key, space in self.env.observation_space.spaces.items()
+        }
+        cameras = tuple(camera.name for camera in self.env.cameras)
+        return StoreSpec(task.name, task.text, robot, task.rate_hz, observations, task.action.names, cameras, config)
+
+    def check_store(self, spec: StoreSpec) -> None:
+        """Task, action columns and the observations that the policy needs must fit."""
+        spec.require(task=self.env.task.name, action_names=self.env.task.action.names, observations=self._needed())
+
+    def _needed(self) -> dict[str, ArraySpec]:
+        spaces = self.env.observation_space.spaces
+        return {key: ArraySpec(tuple(spaces[key].shape or ()), np.dtype(spaces[key].dtype).name) for key in self.featuriser.keys}
+
+    def close(self) -> None:
+        """Ends torque control."""
+        self.env.close()
+
+
+def make_workplace(
+    task: str,
+    *,
+    variant: str = "default",
+    env_id: str | None = None,
+    robot: str = "mujoco",
+    seed: int = 0,
+    history: int = 0,
+    images: bool = False,
+    task_config: Mapping[str, Any] | None = None,
+) -> Workplace:
+    """Returns the workplace of a task by name; `task=gym` takes any Gymnasium environment by its id."""
+    if task == "gym":
+        from robot_rl.training.gym_workplace import GymWorkplace
+
+        if env_id is None:
+            raise UserError("task=gym needs env_id=<id of gymnasium.make> or env_id=<Module:Id>")
+        return GymWorkplace(env_id, history=history, options=task_config or {})
+    if env_id is not None:
+        raise UserError(f"env_id goes with task=gym, got task={task}")
+    settings = dict(task_config or {})
+    if images:
+        settings["images"] = True
+    return ArmWorkplace(make_env(make_task(task, variant, settings), robot=robot, seed=seed), history)

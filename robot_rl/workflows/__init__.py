@@ -1,0 +1,1 @@
+"""What each command does: thin sequences over the parts."""
