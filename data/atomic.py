@@ -50,26 +50,29 @@ def write_new(path: str | os.PathLike[str], content: bytes) -> None:
         os.close(descriptor)
 
 
-def write_atomic(path: str | os.PathLike[str], content: bytes | str) -> None:
-    """Replaces the content of `path`: after a crash or an error it holds the old content or the new one, whole.
-
-    Text is stored as UTF-8. Raises `UserError` where the disk is full; the old content is untouched then.
-    """
+def replace_file(path: str | os.PathLike[str], content: bytes) -> None:
+    """Replaces the content of `path`: after a crash or an `OSError` it holds the old content or the new one, whole."""
     target = Path(path)
     temporary = target.with_name(f".{target.name}.{os.getpid()}.{next(_serial)}.tmp")
     try:
-        write_new(temporary, content.encode() if isinstance(content, str) else content)
+        write_new(temporary, content)
         fsync(temporary)
         temporary.replace(target)
         fsync(target.parent)
-    except OSError as error:
-        if is_disk_full(error):
-            message = f"disk full while writing {target}: its former content is intact; free some space and try again"
-            raise UserError(message) from error
-        raise
     finally:
         with suppress(FileNotFoundError):
             temporary.unlink()
+
+
+def write_atomic(path: str | os.PathLike[str], content: bytes | str) -> None:
+    """Does as `replace_file` (text as UTF-8); raises `UserError` where the disk is full."""
+    try:
+        replace_file(path, content.encode() if isinstance(content, str) else content)
+    except OSError as error:
+        if is_disk_full(error):
+            message = f"disk full while writing {path}: its former content is intact; free some space and try again"
+            raise UserError(message) from error
+        raise
 
 
 def save_arrays_atomic(

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from data import plain_json
-from data.atomic import fsync, write_atomic, write_new
+from data.atomic import fsync, replace_file, write_new
 from data.encoding import DECODE_ERRORS, decode, encode
 from data.episode import Episode
 from data.errors import UserError
@@ -61,7 +61,10 @@ class Manifest:
 
 
 def write_folder(folder: Path, episode: Episode) -> None:
-    """Writes `episode` into the new folder `folder` and forces all of it to the disk, the manifest last."""
+    """Writes `episode` into the new folder `folder` and forces all of it to the disk, the manifest last.
+
+    Raises `OSError` where the disk is full; a folder without a manifest may stay then.
+    """
     attributes = _attributes(episode)
     files = encode(episode.arrays(), attributes)
     entries = {path: [len(content), hashlib.sha256(content).hexdigest()] for path, content in files.items()}
@@ -76,7 +79,7 @@ def write_folder(folder: Path, episode: Episode) -> None:
         write_new(folder / path, content)
     for item in [*(folder / path for path in files), *folders]:  # after all writes: the disk can take them in one go
         fsync(item)
-    write_atomic(folder / MANIFEST, manifest)
+    replace_file(folder / MANIFEST, manifest.encode())
 
 
 def read_manifest(folder: Path) -> Manifest:

@@ -18,7 +18,9 @@ SALVAGE = "salvage-"
 """Prefix of a temporary folder that holds what `repair` saved of a damaged episode."""
 
 _EPISODE_NAME = re.compile(r"\d{6,}")
-_GROUP = {"zarr_format": 3, "node_type": "group"}
+_GROUP_NODE = {"zarr_format": 3, "node_type": "group"}
+GROUP = plain_json.dumps({"attributes": {}, **_GROUP_NODE}, "a group")
+"""Content of the file that makes the folder of episodes a zarr group."""
 
 
 def episode_name(index: int) -> str:
@@ -31,8 +33,8 @@ def write_descriptions(folder: Path, spec: StoreSpec) -> None:
     value = spec.to_json()
     described = {"spec": value, "digest": plain_json.digest(value)}
     write_atomic(folder / SPEC_COPY, plain_json.dumps(described, "the spec"))
-    write_atomic(folder / EPISODES / ROOT, plain_json.dumps({"attributes": {}, **_GROUP}, "a group"))
-    write_atomic(folder / ROOT, plain_json.dumps({"attributes": described, **_GROUP}, "the spec"))
+    write_atomic(folder / EPISODES / ROOT, GROUP)
+    write_atomic(folder / ROOT, plain_json.dumps({"attributes": described, **_GROUP_NODE}, "the spec"))
 
 
 def read_spec(folder: Path) -> StoreSpec:
@@ -84,7 +86,8 @@ def recover_leftovers(folder: Path) -> list[str]:
     is still there, since it will be saved again.
     """
     (folder / INCOMING).mkdir(exist_ok=True)
-    return [_recover(folder, item) for item in sorted((folder / INCOMING).iterdir())]
+    left = sorted((folder / INCOMING).iterdir(), key=lambda item: (not item.name.startswith(SALVAGE), item.name))
+    return [_recover(folder, item) for item in left]
 
 
 def _recover(folder: Path, item: Path) -> str:
