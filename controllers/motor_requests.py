@@ -1,4 +1,4 @@
-"""What a motor process does on request besides motion: start over, tare, stop; in simulation teleport, place fixtures."""
+"""What a motor process does on request besides motion: start over, tare, stop; in simulation move things."""
 
 from __future__ import annotations
 

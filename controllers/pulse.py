@@ -23,7 +23,7 @@ class Pulse:
         self._thread.start()
 
     def silent_since(self, moment_ns: int, length_ns: int) -> bool:
-        """Returns whether this process lay still for longer than `length_ns` (at least 0.1 s) at some time after `moment_ns`.
+        """Returns whether this process lay still for more than `length_ns` (at least 0.1 s) after `moment_ns`.
 
         The gap that is open right now counts too.
         """

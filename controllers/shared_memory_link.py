@@ -21,6 +21,7 @@ from controllers.shared_memory.layout import ANSWER, REQUEST, RING_CAPACITY, Mot
 from controllers.shared_memory.mailbox import record_bytes
 from controllers.shared_memory.sides import MotorStatus, ParentSide
 from controllers.types import COMMAND, Command, TickReport
+from data.errors import UserError
 
 __all__ = ["MotorProcessDied", "SharedMemoryLink", "SharedMemoryLinkConfig"]
 
@@ -68,14 +69,15 @@ class SharedMemoryLink:
         self._request_number = 0
         self._sent: Command | None = None
         self._sent_ns = self._seen_ns = self._cadence_ns = 0
+        self._ticks, self._ticks_ns = -1, 0
         self._command = np.zeros((), COMMAND)
         self._closed = True
         self._child = MotorChild(config.motor, environment or {})
         try:
             self._child.wait_until_ready(config.start_timeout_s)
             self._block = SharedBlock.attach(config.motor.name)
-        except BaseException:
-            self._child.end(config.stop_timeout_s)
+        except BaseException as error:
+            self._child.end(config.stop_timeout_s, wait_first=isinstance(error, UserError))
             remove_stale(config.motor.name)
             raise
         self._side = ParentSide(self._block)
@@ -197,7 +199,7 @@ class SharedMemoryLink:
         self._side.commands.publish(self._command)
 
     def _keep_alive(self) -> None:
-        """Sends the last command again, stamped afresh, while its sender means it to hold and this process was awake."""
+        """Sends the last command again, stamped afresh, while its sender means it and this process was awake."""
         if self._sent is None or self._suspended_since(self._sent_ns):
             return
         now_ns = self.now_ns()
@@ -209,19 +211,10 @@ class SharedMemoryLink:
 
     def _wait_until(self, deadline_ns: int) -> None:
         """Sleeps until the deadline, but wakes at once when the motor process dies."""
-        ticks, seen_ns = self._side.ring.written, self.now_ns()
-        while True:
-            self._require_alive()
-            now_ns = self.now_ns()
-            if self._side.ring.written != ticks:
-                ticks, seen_ns = self._side.ring.written, now_ns
-            elif now_ns - seen_ns > self.config.stall_timeout_s * 1e9 and not self._suspended_since(seen_ns):
-                raise MotorProcessDied(
-                    f"motor process {self.config.motor.name!r} runs no tick for {self.config.stall_timeout_s} s"
-                )
-            if now_ns >= deadline_ns:
-                return
+        self._require_alive()
+        while (now_ns := self.now_ns()) < deadline_ns:
             self._child.sleep(min((deadline_ns - now_ns) * 1e-9, self.config.stall_timeout_s / 2))
+            self._require_alive()
 
     def _ask(self, kind: Request, name: str = "", values: Any = ()) -> None:
         """Makes a request and waits until it was carried out; raises ValueError with the motor's words if refused."""
@@ -247,6 +240,7 @@ class SharedMemoryLink:
         return self._request_number
 
     def _require_alive(self) -> None:
+        """Raises MotorProcessDied if the process is dead or has run no tick for too long."""
         if self._closed:
             raise RuntimeError("the link is closed; make a new one")
         status = self._child.exit_status()
@@ -254,3 +248,10 @@ class SharedMemoryLink:
             said = self._side.status()
             last = f"; it last said: {said.message}" if said.state in (MotorState.FAILED, MotorState.STOPPED) else ""
             raise MotorProcessDied(f"motor process {self.config.motor.name!r} is dead ({status}){last}")
+        now_ns, ticks = self.now_ns(), self._side.ring.written
+        if ticks != self._ticks:
+            self._ticks, self._ticks_ns = ticks, now_ns
+        stall_s = (now_ns - self._ticks_ns) * 1e-9
+        # If this process lay still too, perhaps the whole machine did: that is no fault of the motor process.
+        if stall_s > self.config.stall_timeout_s and not self._suspended_since(self._ticks_ns):
+            raise MotorProcessDied(f"motor process {self.config.motor.name!r} runs no tick for {stall_s:.1f} s")

@@ -1,0 +1,104 @@
+"""A whole fake robot, and builders that the motor processes of the tests import by name."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from controllers.motor_config import MotorParts
+
+Array = NDArray[Any]
+HOME_RAD = np.array([0.0, -0.4, 0.0, -2.2, 0.0, 1.8, 0.785])
+INERTIA_KG_M2 = 1.0
+
+
+class FakeRobot:
+    """Seven independent joints with inertia; writes what was done to it to a JSON file when it is stopped."""
+
+    rate_hz = 1000.0
+
+    def __init__(self, options: dict[str, Any]) -> None:
+        self._log = options.get("log")
+        self._fail_at = options.get("fail_at", -1)
+        self._freeze_at = options.get("freeze_at", -1)
+        self._q, self._qd, self._tau = HOME_RAD.copy(), np.zeros(7), np.zeros(7)
+        self._started = False
+        self._taus: list[list[float]] = []
+
+    def start(self) -> None:
+        self._started = True
+
+    def read(self, state: Array) -> None:
+        if not self._started:
+            raise RuntimeError("read before start")
+        if len(self._taus) == self._fail_at:
+            raise RuntimeError("the arm's cable was pulled")
+        if len(self._taus) == self._freeze_at:
+            time.sleep(3600.0)
+        state["q_rad"], state["qd_rad_s"], state["tau_applied_nm"] = self._q, self._qd, self._tau
+        state["wrench_tool"], state["gripper_m"] = 0.0, np.nan
+
+    def write(self, tau_nm: Array) -> None:
+        self._tau[:] = tau_nm
+        self._taus.append(tau_nm.tolist())
+        self._qd += (tau_nm / INERTIA_KG_M2 - self._qd) / self.rate_hz
+        self._q += self._qd / self.rate_hz
+
+    def stop(self) -> None:
+        if self._log is not None:
+            record = {"taus": self._taus[-2000:], "modules": sorted(sys.modules)}
+            Path(self._log).write_text(json.dumps(record))
+
+
+class NoModel:
+    def terms(self, q: Array, qd: Array, out: Any) -> None:
+        return
+
+
+class EchoChain:
+    """Constant torque; reports the command's sequence, so that tests see which commands arrived."""
+
+    def __init__(self, tau_nm: float) -> None:
+        self._tau_nm, self._tick = tau_nm, 0
+
+    def reseed(self, state: Array, terms: Any) -> None:
+        self._tick = 0
+
+    def tick(self, state: Array, terms: Any, command: Array, report: Array) -> None:
+        self._tick += 1
+        report["tick"], report["stamp_ns"] = self._tick, state["stamp_ns"]
+        report["sequence"], report["command_age_s"] = command["sequence"], 0.0
+        report["q_rad"], report["tau_executed_nm"] = state["q_rad"], self._tau_nm
+
+
+def echo(options: dict[str, Any]) -> MotorParts:
+    return MotorParts(FakeRobot(options), NoModel(), None, EchoChain(options.get("tau_nm", 2.0)), HOME_RAD)
+
+
+def refusing(options: dict[str, Any]) -> MotorParts:
+    raise ValueError(f"no arm at {options['address']}; switch it on")
+
+
+def loading_torch(options: dict[str, Any]) -> MotorParts:
+    import torch  # noqa: F401
+
+    return echo(options)
+
+
+def real_chain(options: dict[str, Any]) -> MotorParts:
+    """The real tick and model around the fake robot."""
+    from controllers.arm_model import ArmModel, ModelTerms
+    from controllers.chain import Chain, ChainConfig
+    from controllers.description.fr3 import fr3
+    from controllers.description.tool import square_peg_tool
+
+    arm = fr3()
+    return MotorParts(
+        FakeRobot(options), ArmModel(arm, square_peg_tool()), ModelTerms(), Chain(ChainConfig(), arm), HOME_RAD
+    )

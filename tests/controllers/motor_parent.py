@@ -1,0 +1,44 @@
+"""A parent process for the tests to kill: opens a link as its argument (JSON) says, names the pids, does as told."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import time
+
+import numpy as np
+
+from controllers.motor_config import MotorConfig
+from controllers.shared_memory_link import SharedMemoryLink, SharedMemoryLinkConfig
+from controllers.types import Command
+
+
+def say(**words: object) -> None:
+    print(json.dumps(words), flush=True)
+
+
+def main() -> None:
+    task = json.loads(sys.argv[1])
+    link = SharedMemoryLink(SharedMemoryLinkConfig(MotorConfig.from_json(json.dumps(task["motor"]))))
+    say(motor_pid=link.status().pid)
+    if task["do"] == "wait":
+        time.sleep(3600.0)
+    if task["do"] == "stop_before_send":
+        here = link.latest()
+        command = Command(here.position_base_m, here.quaternion_base_xyzw, np.array([400.0] * 3 + [30.0] * 3))
+        link.send(command)
+        before = link.step(0.1)[-1]
+        os.kill(os.getpid(), signal.SIGSTOP)
+        link.send(command)  # made from what was seen before the stop
+        stale = link.step(0.1)[-1]
+        link.send(command)
+        fresh = link.step(0.1)[-1]
+        rows = {"before": before, "stale": stale, "fresh": fresh}
+        say(**{name: [int(row["sequence"]), int(row["refused"])] for name, row in rows.items()})
+    link.close()
+
+
+if __name__ == "__main__":
+    main()

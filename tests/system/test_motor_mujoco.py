@@ -1,0 +1,39 @@
+"""The simulated arm in real time, in a motor process of its own."""
+
+from __future__ import annotations
+
+import uuid
+
+import numpy as np
+import pytest
+
+from controllers.description.fr3 import fr3
+from controllers.description.geometry import Box, Pose
+from controllers.description.scene import Fixture, Scene
+from controllers.description.tool import square_peg_tool
+from controllers.motor_config import mujoco_motor
+from controllers.realtime import RealtimeConfig
+from controllers.shared_memory_link import SharedMemoryLink, SharedMemoryLinkConfig
+from controllers.types import Command
+
+ORDINARY = RealtimeConfig(priority=0, core=-2, lock_memory=False)
+
+
+def test_it_follows_commands_teleports_and_moves_fixtures() -> None:
+    block = Fixture(name="block", geoms=(Box(size_m=(0.05, 0.05, 0.05)),), movable=True)
+    scene = Scene(tool=square_peg_tool(), fixtures=(block,))
+    motor = mujoco_motor(f"test-{uuid.uuid4().hex[:12]}", arm=fr3(), scene=scene, realtime=ORDINARY)
+    with SharedMemoryLink(SharedMemoryLinkConfig(motor)) as link:
+        start = link.latest()
+        goal = start.position_base_m + np.array([0.0, 0.0, 0.02])
+        for _ in range(15):
+            link.send(Command(goal, start.quaternion_base_xyzw, np.array([800.0] * 3 + [40.0] * 3)))
+            reports = link.step(0.1)
+        assert np.linalg.norm(reports["position_base_m"][-1] - goal) < 0.003
+        home = fr3().home_rad
+        link.teleport(home + 0.05)
+        assert np.abs(link.step(0.05)["q_rad"][-1] - home - 0.05).max() < 0.01
+        link.place("block", Pose(np.array([0.5, 0.2, 0.1])))
+        link.tare()
+        with pytest.raises(ValueError, match="no movable fixture 'door'"):
+            link.place("door", Pose())

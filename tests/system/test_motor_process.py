@@ -1,0 +1,288 @@
+"""The real motor process, with fake and simulated robots, under every kind of death."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from controllers.motor_config import MotorConfig
+from controllers.realtime import RealtimeConfig
+from controllers.shared_memory import SharedBlock
+from controllers.shared_memory.block import block_path
+from controllers.shared_memory.layout import MotorState
+from controllers.shared_memory.liveness import process_start
+from controllers.shared_memory.sides import ParentSide
+from controllers.shared_memory_link import MotorProcessDied, SharedMemoryLink, SharedMemoryLinkConfig
+from controllers.types import Command, Source
+from data.errors import UserError
+
+FAKES = Path(__file__).parents[1] / "controllers"
+ENVIRONMENT = {"PYTHONPATH": str(FAKES)}
+ORDINARY = RealtimeConfig(priority=0, core=-2, lock_memory=False)
+"""Tests share their machine: a SCHED_FIFO loop would starve the others."""
+STIFFNESS = np.array([400.0] * 3 + [30.0] * 3)
+
+
+def eventually(condition: Callable[[], bool], patience_s: float = 30.0) -> bool:
+    """Waits until the condition holds; the patience is far above what any machine needs."""
+    end_s = time.monotonic() + patience_s
+    while not condition():
+        if time.monotonic() > end_s:
+            return False
+        time.sleep(0.005)
+    return True
+
+
+@pytest.fixture
+def name() -> Iterator[str]:
+    name = f"test-{uuid.uuid4().hex[:12]}"
+    yield name
+    block_path(name).unlink(missing_ok=True)
+
+
+def motor(name: str, builder: str = "echo", leave_after_s: float = 30.0, **options: Any) -> MotorConfig:
+    return MotorConfig(name, f"motor_fakes:{builder}", options, ORDINARY, leave_after_s=leave_after_s)
+
+
+def link_to(config: MotorConfig) -> SharedMemoryLink:
+    return SharedMemoryLink(SharedMemoryLinkConfig(config), ENVIRONMENT)
+
+
+def here(link: SharedMemoryLink, **changes: Any) -> Command:
+    """A command to stay where the arm is."""
+    report = link.latest()
+    values = {"position_base_m": report.position_base_m, "quaternion_base_xyzw": report.quaternion_base_xyzw}
+    return Command(**{**values, "stiffness": STIFFNESS, **changes})
+
+
+def plain_command() -> Command:
+    return Command(np.zeros(3), np.array([0.0, 0.0, 0.0, 1.0]), STIFFNESS)
+
+
+class Parent:
+    """A parent in a process of its own, that a test may kill or stop."""
+
+    def __init__(self, config: MotorConfig, do: str) -> None:
+        task = json.dumps({"motor": json.loads(config.to_json()), "do": do})
+        self.process = subprocess.Popen(
+            [sys.executable, str(FAKES / "motor_parent.py"), task],
+            stdout=subprocess.PIPE,
+            text=True,
+            env={**os.environ, **ENVIRONMENT},
+        )
+        self.motor_pid = int(self.words()["motor_pid"])
+        self.motor_start = process_start(self.motor_pid)
+
+    def words(self) -> dict[str, Any]:
+        assert self.process.stdout is not None
+        return json.loads(self.process.stdout.readline())  # type: ignore[no-any-return]
+
+    def motor_lives(self) -> bool:
+        return process_start(self.motor_pid) == self.motor_start
+
+    def end(self) -> None:
+        """Ends both processes, if they are still the same ones."""
+        self.process.kill()
+        self.process.wait()
+        if self.process.stdout is not None:
+            self.process.stdout.close()
+        if self.motor_lives():
+            os.kill(self.motor_pid, signal.SIGKILL)
+
+
+def test_steps_return_the_reports_of_their_interval_in_order_and_none_twice(name: str) -> None:
+    with link_to(motor(name)) as link:
+        ticks = np.concatenate([link.step(0.02) for _ in range(10)])["tick"]
+        assert (np.diff(ticks) == 1).all() and link.lost_reports == 0
+        begin_ns = link.now_ns()
+        link.reset()
+        link.step(0.1)
+        assert link.now_ns() - begin_ns >= 100_000_000
+
+
+def test_commands_arrive_with_growing_sequence_and_are_kept_alive_no_longer_than_meant(name: str) -> None:
+    with link_to(motor(name)) as link:
+        assert link.latest().sequence == -1
+        link.send(plain_command())
+        sequences = link.step(0.4)["sequence"]
+        assert (np.diff(sequences) >= 0).all()
+        assert 1 <= sequences[-1] <= 3, "a command meant for 0.1 s is sent again at 0.05 s and at most once more"
+        link.reset()
+        assert link.latest().sequence == -1
+
+
+def test_status_tells_measures_kernels_and_counts(name: str) -> None:
+    from safety.compilation import kernels_hash
+
+    with link_to(motor(name)) as link:
+        link.step(0.05)
+        status = link.status()
+        assert status.state == MotorState.RUNNING and not status.realtime
+        assert status.kernels == kernels_hash() and status.ticks > 0
+        assert "MISSING scheduler: not asked for" in status.message and "ok garbage: collector off" in status.message
+
+
+def test_the_real_process_has_loaded_neither_torch_nor_rclpy(name: str, tmp_path: Path) -> None:
+    with link_to(motor(name, "real_chain", log=str(tmp_path / "log.json"))):
+        pass
+    modules = json.loads((tmp_path / "log.json").read_text())["modules"]
+    assert "controllers.chain" in modules and "pinocchio" in modules
+    assert not {"torch", "rclpy"} & set(modules)
+
+
+def test_a_builder_that_loads_torch_is_refused(name: str) -> None:
+    with pytest.raises(UserError, match="torch got loaded by builder .*: a motor process must do without"):
+        link_to(motor(name, "loading_torch"))
+    assert not block_path(name).exists()
+
+
+def test_a_builders_complaint_reaches_the_parent_in_one_line(name: str) -> None:
+    with pytest.raises(UserError, match=r"did not start: no arm at 10.0.0.1; switch it on$"):
+        link_to(motor(name, "refusing", address="10.0.0.1"))
+    with pytest.raises(UserError, match="no builder 'motor_fakes:nothing'"):
+        link_to(motor(name, "nothing"))
+    assert not block_path(name).exists()
+
+
+def test_closing_holds_ramps_to_zero_and_leaves_nothing(name: str, tmp_path: Path) -> None:
+    link = link_to(motor(name, tau_nm=6.0, log=str(tmp_path / "log.json")))
+    link.step(0.02)
+    link.close()
+    link.close()
+    taus = np.array(json.loads((tmp_path / "log.json").read_text())["taus"])
+    assert taus[0].max() == 6.0 and not taus[-1].any()
+    assert np.abs(np.diff(taus, axis=0)).max() <= 0.5 + 1e-9
+    assert not block_path(name).exists()
+    with pytest.raises(RuntimeError, match="the link is closed"):
+        link.step(0.1)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_it_in_order(name: str, tmp_path: Path, number: signal.Signals) -> None:
+    with link_to(motor(name, tau_nm=6.0, log=str(tmp_path / "log.json"))) as link:
+        os.kill(link.status().pid, number)
+        with pytest.raises(MotorProcessDied, match=r"is dead \(exit status 0\); it last said: stopped in order"):
+            link.step(20.0)
+        assert not block_path(name).exists()
+    taus = np.array(json.loads((tmp_path / "log.json").read_text())["taus"])
+    assert not taus[-1].any() and np.abs(np.diff(taus, axis=0)).max() <= 0.5 + 1e-9
+
+
+def test_a_killed_motor_process_raises_in_every_verb_and_its_block_is_reclaimed(name: str) -> None:
+    link = link_to(motor(name))
+    try:
+        os.kill(link.status().pid, signal.SIGKILL)
+        for verb in (lambda: link.step(20.0), link.latest, lambda: link.send(plain_command()), link.reset):
+            with pytest.raises(MotorProcessDied, match="killed by SIGKILL"):
+                verb()
+        assert block_path(name).exists()
+        with link_to(motor(name)) as successor:
+            assert len(successor.step(0.05)) > 0
+    finally:
+        link.close()
+    assert not block_path(name).exists()
+
+
+def test_a_motor_process_that_dies_in_the_middle_of_a_step_wakes_its_parent(name: str) -> None:
+    with link_to(motor(name)) as link:
+        killer = subprocess.Popen([sys.executable, "-c", f"import os; os.kill({link.status().pid}, 9)"])
+        begin_s = time.monotonic()
+        with pytest.raises(MotorProcessDied):
+            link.step(60.0)
+        assert time.monotonic() - begin_s < 60.0
+        killer.wait()
+
+
+def test_a_motor_process_that_hangs_counts_as_dead(name: str) -> None:
+    link = link_to(motor(name, freeze_at=300))
+    try:
+        with pytest.raises(MotorProcessDied, match="runs no tick for"):
+            link.step(60.0)
+    finally:
+        os.kill(link.status().pid, signal.SIGKILL)
+        link.close()
+
+
+def test_a_robot_that_fails_is_stopped_and_its_words_reach_the_parent(name: str, tmp_path: Path) -> None:
+    with link_to(motor(name, fail_at=300, log=str(tmp_path / "log.json"))) as link:
+        with pytest.raises(MotorProcessDied, match="RuntimeError: the arm's cable was pulled"):
+            link.step(60.0)
+        assert (tmp_path / "log.json").exists()
+        assert not block_path(name).exists()
+
+
+def test_a_second_owner_and_a_second_commander_are_refused(name: str) -> None:
+    with link_to(motor(name)) as link:
+        with pytest.raises(UserError, match=f"pid {link.status().pid} already owns"):
+            link_to(motor(name))
+        with pytest.raises(UserError, match="another process already commands"):
+            SharedBlock.attach(name)
+        assert len(link.step(0.05)) > 0
+
+
+def test_a_killed_parent_is_outlived_then_the_arm_stops_and_nothing_stays_behind(name: str, tmp_path: Path) -> None:
+    parent = Parent(motor(name, leave_after_s=1.5, tau_nm=3.0, log=str(tmp_path / "log.json")), "wait")
+    try:
+        parent.process.kill()
+        parent.process.wait()
+        block = SharedBlock.attach(name, command=False)
+        side = ParentSide(block)
+        assert eventually(lambda: side.state == MotorState.ORPHANED), "it goes on without its parent"
+        assert parent.motor_lives()
+        assert eventually(lambda: not parent.motor_lives())
+        assert side.status().state == MotorState.STOPPED
+        side.release()
+        block.close()
+        assert not block_path(name).exists()
+        assert not np.array(json.loads((tmp_path / "log.json").read_text())["taus"])[-1].any()
+    finally:
+        parent.end()
+
+
+def test_what_a_stopped_parent_sends_after_it_wakes_is_refused_as_old(name: str) -> None:
+    parent = Parent(motor(name, "real_chain"), "stop_before_send")
+    try:
+        block = SharedBlock.attach(name, command=False)
+        side = ParentSide(block)
+        assert eventually(lambda: side.state == MotorState.ORPHANED), "a stopped parent gives no sign of life"
+        time.sleep(0.3)  # longer than the age that a command may have, whatever the scheduler did
+        parent.process.send_signal(signal.SIGCONT)
+        words = parent.words()
+        assert words["before"][1] == 0
+        assert words["stale"] == [words["before"][0], 1], "refused, and the old sequence is still the one followed"
+        assert words["fresh"][0] > words["stale"][0] and words["fresh"][1] == 1
+        parent.process.wait()
+        side.release()
+        block.close()
+    finally:
+        parent.end()
+
+
+@pytest.mark.parametrize("field", ["position_base_m", "quaternion_base_xyzw", "stiffness", "feedforward_wrench_base"])
+def test_a_command_that_is_not_finite_is_refused_and_the_arm_holds(name: str, field: str) -> None:
+    with link_to(motor(name, "real_chain")) as link:
+        command = here(link)
+        size = 6 if field == "feedforward_wrench_base" else len(getattr(command, field))
+        link.send(here(link, source=Source.SCRIPTED, **{field: np.full(size, np.nan)}))
+        reports = link.step(0.1)
+        assert reports["refused"][-1] >= 1 and (reports["sequence"] == -1).all()
+        assert np.isfinite(reports["tau_executed_nm"]).all()
+        assert np.abs(reports["q_rad"] - reports["q_rad"][0]).max() < 1e-3
+
+
+def test_requests_that_a_robot_cannot_fulfil_are_refused_in_words(name: str) -> None:
+    with link_to(motor(name)) as link:
+        with pytest.raises(ValueError, match="FakeRobot cannot teleport: only a simulated arm can"):
+            link.teleport(np.zeros(7))
+        assert len(link.step(0.05)) > 0
