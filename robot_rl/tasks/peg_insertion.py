@@ -110,7 +110,7 @@ class PegInsertion(Task):
 
     def scene(self) -> Scene:
         """Peg, plate on its stand, a side camera and one at the wrist."""
-        plate = square_hole_plate(0.020 + 2.0 * self.config.clearance_m, T_base_fixture=Pose(self._middle))
+        plate = square_hole_plate(0.020 + 2.0 * self.config.clearance_m, stand_m=0.08, T_base_fixture=Pose(self._middle))
         side = look_at(self._middle + np.array([0.22, -0.20, 0.12]), self._middle + np.array([0.0, 0.0, 0.02]))
         wrist = look_at(np.array([0.09, 0.0, 0.0]), np.array([0.0, 0.0, 0.11]), up=(1.0, 0.0, 0.0))
         return Scene(

@@ -1,0 +1,55 @@
+"""From an episode store to replay rows."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from data.episode import Episode
+from data.errors import UserError
+from data.store import EpisodeStore
+from robot_rl.learning.replay import Replay
+from robot_rl.training.workplace import F32, Workplace
+
+
+def load_episodes(path: str, workplace: Workplace) -> list[Episode]:
+    """Returns all episodes of a store that fits the workplace. Raises UserError if it does not, or is empty."""
+    with EpisodeStore.open(path) as store:
+        workplace.check_store(store.spec)
+        episodes = list(store)
+    if not episodes:
+        raise UserError(f"expected recorded episodes in {path}, found none: collect some first")
+    return episodes
+
+
+def successful(episodes: list[Episode], path: str) -> list[Episode]:
+    """Returns the successes, which imitation learns from. Raises UserError if there is none."""
+    chosen = [episode for episode in episodes if episode.success]
+    if not chosen:
+        raise UserError(f"expected at least one success among the {len(episodes)} episodes of {path}, found none: record more")
+    return chosen
+
+
+def fill_replay(replay: Replay, episodes: list[Episode], workplace: Workplace, agent: Any, rng: np.random.Generator) -> None:
+    """Adds all transitions, failures too, with the executed actions and what the agent caches per observation."""
+    for episode in episodes:
+        features, actions = workplace.demonstrations(episode)
+        extras = _rows(agent.prepare(features, rng), len(features))
+        for t in range(len(episode)):
+            replay.add(
+                features[t],
+                actions[t],
+                float(episode.reward[t]),
+                features[t + 1],
+                bool(episode.terminated[t]),
+                bool(episode.truncated[t]),
+                int(episode.source[t]),
+                extras[t],
+                extras[t + 1],
+            )
+        replay.interrupt()
+
+
+def _rows(extras: dict[str, F32], count: int) -> list[dict[str, F32]]:
+    return [{name: values[t] for name, values in extras.items()} for t in range(count)]
