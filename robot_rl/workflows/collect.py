@@ -1,0 +1,51 @@
+"""`robot-rl collect`: demonstrations into an episode store."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from data.errors import UserError
+from data.store import EpisodeStore
+from robot_rl.config import CollectConfig
+from robot_rl.metrics import progress
+from robot_rl.training.recording import record_episode
+from robot_rl.training.workplace import ArmWorkplace, make_workplace
+
+
+def run(config: CollectConfig) -> dict[str, Any]:
+    """Records until the store holds `episodes`; each is on the disk before the next begins. Returns episodes and successes."""
+    if config.source != "scripted":
+        raise UserError(f"expected source=scripted, got source={config.source}")
+    path = Path(config.out).expanduser()
+    if config.fresh and path.exists() and any(path.iterdir()):
+        raise UserError(f"fresh=true needs an absent or empty out, but {path} holds files: choose another out or leave fresh out")
+    workplace = make_workplace(
+        config.task, variant=config.variant, robot=config.robot, seed=config.seed, images=config.images, task_config=config.task_config
+    )
+    if not isinstance(workplace, ArmWorkplace):
+        raise UserError(f"task {config.task} has no scripted operator: record demonstrations of it with your own program")
+    try:
+        settings = {"variant": config.variant, "seed": config.seed, "source": config.source, "task_config": dict(config.task_config)}
+        spec = workplace.store_spec(config.robot, settings)
+        with EpisodeStore.create_or_open(path, spec) as store:
+            _fill(store, workplace, config)
+            successes = sum(store.summary(index).success for index in range(len(store)))
+            print(f"{path}: {len(store)} episodes, {successes} of them successful")
+            return {"episodes": len(store), "successes": successes, "out": str(path)}
+    finally:
+        workplace.close()
+
+
+def _fill(store: EpisodeStore, workplace: ArmWorkplace, config: CollectConfig) -> None:
+    with progress(config.episodes, "collect", unit="episode", initial=len(store)) as bar:
+        while len(store) < config.episodes:
+            number = len(store)
+            # every episode has its own random numbers, so that a resumed collection meets the same ones
+            operator = workplace.env.task.operator(np.random.default_rng([config.seed, number]))
+            episode, record = record_episode(workplace.env, operator, store.spec, config.seed * 1000 + number)
+            store.append(episode)
+            bar.update(1)
+            bar.set_postfix_str(record.end)
