@@ -39,13 +39,18 @@ class AgentSpec:
 
     def __post_init__(self) -> None:
         if self.obs_size < 1 or self.action_size < 1:
-            raise UserError(f"agent needs widths of at least 1, got obs_size={self.obs_size}, action_size={self.action_size}")
+            widths = f"obs_size={self.obs_size}, action_size={self.action_size}"
+            raise UserError(f"agent needs widths of at least 1, got {widths}")
         if self.gripper_index is not None and not 0 <= self.gripper_index < self.action_size:
-            raise UserError(f"gripper_index={self.gripper_index} does not fit: expected 0..{self.action_size - 1} or None")
+            wanted = f"0..{self.action_size - 1} or None"
+            raise UserError(f"gripper_index={self.gripper_index} does not fit: expected {wanted}")
 
     def entropy_dims(self) -> NDArray[np.bool_]:
         """Returns (A,) which dimensions the temperature counts."""
-        return np.arange(self.action_size) != (-1 if self.gripper_index is None else self.gripper_index)
+        dims = np.ones(self.action_size, np.bool_)
+        if self.gripper_index is not None:
+            dims[self.gripper_index] = False
+        return dims
 
 
 @dataclass(frozen=True)
@@ -85,6 +90,10 @@ class Agent(Protocol):
 
     def prepare(self, obs: F32, rng: np.random.Generator) -> dict[str, F32]:
         """Computes what depends on the observation alone and is cached in replay; (n_obs,) or (B, n_obs)."""
+        ...
+
+    def prepare_episode(self, obs: F32, rng: np.random.Generator) -> dict[str, F32]:
+        """Computes the same for the observations (T, n_obs) of a whole recorded episode; arrays (T, ...)."""
         ...
 
     def act(self, obs: F32, extras: Mapping[str, F32], deterministic: bool) -> Proposal:
@@ -162,6 +171,10 @@ class SacAgent:
     def begin_episode(self) -> None:
         """Nothing to forget."""
 
+    def prepare_episode(self, obs: F32, rng: np.random.Generator) -> dict[str, F32]:
+        """Nothing is cached."""
+        return {}
+
     def prepare(self, obs: F32, rng: np.random.Generator) -> dict[str, F32]:
         """Nothing is cached."""
         return {}
@@ -181,18 +194,21 @@ class SacAgent:
         if obs.shape != (self.spec.obs_size,):
             raise UserError(f"observation needs {self.spec.obs_size} numbers, got shape {obs.shape}")
         if not np.isfinite(obs).all():
-            raise UserError(f"observation has numbers that are not finite at {np.flatnonzero(~np.isfinite(obs)).tolist()}")
+            where = np.flatnonzero(~np.isfinite(obs)).tolist()
+            raise UserError(f"observation has numbers that are not finite at {where}")
         return obs
 
     def actor_output(self, x: F32, deterministic: bool) -> F32:
         """Returns tanh(u) (A,) of the actor for one input (n_x,), by NumPy."""
-        head = self.sac.actor.forward_one(x)
-        size = len(head) // 2
-        u = head[:size]
-        if not deterministic:
-            log_std = np.clip(head[size:], self.config.log_std_min, self.config.log_std_max)
-            u = u + np.exp(log_std) * self.acting_rng.standard_normal(size, np.float32)
-        return np.tanh(u)
+        return self.squashed(self.sac.actor.forward_one(x), deterministic)
+
+    def squashed(self, head: F32, deterministic: bool) -> F32:
+        """Returns tanh(u) (A,) for an actor's output (2 A,): of its mean, or of a draw."""
+        mean, log_std = np.split(head, 2)
+        if deterministic:
+            return np.tanh(mean)
+        noise = self.acting_rng.standard_normal(mean.size, np.float32)
+        return np.tanh(mean + np.exp(np.clip(log_std, self.config.log_std_min, self.config.log_std_max)) * noise)
 
     def make_sampler(self, online: Replay, demos: Replay | None) -> SymmetricSampler:
         """Returns a sampler with this agent's batch size, n-step, discount and share of demonstrations."""
@@ -205,10 +221,14 @@ class SacAgent:
             batch = sampler.sample(self.sac.rng)
             next_action, next_log_prob = self.next_action(batch)
             critic = self.sac.critic_step(batch, next_action, next_log_prob)
-        actor = self.sac.actor_step(batch, self.view(torch.from_numpy(batch.obs), tensors(batch.extras)))
+        actor = self.sac.actor_step(batch, self.actor_view(batch))
         self.updates += 1
         self.metrics = summary(batch, critic, actor)
         return self.metrics
+
+    def actor_view(self, batch: Batch) -> ActorView:
+        """What the actor's update sees."""
+        return self.view(torch.from_numpy(batch.obs), tensors(batch.extras))
 
     def next_action(self, batch: Batch) -> tuple[Tensor, Tensor | None]:
         """Returns a' (B, A) ~ policy at s' and log p(a') (B,) for the critics' target."""
@@ -224,7 +244,8 @@ class SacAgent:
 
     def state(self) -> State:
         """Returns networks, optimisers, temperature, generators and the count of updates."""
-        return self.sac.state() | {"acting_rng": pack_rng(self.acting_rng), "updates": np.array([self.updates], np.int64)}
+        own = {"acting_rng": pack_rng(self.acting_rng), "updates": np.array([self.updates], np.int64)}
+        return self.sac.state() | own
 
     def load_state(self, state: State) -> None:
         """Restores what `state` returned."""

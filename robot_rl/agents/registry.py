@@ -1,4 +1,4 @@
-"""Finds agents by name: each module of this package with an `AGENT`, and entry points of the group "robot_rl.agents"."""
+"""Finds agents by name: modules of this package with an `AGENT`, and entry points of the group "robot_rl.agents"."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from robot_rl.policies.base import BasePolicy
 
 GROUP = "robot_rl.agents"
-_NOT_AGENTS = {"base", "registry"}
+_NOT_AGENTS = {"base", "on_base", "registry"}
 
 
 def agent_names() -> list[str]:
@@ -58,7 +58,7 @@ def make_agent(
 
 def _modules() -> list[str]:
     names = (module.name for module in pkgutil.iter_modules(robot_rl.agents.__path__))
-    return [name for name in names if name not in _NOT_AGENTS and not name.startswith("_")]
+    return [name for name in names if name not in _NOT_AGENTS]
 
 
 def _plugins() -> dict[str, EntryPoint]:

@@ -1,7 +1,7 @@
-"""Measures updates of soft actor-critic a second, beside stable-baselines3 and the machine's own matrix multiplication.
+"""Measures updates of soft actor-critic a second, beside stable-baselines3 and the machine's own matrix product.
 
-Everything is in every update: sampling, both critics, actor, temperature, targets and optimisers. Both sides use 2 critics of
-256 x 256 without layer normalisation (as stable-baselines3 has none), batches of 256, fp32 and one thread, in turn.
+Everything is in every update: sampling, both critics, actor, temperature, targets and optimisers. Both sides use 2 critics
+of 256 x 256 without layer normalisation (as stable-baselines3 has none), batches of 256, fp32 and one thread, in turn.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ OBS_SIZE, ACTION_SIZE, WIDTH, BATCH = 32, 6, 256, 256
 
 
 def run(json: bool = False, rounds: int = 5, updates: int = 100) -> dict[str, float]:
-    """Returns, and prints unless `json`: updates_per_s, ratio_sb3, ratio_gemm, bf16_updates_per_s and what they come from.
+    """Returns updates_per_s, ratio_sb3, ratio_gemm, bf16_updates_per_s and what they come from; prints them, too.
 
-    Each figure is the median over interleaved `rounds` of `updates` updates.
+    `json` prints them as one JSON line instead of a table. Each figure is the median over interleaved `rounds` of `updates` updates.
 
     Raises:
         UserError: stable-baselines3 is not installed.
@@ -86,15 +86,19 @@ def _rate(work: Callable[[], None], count: int) -> float:
 
 def _gemm_flop_per_s(size: int = 1024, count: int = 5) -> float:
     left, right = torch.rand(size, size), torch.rand(size, size)
-    torch.mm(left, right)
-    return _rate(lambda: None if torch.mm(left, right) is None else None, count) * 2.0 * size**3
+    product = torch.mm(left, right)
+
+    def work() -> None:
+        torch.mm(left, right, out=product)
+
+    return _rate(work, count) * 2.0 * size**3
 
 
 def update_flop() -> float:
     """Returns the multiplications and additions in the matrix products that one update cannot do without.
 
-    Forward passes: actor at s' and s, targets, critics at (s, a), critics at (s, actor's a). Backward passes: critics wrt weights
-    and hidden layers; critics wrt the action only; actor wrt weights and hidden layers.
+    Forward: actor at s' and s, targets, critics at (s, a), critics at (s, actor's a). Backward: critics wrt weights and
+    hidden layers; critics wrt the action only; actor wrt weights and hidden layers.
     """
     actor = [(OBS_SIZE, WIDTH), (WIDTH, WIDTH), (WIDTH, 2 * ACTION_SIZE)]
     critic = [(OBS_SIZE + ACTION_SIZE, WIDTH), (WIDTH, WIDTH), (WIDTH, 1)]
@@ -132,10 +136,10 @@ def _stable_baselines() -> Callable[[], None]:
         from stable_baselines3 import SAC
         from stable_baselines3.common.logger import configure
     except ImportError as error:
-        raise UserError("the comparison needs stable-baselines3, which is not installed: pip install 'robot-rl[bench]'") from error
-    model = SAC(
-        "MlpPolicy", _spaces(), policy_kwargs={"net_arch": [WIDTH, WIDTH]}, batch_size=BATCH, buffer_size=4000, device="cpu",
-    )  # fmt: skip
+        cure = "pip install 'robot-rl[bench]'"
+        raise UserError(f"the comparison needs stable-baselines3, which is not installed: {cure}") from error
+    sizes = {"batch_size": BATCH, "buffer_size": 4000}
+    model = SAC("MlpPolicy", _spaces(), policy_kwargs={"net_arch": [WIDTH, WIDTH]}, device="cpu", **sizes)
     model.set_logger(configure(None, []))
     rng = np.random.default_rng(0)
     buffer: Any = model.replay_buffer
@@ -150,7 +154,7 @@ def _stable_baselines() -> Callable[[], None]:
     return work
 
 
-def _spaces() -> Any:  # noqa: N802
+def _spaces() -> Any:
     """Returns an environment that has spaces and is never stepped."""
     import gymnasium
 

@@ -41,11 +41,13 @@ class SacConfig:
     alpha0: float = 0.01
     """Initial entropy temperature, above 0."""
     target_entropy: float | None = None
-    """Entropy [nats] that the temperature steers to; None means minus half the number of action dimensions, gripper not counted."""
+    """Entropy [nats] that the temperature steers to; None means minus half the action dimensions, gripper not counted."""
     entropy_backup: bool = False
     """Whether the target's value includes the entropy of the next action (masked and discounted as the value is)."""
     bc_weight: float = 0.0
     """Weight of the squared distance between the actor's mean action and the demonstration's, at least 0."""
+    log_std0: float = 0.0
+    """Initial logarithm of the standard deviation before tanh, from log_std_min to log_std_max."""
     log_std_min: float = -5.0
     """Lower bound of the actor's logarithm of the standard deviation before tanh."""
     log_std_max: float = 2.0
@@ -68,7 +70,9 @@ class SacConfig:
         for name in ("alpha_rate", "bc_weight"):
             value = getattr(self, name)
             check(name, value, 0.0 <= value < math.inf, "a finite number of at least 0")
-        check("log_std_max", self.log_std_max, self.log_std_min < self.log_std_max, f"more than log_std_min={self.log_std_min}")
+        lowest, highest = self.log_std_min, self.log_std_max
+        check("log_std_max", highest, lowest < highest, f"more than log_std_min={lowest}")
+        check("log_std0", self.log_std0, lowest <= self.log_std0 <= highest, f"a number from {lowest} to {highest}")
 
 
 def check(name: str, value: object, valid: bool, expected: str) -> None:

@@ -1,6 +1,7 @@
 """The tanh-Gaussian policy: samples, log-probabilities and their hand-written gradients.
 
-u = mean + std * noise, squashed to tanh(u); log p = sum_i [ -noise_i^2 / 2 - log std_i - log(2 pi) / 2 - log(1 - tanh(u_i)^2) ].
+u = mean + std * noise, squashed to tanh(u);
+log p = sum_i [ -noise_i^2 / 2 - log std_i - log(2 pi) / 2 - log(1 - tanh(u_i)^2) ].
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ class Squashed:
 
 
 def draw(head: Tensor, noise: Tensor, log_std_min: float, log_std_max: float) -> Squashed:
-    """Returns the draw given by the network's output `head` (B, 2 A) = [mean, log std] and standard normal `noise` (B, A)."""
+    """Returns the draw for the network's output `head` (B, 2 A) = [mean, log std] and standard normal `noise` (B, A)."""
     mean, raw = head.chunk(2, -1)
     log_std = raw.clamp(log_std_min, log_std_max)
     std = log_std.exp()
@@ -46,7 +47,9 @@ def draw(head: Tensor, noise: Tensor, log_std_min: float, log_std_max: float) ->
     return Squashed(torch.tanh(u), log_prob, mean, std, noise, raw == log_std)
 
 
-def head_gradient(draw: Squashed, action_grad: Tensor, log_prob_grad: Tensor, mean_grad: Tensor | None = None) -> Tensor:
+def head_gradient(
+    draw: Squashed, action_grad: Tensor, log_prob_grad: Tensor, mean_grad: Tensor | None = None
+) -> Tensor:
     """Returns the gradient wrt the head (B, 2 A) of a loss, given its gradients wrt the draw.
 
     Args:
@@ -55,7 +58,8 @@ def head_gradient(draw: Squashed, action_grad: Tensor, log_prob_grad: Tensor, me
         log_prob_grad: (B, A) or broadcastable: dL/d log_prob.
         mean_grad: (B, A) dL/d mean by other ways than the action.
 
-    With a = tanh(u): da/du = 1 - a^2, d log_prob/du = 2 a, du/d log std = std * noise, d log_prob/d log std = 2 a std noise - 1.
+    With a = tanh(u): da/du = 1 - a^2, d log_prob/du = 2 a, du/d log std = std * noise,
+    d log_prob/d log std = 2 a std noise - 1.
     """
     a = draw.action
     u_grad = action_grad * (1.0 - a.square()) + 2.0 * a * log_prob_grad

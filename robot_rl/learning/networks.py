@@ -1,9 +1,9 @@
 """Stacked multilayer perceptrons with a hand-written backward pass.
 
-An update of soft actor-critic on a small network spends as much time in the bookkeeping of automatic differentiation as in
-arithmetic, and it differentiates weights that nobody asks for (the critics' in the actor's step). So forward and backward
-are written out, E networks at once, over one flat vector of parameters and one of gradients: the optimiser, the target
-average and a checkpoint each touch a single tensor. Tests hold the gradients to automatic differentiation.
+An update of soft actor-critic on small networks spends much of its time in the bookkeeping of automatic differentiation,
+and it differentiates weights that nobody asks for (the critics' in the actor's step). So forward and backward are written
+out, E networks at once, over one flat vector of parameters and one of gradients: the optimiser, the target average and a
+checkpoint each touch a single tensor. Tests hold the gradients to automatic differentiation.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ EPSILON = 1e-5
 
 @dataclass
 class Layer:
-    """Views into the flat vectors: weight (E, in, out), bias (E, 1, out); gain and shift (E, 1, out) where normalised."""
+    """Views into a flat vector: weight (E, in, out), bias (E, 1, out); gain and shift (E, 1, out) where normalised."""
 
     weight: Tensor
     bias: Tensor
@@ -115,8 +115,8 @@ class Mlp:
     def backward(self, tape: Tape, grad: Tensor, weights: bool = True, columns: slice | None = None) -> Tensor | None:
         """Carries the loss's gradient wrt the outputs (E, B, out) back.
 
-        With `weights`, fills `self.grad` (overwriting it). With `columns`, returns the gradient wrt these input columns,
-        summed over the members: (B, columns); otherwise None.
+        With `weights`, fills `self.grad` (overwriting it). With `columns`, returns the gradient wrt these columns of the
+        input, summed over the members: (B, columns); otherwise None.
         """
         g = grad
         for index in range(len(self.layers) - 1, -1, -1):
@@ -124,7 +124,7 @@ class Mlp:
             if index < len(self.layers) - 1:
                 g = torch.ops.aten.threshold_backward(g, tape.inputs[index + 1], 0.0)
                 if layer.gain is not None:
-                    g = _norm_backward(g, layer, out, tape.norms[index], weights)
+                    g = _norm_backward(g, layer.gain, out, tape.norms[index], weights)
             if weights:
                 _weight_gradient(out.weight, tape.inputs[index], g)
                 torch.sum(g, 1, keepdim=True, out=out.bias)
@@ -135,7 +135,7 @@ class Mlp:
         return torch.bmm(g, self.layers[0].weight[:, columns].mT).sum(0)
 
     def forward_one(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Returns the first member's output (out,) for one input (in,) by NumPy: several times faster than torch at B = 1."""
+        """Returns the first member's output (out,) for one input (in,), by NumPy: quicker than torch at B = 1."""
         h = x
         for arrays in self._numpy[:-1]:
             h = h @ arrays[0] + arrays[1]
@@ -159,13 +159,13 @@ def _select(layer: Layer, members: list[int]) -> Layer:
     return Layer(layer.weight[members], layer.bias[members], gain, shift)
 
 
-def _norm_backward(g: Tensor, layer: Layer, out: Layer, norm: Any, weights: bool) -> Tensor:
+def _norm_backward(g: Tensor, gain: Tensor, out: Layer, norm: Any, weights: bool) -> Tensor:
     """Gradient wrt z of shift + gain * (z - mean) / std, and the gradients of gain and shift."""
     z, zhat, mean, rstd = norm
     if weights:
         torch.sum(g * zhat, 1, keepdim=True, out=out.gain)
         torch.sum(g, 1, keepdim=True, out=out.shift)
-    scaled = (g * layer.gain).to(z.dtype)
+    scaled = (g * gain).to(z.dtype)
     mask = [True, False, False]
     grads = torch.ops.aten.native_layer_norm_backward(scaled, z, z.shape[-1:], mean, rstd, None, None, mask)
     return grads[0]  # type: ignore[no-any-return]

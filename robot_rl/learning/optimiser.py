@@ -11,10 +11,12 @@ from torch import Tensor
 class Adam:
     """Adam (Kingma and Ba, 2015) on a flat parameter vector (P,), by PyTorch's fused kernel.
 
-    torch.optim.Adam(fused=True) calls the same kernel after several times its work in bookkeeping; a test holds both equal.
+    torch.optim.Adam(fused=True) calls the same kernel after much bookkeeping; a test holds both equal.
     """
 
-    def __init__(self, parameters: Tensor, rate: float, betas: tuple[float, float] = (0.9, 0.999), eps: float = 1e-8) -> None:
+    def __init__(
+        self, parameters: Tensor, rate: float, betas: tuple[float, float] = (0.9, 0.999), eps: float = 1e-8
+    ) -> None:
         self.parameters, self.rate, self.betas, self.eps = parameters, rate, betas, eps
         self.mean = torch.zeros_like(parameters)
         self.square = torch.zeros_like(parameters)

@@ -45,8 +45,8 @@ class Batch:
 class Replay:
     """Ring buffer of `capacity` rows. A row is one observation, with the action that followed it if there was one.
 
-    The observation after an episode's last action takes a row of its own, without action; a row's next observation is thus
-    always the next row, also at borders. Rows are drawn uniformly among those with an action.
+    The observation after an episode's last action takes a row of its own, without action; a row's next observation is
+    thus always the next row, also at borders. Rows are drawn uniformly among those with an action.
 
     Args:
         capacity: rows, at least 2.
@@ -100,8 +100,8 @@ class Replay:
     ) -> None:
         """Adds one transition. Within an episode `obs` must be the previous call's `next_obs`.
 
-        `action` is the one that was executed. `steps` is the number of environment steps that it really took (a chunk cut
-        short by the episode's end counts what was executed); `reward` is then their sum, discounted within the chunk.
+        `action` is the one that was executed. `steps` is the number of environment steps that it really took (a chunk
+        cut short by the episode's end counts what was executed); `reward` is then their sum, discounted within the chunk.
 
         Raises:
             UserError: a number is not finite, a width does not fit, or `obs` does not continue the open episode.
@@ -109,12 +109,13 @@ class Replay:
         obs, next_obs = self._vector(obs, self.obs_size, "obs"), self._vector(next_obs, self.obs_size, "next_obs")
         action = self._vector(action, self.action_size, "action")
         if not np.isfinite(reward) or steps < 1:
-            raise UserError(f"transition {self.added}: expected a finite reward and steps of at least 1, got {reward}, {steps}")
+            wanted = "expected a finite reward and steps of at least 1"
+            raise UserError(f"transition {self.added}: {wanted}, got {reward}, {steps}")
         now, then = self._extras(extras, "extras"), self._extras(next_extras, "next_extras")
         if self.open and not np.array_equal(obs, self.obs[self.head - 1]):
             raise UserError(
-                f"transition {self.added}: obs is not the previous transition's next_obs; end the episode (terminated or "
-                "truncated) or call interrupt() before another begins"
+                f"transition {self.added}: obs is not the previous transition's next_obs; end the episode (terminated "
+                "or truncated) or call interrupt() before another begins"
             )
         if not self.open:
             self._write_observation(obs, now)
@@ -136,8 +137,8 @@ class Replay:
     def sample(self, batch: int, rng: np.random.Generator, n_step: int, gamma: float, demo: bool = False) -> Batch:
         """Draws `batch` transitions uniformly, with replacement, each extended to up to `n_step` consecutive ones.
 
-        reward = sum_k gamma^(t_k) r_k with t_k the environment steps before the k-th; the sum stops after a transition that
-        ended its episode, and before data that is not there yet. discount = gamma^(all steps executed);
+        reward = sum_k gamma^(t_k) r_k with t_k the environment steps before the k-th; the sum stops after a transition
+        that ended its episode, and before data that is not there yet. discount = gamma^(all steps executed);
         mask = 1 - terminated of the last transition, so that a truncation bootstraps.
 
         Raises:

@@ -1,6 +1,7 @@
-"""Soft actor-critic with an ensemble of critics: the update that all agents share, written out without automatic differentiation.
+"""Soft actor-critic with an ensemble of critics: the update that all agents share, gradients written out.
 
-Notation: B batch, A action dimensions, E critics, M of them drawn for the target's minimum, s observation, x the actor's input.
+Notation: B batch, A action dimensions, E critics, M of them drawn for the target's minimum, s observation, x the actor's
+input.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ class ActorView:
     base: Tensor | None = None
     """(B, A) action that is added to, None for zero."""
     scale: float = 1.0
-    """Factor beta on the actor's output, in (0, 1]."""
+    """Factor beta on the actor's output, above 0."""
 
 
 class Sac:
@@ -60,6 +61,7 @@ class Sac:
         actor_sizes = (actor_size or obs_size, *config.hidden, 2 * action_size)
         critic_sizes = (obs_size + action_size, *config.hidden, 1)
         self.actor = Mlp(actor_sizes, 1, config.layer_norm, self.generator, actor_last_scale)
+        self.actor.layers[-1].bias[..., action_size:] = config.log_std0
         self.critics = Mlp(critic_sizes, config.critics, config.layer_norm, self.generator)
         self.targets = Mlp(critic_sizes, config.critics, config.layer_norm, self.generator)
         self.targets.flat.copy_(self.critics.flat)
@@ -79,14 +81,14 @@ class Sac:
         return draw(self.actor.forward(x)[0], noise, self.config.log_std_min, self.config.log_std_max)
 
     def propose(self, view: ActorView) -> tuple[Tensor, Tensor]:
-        """Draws actions (B, A) in [-1, 1] and the log-probability (B,) of the scaled output: log p(tanh u) - A log beta."""
+        """Draws actions (B, A) in [-1, 1] and their log-probability (B,): that of tanh(u), minus A log beta."""
         sample = self.policy(view.x)
         return place(sample.action, view), sample.log_prob.sum(1) - self.action_size * math.log(view.scale)
 
     def critic_step(self, batch: Batch, next_action: Tensor, next_log_prob: Tensor | None) -> dict[str, Tensor]:
         """One update of the critics and their targets, given a'(B, A) ~ policy at s' and log p(a') (B,).
 
-        y = R + gamma^k m ( min_{i in S} Q'_i(s', a') - [entropy_backup] alpha log p(a') ),  S: M of E without replacement
+        y = R + gamma^k m ( min_{i in S} Q'_i(s', a') - [entropy_backup] alpha log p(a') ), S: M of E, each once
         L = mean over critics and batch of (Q_i(s, a) - y)^2,  then  Q' <- Q' + tau (Q - Q').
         """
         config = self.config
@@ -121,7 +123,8 @@ class Sac:
     def actor_step(self, batch: Batch, view: ActorView) -> dict[str, Tensor]:
         """One update of actor and temperature.
 
-        L_actor = mean_B [ alpha log p(a|s) - mean_i Q_i(s, a) ] + bc_weight * mean over demonstrations of |mean action - a_demo|^2
+        L_actor = mean_B [ alpha log p(a|s) - mean_i Q_i(s, a) ]
+                  + bc_weight * mean over demonstrations of |mean action - a_demo|^2
         L_alpha = alpha * mean_B ( -log p - target entropy ), over the dimensions that count.
         """
         size = len(batch)
@@ -143,7 +146,8 @@ class Sac:
         self.actor_adam.step(self.actor.grad)
         log_prob = (sample.log_prob @ self.counted).mean() - self.counted.sum() * math.log(view.scale)
         self.alpha_adam.step(alpha * (-log_prob - self.target_entropy))
-        return {"q_actor": q.mean(), "entropy": -log_prob, "alpha": alpha[0], "std": sample.std.mean(), "bc_loss": bc_loss}
+        figures = {"q_actor": q.mean(), "entropy": -log_prob, "alpha": alpha[0]}
+        return figures | {"std": sample.std.mean(), "saturation": sample.action.abs().mean(), "bc_loss": bc_loss}
 
     def _imitate(self, batch: Batch, sample: Squashed, view: ActorView) -> tuple[Tensor, Tensor | None]:
         """Returns the unweighted behaviour-cloning loss and the weighted gradient wrt the Gaussian's mean."""
@@ -160,7 +164,7 @@ class Sac:
         return error.square().sum() / count, (2.0 * weight / count) * error * slope
 
     def state(self) -> State:
-        """Returns everything that the next update depends on, as arrays: weights, targets, moments, temperature, generators."""
+        """Returns all that the next update depends on: weights, targets, moments, temperature, random generators."""
         arrays: State = {name: value.numpy().copy() for name, value in self._tensors().items()}
         for name, adam in self._adams().items():
             arrays |= {f"{name}.{key}": value for key, value in adam.state().items()}
@@ -181,6 +185,10 @@ class Sac:
             adam.load_state({key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)})
         self.generator.set_state(torch.from_numpy(np.array(state["generator"])))
         unpack_rng(self.rng, state["rng"])
+
+    def load_actor(self, weights: State) -> None:
+        """Takes the actor's weights from `weights["actor"]`, checked."""
+        copy_checked("actor", weights, self.actor.flat)
 
     def _tensors(self) -> dict[str, Tensor]:
         nets = {"actor": self.actor, "critics": self.critics, "targets": self.targets}
@@ -205,7 +213,8 @@ def _inside(output: Tensor, view: ActorView) -> Tensor:
 def copy_checked(name: str, state: State, tensor: Tensor) -> None:
     """Copies state[name] into `tensor`; raises UserError that tells both sizes where they differ."""
     if name not in state:
-        raise UserError(f"weights have no array {name!r}: expected one of {tensor.numel()} numbers; was another agent saved?")
+        wanted = f"expected one of {tensor.numel()} numbers"
+        raise UserError(f"weights have no array {name!r}: {wanted}; were they saved by another agent?")
     array = np.asarray(state[name])
     if array.size != tensor.numel():
         raise UserError(

@@ -14,8 +14,8 @@ from robot_rl.learning.replay import Batch, Replay
 class SymmetricSampler:
     """Draws batches of which `demo_fraction` come from `demos`, the rest from `online`.
 
-    Rows are drawn with replacement, so a buffer smaller than its share still fills it. While one buffer is empty, the other
-    gives the whole batch.
+    Rows are drawn with replacement, so a buffer smaller than its share still fills it. While one buffer is empty, the
+    other gives the whole batch.
     """
 
     online: Replay

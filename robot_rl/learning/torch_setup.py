@@ -11,8 +11,8 @@ _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # <malloc.h>
 def prepare_torch(threads: int = 1) -> None:
     """Sets PyTorch's threads, flushes denormal numbers to zero, and lets the C library keep freed memory.
 
-    Without the last, glibc may hand each freed half-megabyte tensor back to the system and fault it in again page by page:
-    two thousand faults an update, a third of its time. Call it once, early, in each process that trains.
+    Without the last, glibc may hand each freed half-megabyte tensor back to the system and fault it in again page by
+    page: two thousand faults an update, a third of its time. Call it once, early, in each process that trains.
     """
     import torch
 
