@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,13 +16,13 @@ from data.spec import StoreSpec
 from data.store import EpisodeStore
 from data.store_layout import (
     EPISODES,
-    GROUP,
     INCOMING,
     QUARANTINE,
     ROOT,
     SALVAGE,
     SPEC_COPY,
     described_spec,
+    descriptions,
     episode_indices,
     episode_name,
     place,
@@ -162,19 +163,17 @@ def repair(path: str | os.PathLike[str]) -> RepairReport:
 
 def _descriptions(folder: Path) -> tuple[StoreSpec, list[Finding]]:
     """Returns the spec from whichever copy is whole, and what is wrong with the descriptions."""
-    findings, specs = [], []
+    specs = []
     for name in (ROOT, SPEC_COPY):
-        try:
+        with suppress(DamagedEpisode):  # found below, by its text
             specs.append(described_spec(folder / name))
-        except DamagedEpisode as error:
-            findings.append(Finding(name, str(error)))
     if not specs:
         raise UserError(f"expected an episode store at {folder}, found no whole {ROOT} or {SPEC_COPY}; check the path")
-    group = folder / EPISODES / ROOT
-    if not group.is_file() or group.read_text(errors="replace") != GROUP:
-        findings.append(Finding(f"{EPISODES}/{ROOT}", "not as written"))
-    if len(specs) == 2 and specs[0] != specs[1]:
-        findings.append(Finding(SPEC_COPY, f"differs from {ROOT}"))
+    findings = []
+    for name, text in descriptions(specs[0]).items():
+        there = (folder / name).is_file()
+        if not there or (folder / name).read_bytes() != text.encode():
+            findings.append(Finding(name, "not as written" if there else "missing"))
     return specs[0], findings
 
 

@@ -19,8 +19,6 @@ SALVAGE = "salvage-"
 
 _EPISODE_NAME = re.compile(r"\d{6,}")
 _GROUP_NODE = {"zarr_format": 3, "node_type": "group"}
-GROUP = plain_json.dumps({"attributes": {}, **_GROUP_NODE}, "a group")
-"""Content of the file that makes the folder of episodes a zarr group."""
 
 
 def episode_name(index: int) -> str:
@@ -30,11 +28,19 @@ def episode_name(index: int) -> str:
 
 def write_descriptions(folder: Path, spec: StoreSpec) -> None:
     """Writes the two copies of the spec and the groups around the episodes; the root, which makes it a store, last."""
+    for name, text in descriptions(spec).items():
+        write_atomic(folder / name, text)
+
+
+def descriptions(spec: StoreSpec) -> dict[str, str]:
+    """Returns the text of each file that describes a store, by relative path; the root last."""
     value = spec.to_json()
     described = {"spec": value, "digest": plain_json.digest(value)}
-    write_atomic(folder / SPEC_COPY, plain_json.dumps(described, "the spec"))
-    write_atomic(folder / EPISODES / ROOT, GROUP)
-    write_atomic(folder / ROOT, plain_json.dumps({"attributes": described, **_GROUP_NODE}, "the spec"))
+    return {
+        SPEC_COPY: plain_json.dumps(described, "the spec"),
+        f"{EPISODES}/{ROOT}": plain_json.dumps({"attributes": {}, **_GROUP_NODE}, "a group"),
+        ROOT: plain_json.dumps({"attributes": described, **_GROUP_NODE}, "the spec"),
+    }
 
 
 def read_spec(folder: Path) -> StoreSpec:
