@@ -1,7 +1,7 @@
 """What each command can be told: one dataclass a command, one sentence a field.
 
-The command line composes them with hydra (`robot-rl finetune steps=2000 agent_config.utd=4`); programs may construct them directly.
-Paths are texts relative to the working folder; `~` stands for the home folder.
+The command line composes them with hydra (`robot-rl finetune steps=2000 agent_config.utd=4`); programs may construct
+them directly. Paths are texts relative to the working folder; `~` stands for the home folder.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ from robot_rl.options import REQUIRED, Config, option
 ROBOTS = ("mujoco",)
 MODES = ("sync", "async")
 TRAINING_SEEDS_BELOW = 1_000_000
-"""Seeds of collection and training stay below; evaluation episodes draw from this number upwards, so the two never meet."""
+"""Seeds of collection and training stay below; evaluation episodes draw from this number upwards, so the two never
+meet."""
 
 _TASK = "Name of the task; `robot-rl tasks` lists them."
 _VARIANT = "Variant of the task, such as `tight`; `robot-rl tasks` lists them."
@@ -38,6 +39,10 @@ def _variant() -> Any:
 
 def _robot() -> Any:
     return option("mujoco", _ROBOT, choices=ROBOTS)
+
+
+def _history() -> Any:
+    return option(2, "Past observations that the policy sees beside the newest one.", low=0, high=20)
 
 
 def _fresh() -> Any:
@@ -69,6 +74,7 @@ class PretrainConfig(Config):
     task: str = _task()
     variant: str = _variant()
     eval_episodes: int = option(100, "Evaluation episodes after training; 0 for none.", low=0, may_change=True)
+    history: int = _history()
     robot: str = _robot()
     seed: int = _seed()
     fresh: bool = _fresh()
@@ -86,18 +92,26 @@ class FinetuneConfig(Config):
     base: str | None = option(None, "Run folder of `pretrain`, for agents that fine-tune a base policy.")
     agent: str = option("rlpd", "Name of the learner, such as rlpd, residual, expo, dsrl.")
     steps: int = option(20_000, "Environment steps in the end.", unit="steps", low=1, may_change=True)
-    mode: str = option("sync", "`sync` is bit-reproducible in one process; `async` runs actor and learner apart.", choices=MODES)
+    mode: str = option(
+        "sync", "`sync` is bit-reproducible in one process; `async` runs actor and learner apart.", choices=MODES
+    )
     variant: str = _variant()
     env_id: str | None = option(None, "With task=gym: any id of gymnasium.make, or `Module:Id`.")
-    eval_every: int = option(500, "Environment steps between evaluations; 0 for none.", unit="steps", low=0, may_change=True)
+    eval_every: int = option(
+        500, "Environment steps between evaluations; 0 for none.", unit="steps", low=0, may_change=True
+    )
     eval_episodes: int = option(50, "Episodes of each evaluation during training.", low=1, may_change=True)
     final_episodes: int = option(100, "Episodes of the last evaluation.", low=1, may_change=True)
+    warmup: int = option(300, "Environment steps before the first update.", unit="steps", low=1)
     checkpoint_every: int = option(500, "Environment steps between checkpoints.", unit="steps", low=1, may_change=True)
     images: bool = option(False, "Let the policy see the task's cameras (needs EGL; slower).")
+    history: int = _history()
     robot: str = _robot()
     seed: int = _seed()
     fresh: bool = _fresh()
-    agent_config: dict[str, Any] = option({}, "Settings of the agent: `agent_config.<key>=<value>`, such as utd=4; it checks them.")
+    agent_config: dict[str, Any] = option(
+        {}, "Settings of the agent: `agent_config.<key>=<value>`, such as utd=4; it checks them."
+    )
     task_config: dict[str, Any] = option({}, _TASK_CONFIG)
 
 
@@ -136,7 +150,9 @@ class PlayConfig(Config):
 
     path: str = option(REQUIRED, "Episode store, such as demos.zarr.")
     out: str | None = option(None, "HTML file to write; by default beside the store, with the ending .html.")
-    episodes: list[int] = option([], "Numbers of the episodes; by default the first success and the first failure.", low=0)
+    episodes: list[int] = option(
+        [], "Numbers of the episodes; by default the first success and the first failure.", low=0
+    )
     frames: int = option(8, "Pictures of each episode's film strip.", low=1, high=60)
 
 
@@ -186,7 +202,10 @@ class QuickstartConfig(Config):
     steps: int = option(6_000, "Environment steps of fine-tuning.", unit="steps", low=1, may_change=True)
     eval_every: int = option(500, "Environment steps between evaluations.", unit="steps", low=0, may_change=True)
     eval_episodes: int = option(20, "Episodes of each evaluation during training.", low=1, may_change=True)
-    final_episodes: int = option(100, "Episodes of the evaluations before and after fine-tuning.", low=1, may_change=True)
+    final_episodes: int = option(
+        100, "Episodes of the evaluations before and after fine-tuning.", low=1, may_change=True
+    )
+    history: int = _history()
     robot: str = _robot()
     seed: int = _seed()
     fresh: bool = _fresh()

@@ -1,8 +1,8 @@
 """Fields of configurations that explain and check themselves.
 
-A configuration is a plain dataclass derived from `Config`. Each field is made by `option(default, sentence, ...)`, whose sentence,
-unit, bounds and choices serve the command line's `--help`, the check at construction, and the rule what may change when a run
-is resumed. Nothing here knows hydra.
+A configuration is a plain dataclass derived from `Config`. Each field is made by `option(default, sentence, ...)`,
+whose sentence, unit, bounds and choices serve the command line's `--help`, the check at construction, and the rule what
+may change when a run is resumed. Nothing here knows hydra.
 """
 
 from __future__ import annotations
@@ -31,10 +31,11 @@ def option(
 ) -> Any:
     """Returns a dataclass field with its explanation.
 
-    `low` and `high` are inclusive bounds; `choices` the only valid texts; `may_change` allows another value when a run is
-    resumed. A list or mapping as `default` is copied for every instance.
+    `low` and `high` are inclusive bounds; `choices` the only valid texts; `may_change` allows another value when a run
+    is resumed. A list or mapping as `default` is copied for every instance.
     """
-    metadata = {"help": sentence, "unit": unit, "low": low, "high": high, "choices": choices, "may_change": may_change}
+    bounds = {"low": low, "high": high, "choices": choices}
+    metadata = {"help": sentence, "unit": unit, "may_change": may_change, **bounds}
     if isinstance(default, list | dict):
         return dataclasses.field(default_factory=lambda: type(default)(default), metadata=metadata)
     return dataclasses.field(default=default, metadata=metadata)
@@ -74,7 +75,7 @@ def _bound(words: str, value: float | None) -> str:
 
 
 def expected_names(given: str, valid: tuple[str, ...] | list[str]) -> str:
-    """Returns "did you mean a? (valid: a, b, c)" for an unknown name: closest matches first, then all that are valid."""
+    """Returns "did you mean a? (valid: a, b, c)" for an unknown name: closest matches first, then all valid ones."""
     close = get_close_matches(given, valid, n=2, cutoff=0.5)
     listed = ", ".join(sorted(valid))
     return f"did you mean {' or '.join(close)}? (valid: {listed})" if close else f"expected one of: {listed}"

@@ -1,6 +1,7 @@
 """From words such as `steps=2000 agent_config.utd=4` to a checked configuration, by hydra's compose API.
 
-Hydra's grammar and OmegaConf's type checks do the work; this file turns their refusals into one line that says what was expected.
+Hydra's grammar and OmegaConf's type checks do the work; this file turns their refusals into one line that says what was
+expected.
 """
 
 from __future__ import annotations

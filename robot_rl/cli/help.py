@@ -13,9 +13,9 @@ from robot_rl.options import REQUIRED
 
 _HEAD = "Robot learning from demonstrations and practice, behind a 1 kHz impedance controller."
 _TAIL = """\
-Settings are written key=value; `robot-rl <command> --help` lists them with their defaults. --json prints the figures as one JSON
-object on the last line. A command that was stopped goes on when it is typed again. Exit status: 0 done, 1 a check failed,
-2 a mistake in what was given, 130 stopped by Ctrl-C."""
+Settings are written key=value; `robot-rl <command> --help` lists them with their defaults. --json prints the figures as
+one JSON object on the last line. A command that was stopped goes on when it is typed again. Exit status: 0 done, 1 a
+check failed, 2 a mistake in what was given, 130 stopped by Ctrl-C."""
 
 
 def overview() -> str:

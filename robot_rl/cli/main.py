@@ -37,7 +37,9 @@ def main(arguments: list[str] | None = None) -> int:
         if not is_disk_full(error):
             raise
         place = f" at {error.filename}" if error.filename else ""
-        return _complain(f"disk full{place}: what was recorded is kept; free some space and type the same command to go on")
+        return _complain(
+            f"disk full{place}: what was recorded is kept; free some space and type the same command to go on"
+        )
 
 
 def _dispatch(words: list[str], started: list[Config]) -> int:

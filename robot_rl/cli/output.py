@@ -9,7 +9,7 @@ from typing import Any
 
 
 def plain(value: Any) -> Any:
-    """Returns `value` as JSON can hold it: NumPy numbers and arrays as plain ones, numbers that are not finite as None."""
+    """Returns `value` as JSON can hold it: NumPy numbers and arrays as plain ones, non-finite numbers as None."""
     if isinstance(value, Mapping):
         return {str(key): plain(entry) for key, entry in value.items()}
     if isinstance(value, list | tuple):

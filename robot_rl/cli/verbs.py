@@ -16,9 +16,9 @@ from robot_rl.options import Config, expected_names
 class Verb:
     """One command.
 
-    `target` is "module:function"; the function takes the configuration and returns None or a mapping of figures. A mapping whose
-    `ok` is false ends the command with status 1. `positional` names the fields that may be given without `key=`; `table` tells
-    whether the command line prints the figures (otherwise the function itself has told the user).
+    `target` is "module:function"; the function takes the configuration and returns None or a mapping of figures. A
+    mapping whose `ok` is false ends the command with status 1. `positional` names the fields that may be given without
+    `key=`; `table` tells whether the command line prints the figures (otherwise the function itself has told the user).
     """
 
     name: str
