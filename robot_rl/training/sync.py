@@ -176,18 +176,21 @@ class SyncTrainer:
         if self._metrics:
             self.log({"kind": "update", **clock, "update_s": counters.update_s, **self._metrics})
 
-    def evaluate(self, episodes: int | None = None) -> list[EpisodeRecord]:
-        """Evaluates deterministically on the evaluation workplace, always from the same state of its world, and logs it."""
+    def evaluate(
+        self, episodes: int | None = None, name: str = "", on_episode: Callable[[EpisodeRecord], None] | None = None
+    ) -> dict[str, Any]:
+        """Evaluates deterministically, always from the same state of the evaluation workplace's world; logs and returns the record."""
         if self.evaluation is None:
-            return []
+            return {}
         self.evaluation.restore(self._evaluation_start)
         started = time.monotonic()
-        count = episodes or self.settings.eval_episodes
-        records = evaluate(self.agent, self.evaluation, range(EVALUATION_SEED, EVALUATION_SEED + count))
+        seeds = range(EVALUATION_SEED, EVALUATION_SEED + (episodes or self.settings.eval_episodes))
+        records = evaluate(self.agent, self.evaluation, seeds, on_episode=on_episode)
         counters = self.counters
         clock = {"wall_s": counters.train_s, "robot_s": counters.robot_s, "reset_s": counters.reset_s}
-        self.log({**summary_of(records, counters.step, True, started), **clock})
-        return records
+        summary = {**summary_of(records, counters.step, True, started), **clock, "name": name}
+        self.log(summary)
+        return summary
 
     def _pause(self) -> None:
         """Holds between two decisions until p is pressed again: the motor chain freezes and holds by itself."""

@@ -1,0 +1,62 @@
+"""What several commands share: building workplaces, agents and policies from a configuration, and finding a run's parts."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from data.errors import UserError
+from robot_rl.training.workplace import Workplace, make_workplace
+
+BASE_FILE = "policy.safetensors"
+SETUP_FILE = "setup.json"
+
+
+def workplace_for(config: Mapping[str, Any], seed: int) -> Workplace:
+    """Returns a workplace as a run's configuration asks; `config` holds task, variant, env_id, robot, history, images, task_config."""
+    return make_workplace(
+        config["task"],
+        variant=config.get("variant", "default"),
+        env_id=config.get("env_id"),
+        robot=config.get("robot", "mujoco"),
+        seed=seed,
+        history=int(config.get("history", 0)),
+        images=bool(config.get("images", False)),
+        task_config=config.get("task_config") or {},
+    )
+
+
+def one_thread() -> None:
+    """Lets torch use one core: on two cores the other one belongs to the simulator or the motor process."""
+    import torch
+
+    torch.set_num_threads(1)
+    torch.set_flush_denormal(True)
+
+
+def read_setup(run: Path) -> dict[str, Any]:
+    """Returns the configuration with which a run was made. Raises UserError if the folder is no run."""
+    path = run / "config.json"
+    if not path.is_file():
+        raise UserError(f"expected a run folder with config.json at {run}, found none: give the out of pretrain, finetune or quickstart")
+    setup: dict[str, Any] = json.loads(path.read_text())
+    return setup
+
+
+def load_base(folder: Path, workplace: Workplace) -> Any:
+    """Loads an imitated policy and checks its widths against the workplace."""
+    from robot_rl.policies.diffusion import DiffusionPolicy
+
+    path = folder / BASE_FILE
+    if not path.is_file():
+        raise UserError(f"expected an imitated policy at {path}, found none: run robot-rl pretrain out={folder} first")
+    return DiffusionPolicy.load(path, obs_size=workplace.obs_size, action_names=workplace.action_names)
+
+
+def seed_generator(seed: int, purpose: int) -> np.random.Generator:
+    """A generator of its own for each purpose, so that one use does not shift another."""
+    return np.random.default_rng([seed, purpose])
