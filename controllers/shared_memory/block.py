@@ -6,7 +6,6 @@ it dies. So a block without a live owner is stale: the next start of the same na
 
 from __future__ import annotations
 
-import errno
 import mmap
 import os
 import re
@@ -131,10 +130,8 @@ def _unnamed_file(folder: Path) -> int:
         os.posix_fallocate(fd, 0, BLOCK_BYTES)  # a page that cannot be had later would kill the loop with SIGBUS
     except OSError as error:
         os.close(fd)
-        if error.errno != errno.ENOSPC:
-            raise
         needs = f"a motor process needs {BLOCK_BYTES >> 10} KiB in {folder}"
-        raise BlockError(f"{needs}, which is full; free or enlarge it") from None
+        raise BlockError(f"{needs}, got: {error.strerror}; free or enlarge it") from None
     return fd
 
 

@@ -152,3 +152,14 @@ def test_no_block_tells_what_to_start(name: str) -> None:
 def test_names_that_are_no_file_names_are_refused(bad: str) -> None:
     with pytest.raises(BlockError, match="letters, digits"):
         SharedBlock.create(bad)
+
+
+def test_too_little_room_is_told_before_anything_is_written(name: str) -> None:
+    script = (
+        "import resource, sys; from controllers.shared_memory import SharedBlock;"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (65536, 65536)); SharedBlock.create(sys.argv[1])"
+    )
+    ended = subprocess.run([sys.executable, "-c", script, name], check=False, capture_output=True, text=True)
+    said = f"a motor process needs {BLOCK_BYTES >> 10} KiB in /dev/shm, got: File too large; free or enlarge it"
+    assert ended.stderr.splitlines()[-1].endswith(said)
+    assert not block_path(name).exists()

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from controllers.link import MotorLink
 from controllers.motor_config import MotorConfig
 from controllers.realtime import RealtimeConfig
 from controllers.shared_memory import SharedBlock
@@ -103,7 +104,8 @@ class Parent:
 
 def test_steps_return_the_reports_of_their_interval_in_order_and_none_twice(name: str) -> None:
     with link_to(motor(name)) as link:
-        ticks = np.concatenate([link.step(0.02) for _ in range(10)])["tick"]
+        verbs: MotorLink = link
+        ticks = np.concatenate([verbs.step(0.02) for _ in range(10)])["tick"]
         assert (np.diff(ticks) == 1).all() and link.lost_reports == 0
         begin_ns = link.now_ns()
         link.reset()
