@@ -66,8 +66,8 @@ def choose_core(core: int) -> int:
 def keep_off_core(core: int) -> bool:
     """Moves this process to the other cores it may use; returns False, and changes nothing, when there is no other.
 
-    For learners and actors beside a motor process: call it before threads start, since a thread inherits its
-    starter's cores.
+    For learners and actors beside a motor process. Call it before threads start, since a thread inherits its starter's
+    cores; and name the motor's core in its RealtimeConfig, since a child inherits them too.
     """
     others = os.sched_getaffinity(0) - {core}
     if not others:
