@@ -11,8 +11,9 @@ from importlib.metadata import version
 
 from data.atomic import is_disk_full
 from data.errors import UserError
-from robot_rl.cli.output import json_line, table
+from robot_rl.cli.output import table
 from robot_rl.cli.verbs import Verb, find
+from robot_rl.metrics import json_line
 from robot_rl.options import Config
 
 DONE, FAILED, USER_ERROR, INTERRUPTED = 0, 1, 2, 130

@@ -1,31 +1,11 @@
-"""Figures on the screen: a table for people, one JSON line for programs."""
+"""Figures on the screen, as a table for people (programs take the JSON line)."""
 
 from __future__ import annotations
 
-import json
-import math
 from collections.abc import Mapping
 from typing import Any
 
-
-def plain(value: Any) -> Any:
-    """Returns `value` as JSON can hold it: NumPy numbers and arrays as plain ones, non-finite numbers as None."""
-    if isinstance(value, Mapping):
-        return {str(key): plain(entry) for key, entry in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain(entry) for entry in value]
-    if hasattr(value, "tolist"):
-        return plain(value.tolist())
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    if isinstance(value, str | int | float | bool) or value is None:
-        return value
-    return str(value)
-
-
-def json_line(figures: Mapping[str, Any]) -> str:
-    """Returns the figures as one line of JSON."""
-    return json.dumps(plain(figures), allow_nan=False)
+from robot_rl.metrics import plain
 
 
 def table(figures: Mapping[str, Any]) -> str:

@@ -1,0 +1,175 @@
+"""Run folders: one owner at a time, resumed by default, with the configuration and the versions that made them."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import platform
+import subprocess
+from functools import cache
+from importlib.metadata import PackageNotFoundError, requires, version
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from data.atomic import FolderLock, write_atomic
+from data.errors import UserError
+from robot_rl.options import Config, may_change
+
+CONFIG_FILE = "config.json"
+VERSIONS_FILE = "versions.json"
+
+
+class RunFolder:
+    """An open run folder; this process owns it until `close` or its end, however it ends.
+
+    `resumed` tells whether the folder held an earlier part of the same run.
+    """
+
+    def __init__(self, path: Path, lock: FolderLock, resumed: bool) -> None:
+        self.path, self.resumed = path, resumed
+        self._lock = lock
+
+    @classmethod
+    def open(cls, path: str | os.PathLike[str], config: Config, fresh: bool = False) -> RunFolder:
+        """Creates the folder or takes up the run in it, and writes config.json and versions.json.
+
+        Raises `UserError` if another process owns the folder, if it holds something else than this run (naming the
+        settings that differ; those marked `may_change` may), or with `fresh` if it holds anything.
+        """
+        folder = Path(path).expanduser()
+        if folder.exists() and not folder.is_dir():
+            raise UserError(f"expected a folder for the run at {folder}, found a file; choose another out")
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = FolderLock(folder)
+        try:
+            resumed = _check_content(folder, config, fresh)
+            _write_config(folder, config)
+            _write_versions(folder)
+        except BaseException:
+            lock.release()
+            raise
+        return cls(folder, lock, resumed)
+
+    def close(self) -> None:
+        """Gives the folder free; harmless when called again."""
+        self._lock.release()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def as_stored(config: Config) -> dict[str, Any]:
+    """Returns the configuration as config.json holds it: all but `fresh`, and the name of its class under `kind`."""
+    values = dataclasses.asdict(config)
+    values.pop("fresh", None)
+    stored: dict[str, Any] = json.loads(json.dumps({"kind": type(config).__name__, **values}))
+    return stored
+
+
+def _check_content(folder: Path, config: Config, fresh: bool) -> bool:
+    """Returns whether the folder holds an earlier part of this run; raises `UserError` where it holds something else."""
+    # hidden files are our lock and what a killed write left; they are no content
+    content = sorted(entry.name for entry in folder.iterdir() if not entry.name.startswith("."))
+    if not content:
+        return False
+    if fresh:
+        raise UserError(f"fresh=true needs an absent or empty out, but {folder} holds {content[0]}; choose another out")
+    path = folder / CONFIG_FILE
+    if not path.is_file():
+        raise UserError(f"{folder} holds {content[0]} but no {CONFIG_FILE}, so it is no run folder; choose another out")
+    _refuse_difference(folder, read_json(path), config)
+    return True
+
+
+def _refuse_difference(folder: Path, stored: dict[str, Any], config: Config) -> None:
+    wished = as_stored(config)
+    free = may_change(config) | {"out"}  # the same folder may be written in several ways
+    if stored.get("kind") != wished["kind"]:
+        raise UserError(f"{folder} holds a run of {stored.get('kind')}, not of {wished['kind']}; choose another out")
+    names = [name for name in wished if name not in free and stored.get(name) != wished[name]]
+    if names:
+        differences = ", ".join(f"{name} (there {stored.get(name)}, asked {wished[name]})" for name in names)
+        raise UserError(f"{folder} holds a run with other settings: {differences}; give the same ones or another out")
+
+
+def _write_config(folder: Path, config: Config) -> None:
+    write_atomic(folder / CONFIG_FILE, json.dumps(as_stored(config), indent=2) + "\n")
+
+
+def _write_versions(folder: Path) -> None:
+    """Appends this program's surroundings unless they are the ones of the last start."""
+    path = folder / VERSIONS_FILE
+    history: list[dict[str, Any]] = read_json(path)["environments"] if path.is_file() else []
+    current = environment()
+    if not history or history[-1] != current:
+        write_atomic(path, json.dumps({"environments": [*history, current]}, indent=2) + "\n")
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Returns the JSON object in a file. Raises `UserError` where it cannot be read as one."""
+    try:
+        loaded: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(f"cannot read {path} ({error}); restore it or choose another folder") from error
+    return loaded
+
+
+@cache
+def environment() -> dict[str, Any]:
+    """Returns what numbers may depend on: Python, packages, processor, kernels, source commit. Reads files only once."""
+    from safety.compilation import kernels_hash
+
+    return {
+        "python": platform.python_version(),
+        "packages": package_versions(),
+        "system": platform.platform(),
+        "cpu": cpu_name(),
+        "cores": os.cpu_count() or 0,
+        "kernels_hash": kernels_hash(),
+        "commit": git_commit(),
+    }
+
+
+def package_versions() -> dict[str, str]:
+    """Returns the installed version of this project and of each of its direct dependencies that is installed."""
+    names = ["robot-rl"]
+    for requirement in requires("robot-rl") or []:
+        text = requirement.partition(";")[0]
+        names.append(text.partition("[")[0].split(">")[0].split("=")[0].split("<")[0].strip())
+    found = {}
+    for name in dict.fromkeys(names):
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue  # an extra that is not installed
+    return found
+
+
+def cpu_name() -> str:
+    """Returns the processor's name as the kernel tells it."""
+    path = Path("/proc/cpuinfo")
+    lines = path.read_text(errors="replace").splitlines() if path.is_file() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()
+
+
+def git_commit() -> str | None:
+    """Returns the commit of the source tree, with `+` where files differ from it; None outside a git checkout."""
+    root = Path(__file__).resolve().parent.parent
+    if not (root / ".git").exists():
+        return None
+    try:
+        described = subprocess.run(
+            ["git", "-C", str(root), "describe", "--always", "--abbrev=12", "--dirty=+", "--exclude=*"],
+            capture_output=True, text=True, timeout=10, check=True,
+        )  # fmt: skip
+    except (OSError, subprocess.SubprocessError):
+        return None  # git is absent or the folder belongs to somebody else: the versions do without
+    return described.stdout.strip() or None
