@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+if "DISPLAY" not in os.environ:  # MuJoCo chooses its rendering library at import
+    os.environ.setdefault("MUJOCO_GL", "egl")
 import mujoco
 import numpy as np
 from numpy.typing import NDArray
@@ -194,7 +197,10 @@ class MujocoArm:
         if self._renderer is None or (self._renderer.width, self._renderer.height) != (width_px, height_px):
             if self._renderer is not None:
                 self._renderer.close()
-            self._renderer = mujoco.Renderer(self.model, height_px, width_px)
+            try:
+                self._renderer = mujoco.Renderer(self.model, height_px, width_px)
+            except (mujoco.FatalError, AttributeError, ImportError) as error:  # its ways to say that there is no EGL
+                raise RuntimeError("rendering is not available: install libegl1 and libgl1-mesa-dri") from error
         self._renderer.update_scene(self.data, camera=camera)
         return self._renderer.render()
 

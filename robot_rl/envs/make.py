@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from controllers.arm_model import ArmModel
 from controllers.description.fr3 import fr3
 from controllers.link import LockstepLink
@@ -15,12 +13,20 @@ from robot_rl.envs.robot_env import RobotEnv
 from robot_rl.tasks.base import Task
 
 
-def make_env(task: Task, *, robot: str = "mujoco", seed: int = 0, teleport: bool = False, sensor: WristSensorConfig | None = None) -> RobotEnv:
-    """Returns the environment of a task on a backend. Raises UserError for a backend that is not there."""
+def make_env(
+    task: Task,
+    *,
+    robot: str = "mujoco",
+    seed: int = 0,
+    teleport: bool = False,
+    images: bool = False,
+    sensor: WristSensorConfig | None = None,
+) -> RobotEnv:
+    """Returns the environment of a task on a backend, with its cameras if `images`. Raises UserError for a backend that is not there."""
     if robot != "mujoco":
         raise UserError(f"expected robot=mujoco, got robot={robot}")
     arm, scene = fr3(), task.scene()
     world: Any = MujocoArm(arm, scene, sensor, seed)
     model = ArmModel(arm, scene.tool)
     link = LockstepLink(world, model, task.chain_config())
-    return RobotEnv(task, link, world=world, teleport=teleport)
+    return RobotEnv(task, link, world=world, teleport=teleport, images=images)

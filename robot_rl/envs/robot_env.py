@@ -31,7 +31,16 @@ class RobotEnv(gymnasium.Env[Observation, NDArray[np.float32]]):
 
     metadata = {"render_modes": ["rgb_array"]}  # noqa: RUF012 - Gymnasium's own form
 
-    def __init__(self, task: Task, link: MotorLink, *, world: Any = None, teleport: bool = False, reset_config: ResetConfig | None = None) -> None:
+    def __init__(
+        self,
+        task: Task,
+        link: MotorLink,
+        *,
+        world: Any = None,
+        teleport: bool = False,
+        images: bool = False,
+        reset_config: ResetConfig | None = None,
+    ) -> None:
         """world: the simulator behind the link (`place`, `tare`, `teleport`, `reseed`, `render`), None on a bench."""
         if teleport and world is None:
             raise UserError("a teleporting reset needs a simulator: use the automatic reset on a robot")
@@ -39,8 +48,11 @@ class RobotEnv(gymnasium.Env[Observation, NDArray[np.float32]]):
         self.automatic_reset = AutomaticReset(link, task, reset_config)
         size = task.action.size
         self.action_space = spaces.Box(-1.0, 1.0, (size,), np.float32)
-        self.observation_space = task.observation_space()
-        self.cameras = tuple(task.scene().cameras) if "images" in str(self.observation_space.spaces.keys()) else ()
+        self.cameras = tuple(task.scene().cameras) if images else ()
+        pictures = {
+            f"image_{camera.name}": spaces.Box(0, 255, (camera.height_px, camera.width_px, 3), np.uint8) for camera in self.cameras
+        }
+        self.observation_space = spaces.Dict({**task.observation_space().spaces, **pictures})
         self.source = Source.POLICY
         self.render_mode = "rgb_array"
         self._draw: Draw | None = None

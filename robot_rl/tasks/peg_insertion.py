@@ -70,8 +70,6 @@ class PegInsertionConfig:
     """Targets stay within this of the observed hole along x and y [m]."""
     stiffness_action: bool = False
     """Let the policy choose the stiffness as well."""
-    images: bool = False
-    """Add the wrist and the side camera to the observation."""
 
     def __post_init__(self) -> None:
         if not 0.0 < self.clearance_m < 0.01:

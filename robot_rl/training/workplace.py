@@ -149,7 +149,4 @@ def make_workplace(
         return GymWorkplace(env_id, history=history, options=task_config or {})
     if env_id is not None:
         raise UserError(f"env_id goes with task=gym, got task={task}")
-    settings = dict(task_config or {})
-    if images:
-        settings["images"] = True
-    return ArmWorkplace(make_env(make_task(task, variant, settings), robot=robot, seed=seed), history)
+    return ArmWorkplace(make_env(make_task(task, variant, task_config), robot=robot, seed=seed, images=images), history)

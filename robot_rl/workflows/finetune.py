@@ -106,4 +106,3 @@ def final_evaluation(trainer: SyncTrainer, episodes: int, log: MetricsLog) -> di
     return summary
 
 
-__all__ = ["HELP", "build_agent", "demonstration_replay", "figures_of", "final_evaluation", "run", "train"]

@@ -1,0 +1,55 @@
+"""`robot-rl evaluate`: the newest checkpoint of a run, or its imitated policy, on episodes that training never saw."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+from data.errors import UserError
+from robot_rl.config import EvaluateConfig
+from robot_rl.metrics import MetricsLog, progress
+from robot_rl.runs import RunFolder
+from robot_rl.training import checkpoint as checkpoints
+from robot_rl.training.evaluation import EpisodeRecord, evaluate, summary_of
+from robot_rl.training.workplace import Workplace
+from robot_rl.workflows.common import BASE_FILE, load_base, one_thread, read_setup, workplace_for
+from robot_rl.workflows.finetune import build_agent, figures_of
+
+
+def run(config: EvaluateConfig) -> dict[str, Any]:
+    """Evaluates and adds the result to the run's metrics. Returns success rate, mean return and number of episodes."""
+    one_thread()
+    path = Path(config.run).expanduser()
+    setup = read_setup(path)
+    workplace = workplace_for(setup, setup["seed"] + 500_000)
+    try:
+        actor, step = load_actor(path, setup, workplace)
+        started = time.monotonic()
+        with RunFolder.attach(path), MetricsLog(path) as log, progress(config.episodes, "evaluate", unit="episode") as bar:
+
+            def count(record: EpisodeRecord) -> None:
+                bar.update(1)
+                bar.set_postfix_str(record.end)
+
+            seeds = range(config.seed, config.seed + config.episodes)
+            records = evaluate(actor, workplace, seeds, config.deterministic, on_episode=count)
+            summary = {**summary_of(records, step, config.deterministic, started), "name": "evaluate"}
+            log.write(summary)
+    finally:
+        workplace.close()
+    return {**figures_of(summary), "low": summary["low"], "high": summary["high"]}
+
+
+def load_actor(path: Path, setup: dict[str, Any], workplace: Workplace) -> tuple[Any, int]:
+    """Returns what acts in a run and the step at which it was saved. Raises UserError if nothing was trained there."""
+    found = checkpoints.newest(path / "checkpoints")
+    if found is not None:
+        agent = build_agent(setup, workplace)
+        agent.load_state(found.agent)
+        return agent, found.step
+    if (path / BASE_FILE).is_file():
+        from robot_rl.training.base_actor import BaseActor
+
+        return BaseActor(load_base(path, workplace)), 0
+    raise UserError(f"{path} holds neither a checkpoint nor an imitated policy yet: let finetune or pretrain run longer")
