@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -9,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data.errors import UserError
+from robot_rl.learning import journal
 
 F32 = NDArray[np.float32]
 
@@ -71,6 +73,11 @@ class Replay:
         self.steps = np.ones(capacity, np.int64)
         self.extras = {name: np.zeros((capacity, *shape), np.float32) for name, shape in self.extras_shapes.items()}
         self.has_action = np.zeros(capacity, np.bool_)
+        self.starts = np.zeros(capacity, np.bool_)
+        """Per row: whether its transition does not continue the one before."""
+        self.serial = np.zeros(capacity, np.int64)
+        """Per row: how many transitions had been added before its own."""
+        self._saved, self._saved_open = 0, False
         self.head = 0
         """Row that is written next."""
         self.filled = 0
@@ -117,11 +124,13 @@ class Replay:
                 f"transition {self.added}: obs is not the previous transition's next_obs; end the episode (terminated "
                 "or truncated) or call interrupt() before another begins"
             )
-        if not self.open:
+        starts = not self.open
+        if starts:
             self._write_observation(obs, now)
         row = self.head - 1  # -1 is the last row of the ring
         self.action[row], self.reward[row], self.source[row], self.steps[row] = action, reward, source, steps
         self.terminated[row], self.truncated[row] = terminated, truncated
+        self.starts[row], self.serial[row] = starts, self.added
         self._write_observation(next_obs, then)
         self.has_action[row] = True
         self.size += 1
@@ -133,6 +142,26 @@ class Replay:
         if self.open:
             self.truncated[self.head - 2] = True
             self.open = False
+
+    def save_increment(self, folder: str | os.PathLike[str], sync: bool = True) -> None:
+        """Appends what was added since the last call to the file in `folder`; see robot_rl.learning.journal.append."""
+        journal.append(self, folder, self._saved, self._saved_open, sync)
+        self._saved, self._saved_open = self.added, self.open
+
+    def load(self, folder: str | os.PathLike[str], upto: int | None = None) -> None:
+        """Fills this empty replay with the first `upto` transitions saved in `folder` (all if None).
+
+        Transitions saved later are cut off, so that a resumed run goes on from there. An episode that was open is ended
+        as by `interrupt`: its environment is gone.
+
+        Raises:
+            UserError: this replay is not empty, or as robot_rl.learning.journal.read tells.
+        """
+        if self.added:
+            raise UserError(f"load needs an empty replay, this one has {self.added} transitions")
+        journal.read(self, folder, upto)
+        self._saved, self._saved_open = self.added, self.open
+        self.interrupt()
 
     def sample(self, batch: int, rng: np.random.Generator, n_step: int, gamma: float, demo: bool = False) -> Batch:
         """Draws `batch` transitions uniformly, with replacement, each extended to up to `n_step` consecutive ones.
