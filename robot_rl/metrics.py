@@ -166,7 +166,9 @@ def scalars(record: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
 
 
 class Progress(Protocol):
-    """A progress bar: context manager that counts."""
+    """A progress bar: context manager that counts in `n`."""
+
+    n: Any
 
     def update(self, n: int = 1) -> Any:
         """Counts `n` more."""
@@ -195,13 +197,13 @@ class PlainProgress:
     """Progress for log files: now and then one line, and one at the end."""
 
     def __init__(self, total: int, label: str, unit: str, initial: int = 0, every_s: float = 10.0) -> None:
-        self.total, self.label, self.unit, self.count = total, label, unit, initial
+        self.total, self.label, self.unit, self.n = total, label, unit, initial
         self._initial, self._every_s, self._text = initial, every_s, ""
         self._started = self._last = time.monotonic()
 
     def update(self, n: int = 1) -> None:
         """Counts `n` more and prints a line if the last one is old enough."""
-        self.count += n
+        self.n += n
         if time.monotonic() - self._last >= self._every_s:
             self._print()
 
@@ -211,9 +213,9 @@ class PlainProgress:
 
     def _print(self) -> None:
         self._last = time.monotonic()
-        rate = (self.count - self._initial) / max(self._last - self._started, 1e-9)
+        rate = (self.n - self._initial) / max(self._last - self._started, 1e-9)
         text = f", {self._text}" if self._text else ""
-        print(f"{self.label}: {self.count}/{self.total} {self.unit}s, {rate:.1f}/s{text}", file=sys.stderr, flush=True)
+        print(f"{self.label}: {self.n}/{self.total} {self.unit}s, {rate:.1f}/s{text}", file=sys.stderr, flush=True)
 
     def __enter__(self) -> Self:
         return self

@@ -52,6 +52,17 @@ class RunFolder:
             raise
         return cls(folder, lock, resumed)
 
+    @classmethod
+    def attach(cls, path: str | os.PathLike[str]) -> RunFolder:
+        """Takes ownership of an existing run without changing what it says of itself.
+
+        Raises `UserError` if there is no run or another process owns it.
+        """
+        folder = Path(path).expanduser()
+        if not (folder / CONFIG_FILE).is_file():
+            raise UserError(f"expected a run folder with {CONFIG_FILE} at {folder}, found none; give the out of a run")
+        return cls(folder, FolderLock(folder), True)
+
     def close(self) -> None:
         """Gives the folder free; harmless when called again."""
         self._lock.release()
@@ -74,7 +85,7 @@ def as_stored(config: Config) -> dict[str, Any]:
 
 
 def _check_content(folder: Path, config: Config, fresh: bool) -> bool:
-    """Returns whether the folder holds an earlier part of this run; raises `UserError` where it holds something else."""
+    """Returns whether the folder holds an earlier part of this run; `UserError` where it holds something else."""
     # hidden files are our lock and what a killed write left; they are no content
     content = sorted(entry.name for entry in folder.iterdir() if not entry.name.startswith("."))
     if not content:
@@ -123,7 +134,7 @@ def read_json(path: Path) -> dict[str, Any]:
 
 @cache
 def environment() -> dict[str, Any]:
-    """Returns what numbers may depend on: Python, packages, processor, kernels, source commit. Reads files only once."""
+    """Returns what numbers may depend on: Python, packages, processor, kernels, source commit."""
     from safety.compilation import kernels_hash
 
     return {

@@ -1,0 +1,28 @@
+"""`robot-rl bench control|env|learner`: the measured figures, as mappings."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from robot_rl.config import BenchControlConfig, BenchEnvConfig, BenchLearnerConfig
+
+
+def control(config: BenchControlConfig) -> dict[str, Any]:
+    """Returns the figures of motor tick and real-time loop."""
+    from robot_rl.bench import control as bench
+
+    return bench.run(seconds=config.seconds, ticks=config.ticks)
+
+
+def env(config: BenchEnvConfig) -> dict[str, Any]:
+    """Returns environment steps a second."""
+    from robot_rl.bench import env as bench
+
+    return bench.run(seconds=config.seconds, task=config.task, variant=config.variant, seed=config.seed)
+
+
+def learner(config: BenchLearnerConfig) -> dict[str, Any]:
+    """Prints and returns learner updates a second."""
+    from robot_rl.bench import learner as bench
+
+    return dict(bench.run())
