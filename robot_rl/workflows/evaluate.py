@@ -6,10 +6,10 @@ import time
 from pathlib import Path
 from typing import Any
 
+from data.atomic import FolderLock
 from data.errors import UserError
 from robot_rl.config import EvaluateConfig
 from robot_rl.metrics import MetricsLog, progress
-from robot_rl.runs import RunFolder
 from robot_rl.training import checkpoint as checkpoints
 from robot_rl.training.evaluation import EpisodeRecord, evaluate, summary_of
 from robot_rl.training.workplace import Workplace
@@ -26,7 +26,7 @@ def run(config: EvaluateConfig) -> dict[str, Any]:
     try:
         actor, step = load_actor(path, setup, workplace)
         started = time.monotonic()
-        with RunFolder.attach(path), MetricsLog(path) as log, progress(config.episodes, "evaluate", unit="episode") as bar:
+        with FolderLock(path), MetricsLog(path) as log, progress(config.episodes, "evaluate", unit="episode") as bar:
 
             def count(record: EpisodeRecord) -> None:
                 bar.update(1)
