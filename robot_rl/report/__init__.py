@@ -1,0 +1,1 @@
+"""Reports: what a run learned, as one self-contained HTML file."""

@@ -1,0 +1,62 @@
+"""`write_report`: a run folder becomes report.html, one self-contained file."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from data.atomic import write_atomic
+from robot_rl.report import figures, page, sections
+from robot_rl.report.run_data import RunData
+
+REPORT_FILE = "report.html"
+
+
+def write_report(run: str | os.PathLike[str]) -> Path:
+    """Writes `run`/report.html and returns its path. Raises `UserError` where there is no run or nothing was measured."""
+    folder = Path(run).expanduser()
+    target = folder / REPORT_FILE
+    write_atomic(target, render(RunData.read(folder)))
+    return target
+
+
+def render(run: RunData) -> str:
+    """Returns the whole page of a run."""
+    kind = f"{run.config.get('agent') or 'imitation'} · seed {run.config.get('seed', '-')} · {run.path.resolve().name}"
+    body = [
+        page.header(kind, sections.headline(run)),
+        sections.tiles(run),
+        page.section(
+            "Learning curve",
+            page.picture(figures.success_curve(run), "Success against steps, robot minutes and training minutes"),
+            sections.evaluations(run),
+            say="Evaluations act deterministically on seeds that training never saw. Robot minutes count decisions, with the "
+            "automatic resets between episodes and without them.",
+        ),
+        page.section("Before and after", sections.before_after(run), say=_INTERVALS),
+        page.section(
+            "Contact force and cycle time",
+            page.picture(figures.distributions(run), "Histograms of contact forces and cycle times before and after"),
+            say="Episodes of the evaluations before and after; dotted lines are medians.",
+        ),
+        page.section("Film strips", sections.strips(run)),
+        page.section(
+            "Who acted",
+            page.picture(figures.source_share(run), "Share of executed actions by source along the training"),
+            sections.endings(run),
+            say="Share of the executed actions of training by who proposed them, and how episodes ended.",
+        ),
+        page.section("Ablation", sections.ablation(run), say=str((run.ablation or {}).get("note", ""))),
+        page.section("Resets", sections.resets(run)),
+        page.section(
+            "Updates",
+            page.picture(figures.update_metrics(run), "Metrics of the learner's updates"),
+            say="docs/learning.md gives the equation of each metric.",
+        ),
+        page.section("Configuration and versions", sections.configuration(run)),
+        f"<footer>Made by robot-rl report from {run.path.resolve().name}/metrics.jsonl. Small figures are 95 % intervals.</footer>",
+    ]
+    return page.page(sections.headline(run), body)
+
+
+_INTERVALS = "Rates with Wilson intervals, means with bootstrap intervals over episodes; they tell nothing about other training seeds."

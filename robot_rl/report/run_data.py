@@ -1,0 +1,129 @@
+"""Everything that a report tells of a run, read from its folder."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from data.errors import UserError
+from robot_rl.metrics import read_metrics
+from robot_rl.runs import CONFIG_FILE, VERSIONS_FILE, read_json
+
+Record = dict[str, Any]
+TARGET = 0.95
+"""Success rate that counts as solved."""
+
+
+@dataclass
+class RunData:
+    """Records of a run by kind, in the order of writing, and what lies beside them."""
+
+    path: Path
+    config: Record
+    environments: list[Record]
+    episodes: list[Record] = field(default_factory=list)
+    updates: list[Record] = field(default_factory=list)
+    evals: list[Record] = field(default_factory=list)
+    strips: list[tuple[Path, str]] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    """Sentences about pictures that could not be made."""
+    ablation: Record | None = None
+
+    @classmethod
+    def read(cls, path: Path) -> RunData:
+        """Reads a run folder. Raises `UserError` where there is none, or where nothing was measured yet."""
+        if not (path / CONFIG_FILE).is_file():
+            raise UserError(f"expected a run folder with {CONFIG_FILE} at {path}, found none; give run=<out of a run>")
+        versions = path / VERSIONS_FILE
+        run = cls(
+            path, read_json(path / CONFIG_FILE), read_json(versions)["environments"] if versions.is_file() else []
+        )
+        by_kind = {"episode": run.episodes, "update": run.updates, "eval": run.evals}
+        for record in read_metrics(path):
+            by_kind.get(str(record.get("kind")), []).append(record)
+        if not (run.episodes or run.evals):
+            raise UserError(f"{path} holds no episode and no evaluation yet; let the run go on, then report again")
+        run._read_strips()
+        if (path / "ablation.json").is_file():
+            run.ablation = read_json(path / "ablation.json")
+        return run
+
+    def _read_strips(self) -> None:
+        folder = self.path / "strips"
+        captions: dict[str, str] = read_json(folder / "captions.json") if (folder / "captions.json").is_file() else {}
+        for picture in sorted(folder.glob("*.png")):
+            self.strips.append((picture, captions.get(picture.stem, picture.stem)))
+        drawn = {picture.stem for picture, _ in self.strips}
+        self.notes = [text for name, text in captions.items() if name not in drawn]
+
+    @property
+    def name(self) -> str:
+        """Task and variant, or the environment's id."""
+        task = str(self.config.get("task", "run"))
+        if task == "gym":
+            return str(self.config.get("env_id"))
+        variant = self.config.get("variant", "default")
+        return task if variant in (None, "default") else f"{task} ({variant})"
+
+    @property
+    def on_robot(self) -> bool:
+        """Whether seconds of robot time mean anything (an arm task, not any Gymnasium environment)."""
+        return any(episode.get("robot_s", 0.0) for episode in self._all_episodes())
+
+    @property
+    def by_success(self) -> bool:
+        """Whether success rates tell how good a policy is; otherwise mean returns do."""
+        return self.on_robot or any(episode.get("success") for episode in self._all_episodes())
+
+    def _all_episodes(self) -> list[Record]:
+        return [*self.episodes, *(episode for record in self.evals for episode in record.get("episodes", []))]
+
+    @cached_property
+    def curve(self) -> list[Record]:
+        """Evaluations along the training, deterministic ones, one a step count, in their order."""
+        rows = {record["step"]: record for record in self.evals if record.get("deterministic", True)}
+        return [rows[step] for step in sorted(rows)]
+
+    @cached_property
+    def before(self) -> Record | None:
+        """Evaluation of the imitated policy, else the first one of several."""
+        named = [record for record in self.evals if record.get("name") == "base"]
+        return named[-1] if named else self.curve[0] if len(self.curve) > 1 else None
+
+    @cached_property
+    def after(self) -> Record | None:
+        """Final evaluation: the last deterministic one."""
+        named = [record for record in self.evals if record.get("name") in ("final", "evaluate")]
+        chosen = [record for record in named if record.get("deterministic", True)]
+        last = chosen[-1] if chosen else self.curve[-1] if self.curve else None
+        return None if last is self.before else last
+
+    @property
+    def training_step(self) -> int:
+        """Environment steps of training so far."""
+        return max((int(record["step"]) for record in [*self.episodes, *self.evals]), default=0)
+
+    def steps_to_target(self, target: float = TARGET) -> int | None:
+        """Returns the steps at the first of two consecutive evaluations at the target, None where it was not reached."""
+        rows = [row for row in self.curve if row.get("name") != "evaluate"]
+        for first, second in pairwise(rows):
+            if min(first["success_rate"], second["success_rate"]) >= target:
+                return int(first["step"])
+        return None
+
+    def worst_dip(self) -> float | None:
+        """Returns how far the worst evaluation of training fell below the base's success rate (0 if never), None without base."""
+        if self.before is None:
+            return None
+        rates = [row["success_rate"] for row in self.curve if row["step"] > self.before["step"]]
+        return max(0.0, self.before["success_rate"] - min(rates)) if rates else None
+
+    def clock_at(self, step: int) -> tuple[float, float, float]:
+        """Returns robot seconds, reset seconds and training wall-clock seconds of all training episodes up to `step`."""
+        past = [episode for episode in self.episodes if episode["step"] <= step]
+        robot_s = sum(float(episode.get("robot_s") or 0.0) for episode in past)
+        reset_s = sum(float(episode.get("reset_s") or 0.0) for episode in past)
+        return robot_s, reset_s, max((float(episode.get("wall_s") or 0.0) for episode in past), default=0.0)

@@ -1,0 +1,212 @@
+"""A report says what a run's records say: figures, intervals, words for what is missing, and nothing from the network."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from data.errors import UserError
+from robot_rl.config import FinetuneConfig
+from robot_rl.metrics import MetricsLog
+from robot_rl.report.html import render, write_report
+from robot_rl.report.run_data import RunData
+from robot_rl.report.statistics import bootstrap_interval, rolling_mean, wilson_interval
+from robot_rl.runs import RunFolder
+
+Record = dict[str, Any]
+
+
+def episode(rng: np.random.Generator, skill: float, seed: int, teleport: bool = False) -> Record:
+    success = bool(rng.random() < skill)
+    length = int(rng.integers(25, 60)) if success else 100
+    return {
+        "seed": seed, "success": success, "return": float(success), "length": length, "robot_s": length / 10,
+        "end": "success" if success else "timeout", "reset_s": float(rng.uniform(2, 4)), "reset_attempts": 1 + int(rng.random() < 0.1),
+        "reset_kind": "teleport" if teleport else "automatic", "peak_force_n": float(rng.gamma(6, 9 - 4 * skill)),
+        "mean_force_n": float(rng.gamma(5, 1.2)), "limited_share": 0.02, "source_share": {"base": 1 - skill, "edit": skill},
+    }  # fmt: skip
+
+
+def evaluation(rng: np.random.Generator, step: int, skill: float, count: int = 100, name: str = "") -> Record:
+    items = [episode(rng, skill, 1_000_000 + index) for index in range(count)]
+    successes = sum(item["success"] for item in items)
+    low, high = wilson_interval(successes, count)
+    return {
+        "kind": "eval", "step": step, "deterministic": True, "success_rate": successes / count, "low": low, "high": high,
+        "mean_return": successes / count, "mean_length": float(np.mean([item["length"] for item in items])), "wall_s": 0.02 * step,
+        "robot_s": step / 10, "reset_s": step / 20, "episodes": items, **({"name": name} if name else {}),
+    }  # fmt: skip
+
+
+def write_run(folder: Path, steps: int = 6000, teleport: bool = False, robot: bool = True) -> Path:
+    """A run as `finetune` records it: base .55, a dip, then .97."""
+    rng = np.random.default_rng(1)
+    config = FinetuneConfig(
+        out=str(folder), task="peg_insertion", agent="expo", steps=steps, data="demos.zarr", base="runs/base"
+    )
+    with RunFolder.open(folder, config) as run, MetricsLog(run.path, tensorboard=False) as log:
+        log.write(evaluation(rng, 0, 0.55, name="base"))
+        step, number, next_eval = 0, 0, 500
+        while step < steps:
+            progress = step / steps
+            skill = 0.3 + 0.2 * progress if progress < 0.1 else min(0.99, 0.5 + 1.2 * progress)
+            record = episode(rng, skill, number, teleport)
+            step, number = step + record["length"], number + 1
+            if not robot:
+                record |= {"robot_s": 0.0, "reset_s": 0.0, "reset_attempts": 0, "reset_kind": "", "success": False}
+            log.write({"kind": "episode", "step": step, "episode": number, "wall_s": 0.02 * step, **record})
+            log.write(
+                {
+                    "kind": "update",
+                    "step": step,
+                    "critic_loss": 0.1 / (1 + step / 800),
+                    "q_mean": skill,
+                    "alpha": 0.01,
+                    "entropy": -2.0,
+                }
+            )
+            if step >= next_eval:
+                log.write(evaluation(rng, step, skill, 50))
+                next_eval += 500
+        log.write(evaluation(rng, step, 0.97, name="final"))
+    return folder
+
+
+def text_of(page: str) -> str:
+    return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", re.sub(r"<style>.*?</style>|data:[^\"]*", "", page, flags=re.S)))
+
+
+def test_report_is_one_file_that_needs_nothing_else(tmp_path: Path) -> None:
+    path = write_report(write_run(tmp_path / "run"))
+    page = path.read_text()
+    assert path.name == "report.html"
+    assert "<script" not in page
+    assert not re.findall(r'(?:src|href)="(?!data:)', page)
+    assert page.count("<img") >= 4
+    assert len(page) < 3_000_000
+
+
+def test_headline_tells_before_after_and_cost(tmp_path: Path) -> None:
+    run = RunData.read(write_run(tmp_path / "run"))
+    words = text_of(render(run))
+    assert run.before is not None and run.after is not None
+    first, last = run.before["success_rate"], run.after["success_rate"]
+    assert f"peg_insertion: from {first:.0%} to {last:.0%} of 100 evaluation episodes after" in words
+    assert "robot minutes with resets" in words
+    assert f"{last * 100:.0f} of 100 = {last:.0%}" in words
+
+
+def test_robot_minutes_add_up_to_the_episodes(tmp_path: Path) -> None:
+    run = RunData.read(write_run(tmp_path / "run", steps=800))
+    robot_s, reset_s, _ = run.clock_at(run.training_step)
+    assert robot_s == pytest.approx(sum(item["robot_s"] for item in run.episodes))
+    assert reset_s == pytest.approx(sum(item["reset_s"] for item in run.episodes))
+
+
+def test_steps_to_target_need_two_evaluations_in_a_row(tmp_path: Path) -> None:
+    run = RunData(tmp_path, {}, [])
+    rates = {500: 0.96, 1000: 0.90, 1500: 0.95, 2000: 0.97, 2500: 0.5}
+    run.evals = [{"step": step, "success_rate": rate} for step, rate in rates.items()]
+    assert run.steps_to_target() == 1500
+    assert run.steps_to_target(0.97) is None
+
+
+def test_worst_dip_is_measured_from_the_base(tmp_path: Path) -> None:
+    run = RunData(tmp_path, {}, [])
+    run.evals = [
+        {"step": 0, "success_rate": 0.6, "name": "base"},
+        {"step": 500, "success_rate": 0.2},
+        {"step": 900, "success_rate": 1.0},
+    ]
+    assert run.worst_dip() == pytest.approx(0.4)
+
+
+def test_a_teleporting_reset_is_named(tmp_path: Path) -> None:
+    words = text_of(render(RunData.read(write_run(tmp_path / "run", steps=600, teleport=True))))
+    assert "This run used a teleporting reset (teleport), which no real robot has." in words
+
+
+def test_an_environment_without_robot_reports_returns(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    write_run(folder, steps=600, robot=False)
+    run = RunData.read(folder)
+    run.evals = [
+        {"kind": "eval", "step": step, "deterministic": True, "success_rate": 0.0, "low": 0.0, "high": 1.0, "mean_return": value,
+         "mean_length": 200.0, "episodes": [{"success": False, "return": value, "length": 200}]}
+        for step, value in ((200, -1200.0), (600, -150.0))
+    ]  # fmt: skip
+    words = text_of(render(run))
+    assert "mean return from -1200 to -150" in words
+    assert "Contact force" not in words
+
+
+def test_strips_ablation_and_missing_pictures_are_shown(tmp_path: Path) -> None:
+    from PIL import Image
+
+    folder = write_run(tmp_path / "run", steps=600)
+    (folder / "strips").mkdir()
+    Image.new("RGB", (64, 16)).save(folder / "strips" / "success.png")
+    captions = {"success": "final policy, <seed> 7", "failed": "no episode to show: none of the tries ended as failure"}
+    (folder / "strips" / "captions.json").write_text(json.dumps(captions))
+    rows = [{"name": "untrained base", "success_rate": 0.4, "episodes": 100, "steps": 6000}]
+    (folder / "ablation.json").write_text(json.dumps({"rows": rows, "note": "What each part is worth."}))
+    page = render(RunData.read(folder))
+    assert "final policy, &lt;seed&gt; 7" in page
+    assert "no episode to show: none of the tries ended as failure" in page
+    assert "untrained base" in page
+    assert "What each part is worth." in page
+
+
+def test_a_run_with_nothing_measured_and_no_run_are_said_plainly(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"expected a run folder with config\.json at .*found none"):
+        write_report(tmp_path)
+    RunFolder.open(tmp_path / "run", FinetuneConfig(out="x", task="t")).close()
+    with pytest.raises(UserError, match="holds no episode and no evaluation yet"):
+        write_report(tmp_path / "run")
+
+
+def test_a_run_stopped_within_its_first_episode_still_reports(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    with (
+        RunFolder.open(folder, FinetuneConfig(out=str(folder), task="t")),
+        MetricsLog(folder, tensorboard=False) as log,
+    ):
+        log.write(
+            {"kind": "episode", "step": 3, "episode": 1, "wall_s": 0.1, **episode(np.random.default_rng(0), 1.0, 0)}
+        )
+    assert "t: 1 training episodes, 3 steps, not evaluated yet" in text_of(render(RunData.read(folder)))
+
+
+@given(st.integers(0, 200), st.integers(1, 200))
+def test_wilson_interval_holds_the_rate_and_mirrors(successes: int, more: int) -> None:
+    count = successes + more
+    low, high = wilson_interval(successes, count)
+    assert 0.0 <= low <= successes / count <= high <= 1.0
+    mirrored = wilson_interval(count - successes, count)
+    assert (1 - mirrored[1], 1 - mirrored[0]) == pytest.approx((low, high))
+
+
+def test_wilson_interval_of_known_figures() -> None:
+    assert wilson_interval(95, 100) == pytest.approx((0.8882, 0.9785), abs=2e-4)
+    assert wilson_interval(0, 0) == (0.0, 1.0)
+    with pytest.raises(ValueError, match="expected 0 <= successes <= count, got 3 of 2"):
+        wilson_interval(3, 2)
+
+
+@given(st.lists(st.floats(-100, 100), min_size=2, max_size=30))
+def test_bootstrap_interval_lies_within_the_values(values: list[float]) -> None:
+    low, high = bootstrap_interval(values, np.random.default_rng(0), draws=200)
+    assert min(values) - 1e-9 <= low <= high <= max(values) + 1e-9
+
+
+@given(st.lists(st.floats(-10, 10), min_size=1, max_size=40), st.integers(1, 10))
+def test_rolling_mean_equals_the_plain_one(values: list[float], window: int) -> None:
+    expected = [float(np.mean(values[max(0, end - window) : end])) for end in range(1, len(values) + 1)]
+    assert rolling_mean(values, window) == pytest.approx(expected, abs=1e-9)
