@@ -72,13 +72,16 @@ class ExpoAgent(OnBaseAgent):
     def next_action(self, batch: Batch) -> tuple[Tensor, Tensor | None]:
         """Returns the best candidate at s'."""
         obs, base = torch.from_numpy(batch.next_obs), tensors(batch.next_extras)["base"]
-        action, _, _ = self.choose(obs, base, deterministic=False)
+        action, _, _ = self.choose(obs, base, self.sac.draw_members(), deterministic=False)
         return action, None
 
-    def choose(self, obs: Tensor, base: Tensor, deterministic: bool) -> tuple[Tensor, Tensor, Tensor]:
+    def choose(
+        self, obs: Tensor, base: Tensor, members: list[int] | None, deterministic: bool
+    ) -> tuple[Tensor, Tensor, Tensor]:
         """Returns the best candidates (B, A), their index (B,) and value (B,), of base (B, N, A) and their edits.
 
-        Deterministic edits are the actor's mean. Index < N is a base action.
+        `members` of the target critics judge (None: all). Deterministic edits are the actor's mean. Index < N is a base
+        action.
         """
         edits = self.config.edits
         rows, _, width = base.shape
@@ -92,7 +95,7 @@ class ExpoAgent(OnBaseAgent):
                 output = self.sac.policy(view.x).action
             options = torch.cat([base, place(output, view).view(rows, edits, width)], 1)
         wide = obs[:, None].expand(rows, options.shape[1], obs.shape[-1])
-        value, index = self.sac.target_value(wide, options).max(1)
+        value, index = self.sac.target_value(wide, options, members).max(1)
         return options[torch.arange(rows), index], index, value
 
     def act(self, obs: F32, extras: Mapping[str, F32], deterministic: bool) -> Proposal:
@@ -100,7 +103,10 @@ class ExpoAgent(OnBaseAgent):
         obs = self.checked(obs)
         if self.warming_up:
             return self.act_base(extras, deterministic)
-        action, index, _ = self.choose(torch.from_numpy(obs)[None], tensors(extras)["base"][None], deterministic)
+        # evaluation always asks the same critics, and draws nothing that learning would miss
+        members = list(range(self.config.subset)) if deterministic else self.sac.draw_members(self.acting_rng)
+        base = tensors(extras)["base"][None]
+        action, index, _ = self.choose(torch.from_numpy(obs)[None], base, members, deterministic)
         source = self.source if int(index) >= self.config.candidates else Source.BASE
         return Proposal(action[0].numpy().copy(), source)
 

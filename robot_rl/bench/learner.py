@@ -138,8 +138,8 @@ def _stable_baselines() -> Callable[[], None]:
     except ImportError as error:
         cure = "pip install 'robot-rl[bench]'"
         raise UserError(f"the comparison needs stable-baselines3, which is not installed: {cure}") from error
-    sizes = {"batch_size": BATCH, "buffer_size": 4000}
-    model = SAC("MlpPolicy", _spaces(), policy_kwargs={"net_arch": [WIDTH, WIDTH]}, device="cpu", **sizes)
+    networks = {"net_arch": [WIDTH, WIDTH]}
+    model = SAC("MlpPolicy", _spaces(), policy_kwargs=networks, batch_size=BATCH, buffer_size=4000, device="cpu")
     model.set_logger(configure(None, []))
     rng = np.random.default_rng(0)
     buffer: Any = model.replay_buffer

@@ -20,6 +20,8 @@ class SacConfig:
     """Number M of critics, drawn anew per update without replacement, whose minimum is the target; 1..critics."""
     layer_norm: bool = True
     """Whether hidden layers are normalised before their ReLU, in actor and critics."""
+    critic_last_scale: float = 0.1
+    """Factor on the critics' initial last layers, at least 0: small, values start near the zero of a sparse reward."""
     gamma: float = 0.97
     """Discount of one environment step, in (0, 1]."""
     n_step: int = 3
@@ -67,7 +69,7 @@ class SacConfig:
         for name in ("critic_rate", "actor_rate", "alpha0"):
             value = getattr(self, name)
             check(name, value, 0.0 < value < math.inf, "a finite number above 0")
-        for name in ("alpha_rate", "bc_weight"):
+        for name in ("alpha_rate", "bc_weight", "critic_last_scale"):
             value = getattr(self, name)
             check(name, value, 0.0 <= value < math.inf, "a finite number of at least 0")
         lowest, highest = self.log_std_min, self.log_std_max

@@ -62,7 +62,7 @@ class Sac:
         critic_sizes = (obs_size + action_size, *config.hidden, 1)
         self.actor = Mlp(actor_sizes, 1, config.layer_norm, self.generator, actor_last_scale)
         self.actor.layers[-1].bias[..., action_size:] = config.log_std0
-        self.critics = Mlp(critic_sizes, config.critics, config.layer_norm, self.generator)
+        self.critics = Mlp(critic_sizes, config.critics, config.layer_norm, self.generator, config.critic_last_scale)
         self.targets = Mlp(critic_sizes, config.critics, config.layer_norm, self.generator)
         self.targets.flat.copy_(self.critics.flat)
         self.log_alpha = torch.tensor([math.log(config.alpha0)])
@@ -92,7 +92,7 @@ class Sac:
         L = mean over critics and batch of (Q_i(s, a) - y)^2,  then  Q' <- Q' + tau (Q - Q').
         """
         config = self.config
-        value = self.target_value(torch.from_numpy(batch.next_obs), next_action)
+        value = self.target_value(torch.from_numpy(batch.next_obs), next_action, self.draw_members())
         if config.entropy_backup and next_log_prob is not None:
             value = value - self.log_alpha.exp() * next_log_prob
         y = torch.addcmul(torch.from_numpy(batch.reward), torch.from_numpy(batch.discount * batch.mask), value)
@@ -105,20 +105,19 @@ class Sac:
         torch._foreach_lerp_([self.targets.flat], [self.critics.flat], config.tau)
         return {"q": q, "error": error, "y": y}
 
-    def target_value(self, obs: Tensor, action: Tensor) -> Tensor:
-        """Returns min over M target critics drawn without replacement, for (..., n_obs) and (..., A): (...,)."""
-        members = self.draw_members()
+    def target_value(self, obs: Tensor, action: Tensor, members: list[int] | None = None) -> Tensor:
+        """Returns the minimum over the target critics `members` (None: all), for (..., n_obs) and (..., A): (...,)."""
         pairs = torch.cat([obs, action], -1)
         flat = pairs.view(-1, pairs.shape[-1])
         q = self.targets.forward(flat, members=members)[..., 0]
         lowest = q[0] if len(q) == 1 else torch.minimum(q[0], q[1]) if len(q) == 2 else q.amin(0)
         return lowest.view(pairs.shape[:-1])
 
-    def draw_members(self) -> list[int] | None:
-        """Draws M of E critics without replacement; None means all."""
+    def draw_members(self, rng: np.random.Generator | None = None) -> list[int] | None:
+        """Draws M of E critics without replacement, from this learner's own generator by default; None means all."""
         if self.config.subset == self.config.critics:
             return None
-        return [int(i) for i in self.rng.permutation(self.config.critics)[: self.config.subset]]
+        return [int(i) for i in (rng or self.rng).permutation(self.config.critics)[: self.config.subset]]
 
     def actor_step(self, batch: Batch, view: ActorView) -> dict[str, Tensor]:
         """One update of actor and temperature.

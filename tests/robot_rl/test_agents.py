@@ -1,0 +1,198 @@
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from controllers.types import Source
+from data.errors import UserError
+from robot_rl.agents.base import AgentSpec
+from robot_rl.agents.registry import agent_names, make_agent
+from robot_rl.learning.replay import Replay
+
+F32 = NDArray[np.float32]
+torch.set_num_threads(1)
+SMALL: dict[str, Any] = {"hidden": (32, 32), "batch_size": 64, "actor_rate": 1e-3, "critic_rate": 1e-3}
+ON_BASE = ["residual", "expo", "dsrl"]
+
+
+class LinearBase:
+    """A poor base policy: steps towards 0 instead of 0.5, moved by its noise."""
+
+    obs_size, action_size, horizon = 1, 1, 4
+
+    def base(self, obs: F32, noise: F32, n: int) -> F32:
+        shaped = noise.reshape(len(obs), n, self.horizon, self.action_size)
+        return np.clip(-obs[:, None, None] + 0.5 * shaped, -1, 1).astype(np.float32)
+
+
+def make(name: str, seed: int = 0, **options: Any) -> Any:
+    base = None if name == "rlpd" else LinearBase()
+    return make_agent(name, AgentSpec(1, 1), SMALL | options, base, seed)
+
+
+class Reach:
+    """A 1-D task: get within 0.1 of 0.5 by steps of up to 0.2, reward 1 there."""
+
+    def __init__(self, agent: Any, seed: int = 0) -> None:
+        self.agent, self.rng = agent, np.random.default_rng(seed)
+        self.replay = Replay(5000, 1, 1, agent.extras_shapes)
+        self.sampler = agent.make_sampler(self.replay, None)
+        self.sources: list[int] = []
+
+    def episode(self, learn: bool, limit: int = 15) -> bool:
+        x = self.rng.uniform(-1, 1, 1).astype(np.float32)
+        self.agent.begin_episode()
+        extras = self.agent.prepare(x, self.rng)
+        for step in range(limit):
+            proposal = self.agent.act(x, extras, deterministic=not learn)
+            assert proposal.action.shape == (1,) and proposal.action.dtype == np.float32
+            assert np.abs(proposal.action).max() <= 1.0
+            y = np.clip(x + 0.2 * proposal.action, -1, 1).astype(np.float32)
+            there, following = bool(abs(y[0] - 0.5) < 0.1), self.agent.prepare(y, self.rng)
+            if learn:
+                self.sources.append(proposal.source)
+                self.replay.add(
+                    x, proposal.action, float(there), y, there, step == limit - 1, proposal.source, extras, following
+                )
+                self.agent.update(self.sampler)
+            x, extras = y, following
+            if there:
+                return True
+        return False
+
+    def success(self, episodes: int = 20) -> float:
+        return float(np.mean([self.episode(learn=False) for _ in range(episodes)]))
+
+
+@pytest.mark.parametrize("name", ["rlpd", *ON_BASE])
+def test_learns_a_small_task_within_a_few_hundred_updates(name: str) -> None:
+    options: dict[str, dict[str, Any]] = {
+        "rlpd": {},
+        "residual": {"scale": 0.6, "warm_up": 50},
+        "expo": {"scale": 0.4, "warm_up": 50, "critics": 3},
+        "dsrl": {"utd": 1, "bound": 2.5, "warm_up": 50},
+    }
+    agent = make(name, **options[name])
+    task = Reach(agent)
+    before = task.success()
+    while agent.updates < 450:
+        task.episode(learn=True)
+    assert task.success() >= 0.9 > before
+    assert all(np.isfinite(value) for value in agent.metrics.values())
+
+
+@pytest.mark.parametrize("name", ["rlpd", *ON_BASE])
+def test_traps_14_and_15_equal_seeds_give_equal_numbers_and_a_resumed_agent_goes_on_to_the_same(name: str) -> None:
+    options = {"critics": 3, "subset": 2} | ({} if name == "rlpd" else {"warm_up": 10})
+    first = Reach(make(name, **options), seed=3)
+    for _ in range(4):
+        first.episode(learn=True)
+    second = Reach(make(name, **options), seed=3)
+    np.random.seed(5)  # noqa: NPY002  the global generators must not matter
+    torch.manual_seed(5)
+    for _ in range(4):
+        second.episode(learn=True)
+    for key, value in first.agent.state().items():
+        np.testing.assert_array_equal(second.agent.state()[key], value, err_msg=key)
+    resumed = make(name, seed=99, **options)
+    resumed.load_state(first.agent.state())
+    second.agent = resumed
+    first.episode(learn=True)
+    second.episode(learn=True)
+    for key, value in first.agent.state().items():
+        np.testing.assert_array_equal(resumed.state()[key], value, err_msg=key)
+    assert resumed.metrics == first.agent.metrics
+
+
+@pytest.mark.parametrize("name", ["rlpd", *ON_BASE])
+def test_acting_elsewhere_needs_only_the_weights(name: str) -> None:
+    options = {} if name == "rlpd" else {"warm_up": 5}
+    task = Reach(make(name, **options))
+    for _ in range(3):
+        task.episode(learn=True)
+    other, obs = make(name, seed=7, **options), np.array([0.3], np.float32)
+    other.load_weights(task.agent.weights())
+    extras = other.prepare(obs, np.random.default_rng(0))
+    np.testing.assert_array_equal(other.act(obs, extras, True).action, task.agent.act(obs, extras, True).action)
+
+
+@pytest.mark.parametrize("name", ["rlpd", *ON_BASE])
+def test_evaluating_leaves_learning_as_it_is(name: str) -> None:
+    task = Reach(make(name, critics=3, subset=2, **({} if name == "rlpd" else {"warm_up": 5})))
+    for _ in range(3):
+        task.episode(learn=True)
+    task.agent.begin_episode()
+    before = task.agent.state()
+    task.success(3)
+    task.agent.begin_episode()
+    for key, value in before.items():
+        np.testing.assert_array_equal(task.agent.state()[key], value, err_msg=key)
+
+
+@pytest.mark.parametrize("name", ON_BASE)
+def test_the_base_acts_alone_during_the_warm_up(name: str) -> None:
+    agent = make(name, warm_up=1000)
+    obs = np.array([0.3], np.float32)
+    extras = agent.prepare(obs, np.random.default_rng(0))
+    proposal = agent.act(obs, extras, deterministic=True)
+    np.testing.assert_array_equal(proposal.action, extras["base"][0])
+    assert proposal.source == Source.BASE
+
+
+def test_sources_tell_who_acted() -> None:
+    for name, expected in [("rlpd", {Source.POLICY}), ("residual", {Source.BASE, Source.RESIDUAL}),
+                           ("expo", {Source.BASE, Source.EDIT}), ("dsrl", {Source.BASE, Source.NOISE})]:  # fmt: skip
+        task = Reach(make(name, **({} if name == "rlpd" else {"warm_up": 20})))
+        while task.agent.updates < 60:
+            task.episode(learn=True)
+        assert set(task.sources) == expected, name
+
+
+def test_expo_chooses_the_candidate_that_its_critics_rate_highest() -> None:
+    agent = make("expo", warm_up=0, edits=0)
+    obs = torch.rand(5, 1)
+    base = torch.rand(5, 4, 1)
+    action, index, value = agent.choose(obs, base, None, deterministic=True)
+    q = agent.sac.targets.forward(torch.cat([obs.repeat_interleave(4, 0), base.view(20, 1)], 1))[..., 0].amin(0).view(5, 4)
+    torch.testing.assert_close(value, q.amax(1))
+    torch.testing.assert_close(action, base[torch.arange(5), q.argmax(1)])
+
+
+def test_chunks_are_used_in_order_also_for_recorded_episodes() -> None:
+    agent = make("residual", replan=3)
+    observations = np.linspace(-1, 1, 8, dtype=np.float32)[:, None]
+    recorded = agent.prepare_episode(observations, np.random.default_rng(0))["base"]
+    rng = np.random.default_rng(0)
+    agent.begin_episode()
+    acted = np.stack([agent.prepare(row, rng)["base"] for row in observations])
+    np.testing.assert_array_equal(recorded, acted)
+    noise = np.random.default_rng(0).standard_normal((1, 1, 4), np.float32)
+    np.testing.assert_array_equal(acted[:3, 0], LinearBase().base(observations[:1], noise, 1)[0, 0, :3])
+
+
+def test_unknown_names_options_and_unfit_bases_are_told() -> None:
+    assert agent_names() == ["dsrl", "expo", "residual", "rlpd"]
+    for action, message in [
+        (lambda: make_agent("rpld", AgentSpec(1, 1)), r"unknown agent 'rpld': did you mean 'rlpd'\? valid ones: dsrl, expo"),
+        (lambda: make("rlpd", utdd=3), r"unknown agent option 'utdd': did you mean 'utd'\? valid ones: actor_rate"),
+        (lambda: make("rlpd", utd="many"), "agent options .* do not fit SacConfig"),
+        (lambda: make_agent("residual", AgentSpec(1, 1)), "ResidualAgent fine-tunes a base policy"),
+        (lambda: make_agent("dsrl", AgentSpec(1, 1)), "DsrlAgent fine-tunes a base policy"),
+        (lambda: make_agent("expo", AgentSpec(2, 1), {}, LinearBase()), r"widths \(1, 1\), the task needs \(2, 1\)"),
+        (lambda: make("residual", replan=9), "at most the base's horizon 4"),
+        (lambda: make("dsrl", bc_weight=0.1), "bc_weight=0.1 does not fit"),
+        (lambda: AgentSpec(1, 2, gripper_index=2), "gripper_index=2 does not fit"),
+    ]:
+        with pytest.raises(UserError, match=message):
+            action()
+
+
+def test_an_observation_that_is_not_finite_is_refused() -> None:
+    with pytest.raises(UserError, match=r"observation has numbers that are not finite at \[0\]"):
+        make("rlpd").act(np.array([np.nan], np.float32), {}, False)
+    with pytest.raises(UserError, match=r"observation needs 1 numbers, got shape \(2,\)"):
+        make("rlpd").act(np.zeros(2, np.float32), {}, False)
