@@ -75,6 +75,22 @@ def write_atomic(path: str | os.PathLike[str], content: bytes | str) -> None:
         raise
 
 
+def is_leftover(name: str) -> bool:
+    """Tells whether a file name is that of a temporary file of `replace_file`."""
+    return name.startswith(".") and name.endswith(".tmp")
+
+
+def remove_leftovers(folder: str | os.PathLike[str]) -> list[str]:
+    """Removes the temporary files that killed writers left in `folder`, and returns their names.
+
+    Only for the one who owns the folder (see `FolderLock`): another's file in the making would be removed as well.
+    """
+    found = [item for item in Path(folder).iterdir() if is_leftover(item.name)]
+    for item in found:
+        item.unlink()
+    return [item.name for item in found]
+
+
 def save_arrays_atomic(
     path: str | os.PathLike[str], arrays: Mapping[str, NDArray[Any]], metadata: Mapping[str, str] | None = None
 ) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from data.atomic import FolderLock, fsync, is_disk_full
+from data.atomic import FolderLock, fsync, is_disk_full, is_leftover
 from data.episode import Episode
 from data.episode_folder import DamagedEpisode, Summary, read_episode, read_manifest, write_folder
 from data.errors import UserError
@@ -189,8 +189,12 @@ class EpisodeStore:
 def _refuse_occupied(folder: Path) -> None:
     if (folder / ROOT).exists():
         raise UserError(f"{folder} is a store already; open it to append, or choose another path")
-    ours = {".lock", SPEC_COPY, EPISODES, INCOMING}  # what a creation that was killed leaves
-    if folder.exists() and (not folder.is_dir() or any(item.name not in ours for item in folder.iterdir())):
+    if folder.exists() and not (folder.is_dir() and all(_is_ours(item.name) for item in folder.iterdir())):
         raise UserError(f"expected an empty or a new folder at {folder}, found other things; choose another path")
     if episode_indices(folder):
         raise UserError(f"{folder} has episodes but no {ROOT}; run: robot-rl data repair {folder}")
+
+
+def _is_ours(name: str) -> bool:
+    """Tells whether a creation that was killed may have left this."""
+    return name in {".lock", SPEC_COPY, EPISODES, INCOMING} or is_leftover(name)

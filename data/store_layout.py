@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from data import plain_json
-from data.atomic import fsync, write_atomic
+from data.atomic import fsync, remove_leftovers, write_atomic
 from data.episode_folder import MANIFEST, DamagedEpisode, read_files, read_manifest
 from data.errors import UserError
 from data.spec import StoreSpec
@@ -28,6 +28,8 @@ def episode_name(index: int) -> str:
 
 def write_descriptions(folder: Path, spec: StoreSpec) -> None:
     """Writes the two copies of the spec and the groups around the episodes; the root, which makes it a store, last."""
+    for part in (folder, folder / EPISODES):
+        remove_leftovers(part)
     for name, text in descriptions(spec).items():
         write_atomic(folder / name, text)
 
@@ -92,8 +94,9 @@ def recover_leftovers(folder: Path) -> list[str]:
     is still there, since it will be saved again.
     """
     (folder / INCOMING).mkdir(exist_ok=True)
+    done = [f"removed the stray file {name}" for part in (folder, folder / EPISODES) for name in remove_leftovers(part)]
     left = sorted((folder / INCOMING).iterdir(), key=lambda item: (not item.name.startswith(SALVAGE), item.name))
-    return [_recover(folder, item) for item in left]
+    return done + [_recover(folder, item) for item in left]
 
 
 def _recover(folder: Path, item: Path) -> str:
