@@ -1,19 +1,21 @@
 """Cartesian impedance law (card A): tau = J^T (K e - D J qd + F) + nullspace + joint-limit repulsion + Coriolis.
 
-Orientation error by the SO(3) logarithm, Jacobian in LOCAL_WORLD_ALIGNED axes, damping from the operational-space inertia
-(Khatib 1987): D_ii = 2 zeta sqrt(Lambda_ii K_ii), so that the same damping ratio holds in every configuration. Gravity is not
-in here: the drive compensates it.
+Orientation error by the SO(3) logarithm, Jacobian in LOCAL_WORLD_ALIGNED axes, damping from the operational-space
+inertia (Khatib 1987): D_ii = 2 zeta sqrt(Lambda_ii K_ii), so that the same damping ratio holds in every configuration.
+Gravity is not in here: the drive compensates it.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from controllers.types import JOINTS
-from safety.compilation import kernel
+from safety.compilation import Floats, Record, kernel
 
 IMPEDANCE = np.dtype(
     [
@@ -84,23 +86,32 @@ class ImpedanceConfig:
                 "expected 0 < limit_stop_rad < limit_zeroing_rad < limit_margin_rad, got "
                 f"{self.limit_stop_rad}, {self.limit_zeroing_rad}, {self.limit_margin_rad}"
             )
-        if min(self.nullspace_stiffness_nm_rad, self.nullspace_max_nm, self.limit_max_nm) < 0.0 or self.regularisation <= 0.0:
-            raise ValueError("stiffnesses and torque bounds must be >= 0 and regularisation > 0")
+        for name in ("nullspace_stiffness_nm_rad", "nullspace_damping_ratio", "nullspace_max_nm", "limit_max_nm"):
+            if not 0.0 <= getattr(self, name) < math.inf:
+                raise ValueError(f"{name} must be a finite number >= 0, got {getattr(self, name)}")
+        if not self.regularisation > 0.0:
+            raise ValueError(f"regularisation must be > 0, got {self.regularisation}")
+        low, high = self.inertia_min, self.inertia_max
+        if len(low) != 6 or len(high) != 6 or not all(0.0 < a <= b for a, b in zip(low, high, strict=True)):
+            raise ValueError(f"expected 0 < inertia_min <= inertia_max in 6 numbers each, got {low} and {high}")
 
-    def to_record(self, lower_rad: np.ndarray, upper_rad: np.ndarray, posture_rad: np.ndarray) -> np.ndarray:
+    def to_record(
+        self, lower_rad: NDArray[np.float64], upper_rad: NDArray[np.float64], posture_rad: NDArray[np.float64]
+    ) -> NDArray[Any]:
         """Returns the () IMPEDANCE record for an arm with these joint limits [rad] and rest posture [rad]."""
         record = np.zeros((), IMPEDANCE)
         record["nullspace_stiffness"] = self.nullspace_stiffness_nm_rad
         for name in IMPEDANCE.names or ():
             if hasattr(self, name):
                 record[name] = getattr(self, name)
-        record["limit_lower_rad"], record["limit_upper_rad"], record["posture_rad"] = lower_rad, upper_rad, posture_rad
+        record["limit_lower_rad"], record["limit_upper_rad"] = lower_rad, upper_rad
+        record["posture_rad"] = posture_rad
         return record
 
 
 @kernel
-def cholesky(A, L, n, regularisation):  # type: ignore[no-untyped-def]
-    """L with L L^T = A + regularisation I for a symmetric positive definite A (n, n); only the lower triangle is written."""
+def cholesky(A: Floats, L: Floats, n: int, regularisation: float) -> None:
+    """L with L L^T = A + regularisation I for a positive definite A (n, n); only the lower triangle is written."""
     for i in range(n):
         for j in range(i + 1):
             total = A[i, j] + (regularisation if i == j else 0.0)
@@ -113,7 +124,7 @@ def cholesky(A, L, n, regularisation):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def task_inertia(mass, jacobian, regularisation, work):  # type: ignore[no-untyped-def]
+def task_inertia(mass: Floats, jacobian: Floats, regularisation: float, work: Record) -> None:
     """Fills work with the factors of Lambda = (J M^-1 J^T + eps I)^-1 and its diagonal in work.inertia (6,)."""
     L = work.cholesky_mass
     Y = work.half_inverse
@@ -145,8 +156,8 @@ def task_inertia(mass, jacobian, regularisation, work):  # type: ignore[no-untyp
 
 
 @kernel
-def project_to_nullspace(jacobian, work, tau):  # type: ignore[no-untyped-def]
-    """tau <- (I - J^T Lambda J M^-1) tau in place: the dynamically consistent projector, from task_inertia's factors."""
+def project_to_nullspace(jacobian: Floats, work: Record, tau: Floats) -> None:
+    """tau <- (I - J^T Lambda J M^-1) tau in place: dynamically consistent projector, from task_inertia's factors."""
     L = work.cholesky_mass
     Y = work.half_inverse
     C = work.cholesky_task
@@ -175,8 +186,8 @@ def project_to_nullspace(jacobian, work, tau):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def repulsion(q, config, tau):  # type: ignore[no-untyped-def]
-    """Adds the joint-limit repulsion to tau and drops what points to a near limit. Returns the smallest distance [rad]."""
+def repulsion(q: Floats, config: Record, tau: Floats) -> float:
+    """Adds the joint-limit repulsion to tau, drops what points to a near limit. Returns the smallest distance [rad]."""
     nearest = 1e9
     for i in range(JOINTS):
         low = q[i] - config.limit_lower_rad[i]
@@ -192,7 +203,18 @@ def repulsion(q, config, tau):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def impedance_law(q, qd, error, stiffness, damping_ratio, wrench, terms, config, work, tau):  # type: ignore[no-untyped-def]
+def impedance_law(
+    q: Floats,
+    qd: Floats,
+    error: Floats,
+    stiffness: Floats,
+    damping_ratio: float,
+    wrench: Floats,
+    terms: Floats,
+    config: Record,
+    work: Record,
+    tau: Floats,
+) -> float:
     """Card A's law into tau (7,) [Nm]. Returns the distance to the nearest joint limit [rad].
 
     error (6,): limited pose error [m, rad], base axes; stiffness (6,); wrench (6,): feed-forward on the environment;

@@ -6,7 +6,7 @@ import math
 
 from controllers.types import JOINTS
 from safety import so3
-from safety.compilation import kernel
+from safety.compilation import Floats, Record, kernel
 from safety.reasons import Refusal
 
 _ACCEPTED = int(Refusal.ACCEPTED)
@@ -31,10 +31,8 @@ NEAR_PI_RAD = math.pi - 0.1
 
 
 @kernel
-def examine(command, last_sequence, now_ns, position, quaternion, limiter):  # type: ignore[no-untyped-def]
-    """Returns the Refusal code of a COMMAND record; position (3,) and quaternion are the measured pose."""
-    if command.sequence <= last_sequence:
-        return _SEQUENCE
+def command_is_finite(command: Record) -> bool:
+    """Whether all numbers of a COMMAND record are finite; gripper_m alone may be NaN ("leave it")."""
     total = command.damping_ratio + command.duration_s
     for i in range(3):
         total += command.position_base_m[i]
@@ -42,10 +40,12 @@ def examine(command, last_sequence, now_ns, position, quaternion, limiter):  # t
         total += command.quaternion_base_xyzw[i]
     for i in range(6):
         total += command.stiffness[i] + command.feedforward_wrench_base[i]
-    if not math.isfinite(total):  # NaN and infinity survive every sum; gripper_m alone may be NaN ("leave it")
-        return _NOT_FINITE
-    if math.isinf(command.gripper_m):
-        return _NOT_FINITE
+    return math.isfinite(total) and not math.isinf(command.gripper_m)  # NaN and infinity survive every sum
+
+
+@kernel
+def range_verdict(command: Record, limiter: Record) -> int:
+    """Returns the Refusal code of the numbers of a finite COMMAND record by themselves."""
     norm = 0.0
     for i in range(4):
         norm += command.quaternion_base_xyzw[i] ** 2
@@ -60,17 +60,30 @@ def examine(command, last_sequence, now_ns, position, quaternion, limiter):  # t
         return _DAMPING
     if command.duration_s <= 0.0 or command.duration_s > MAX_DURATION_S:
         return _DURATION
+    return _ACCEPTED
+
+
+@kernel
+def examine(
+    command: Record, last_sequence: int, now_ns: int, position: Floats, quaternion: so3.Quaternion, limiter: Record
+) -> int:
+    """Returns the Refusal code of a COMMAND record; position (3,) and quaternion are the measured pose."""
+    if command.sequence <= last_sequence:
+        return _SEQUENCE
+    if not command_is_finite(command):
+        return _NOT_FINITE
+    verdict = range_verdict(command, limiter)
+    if verdict != _ACCEPTED:
+        return verdict
     age_ns = now_ns - command.stamp_ns
     if age_ns > limiter.age_limit_s * 1e9:
         return _OLD
     if age_ns < -CLOCK_TOLERANCE_NS:
         return _FUTURE
-    distance = 0.0
-    for i in range(3):
-        distance += (command.position_base_m[i] - position[i]) ** 2
-    if math.sqrt(distance) > limiter.max_jump_m:
+    p, q = command.position_base_m, command.quaternion_base_xyzw
+    dx, dy, dz = p[0] - position[0], p[1] - position[1], p[2] - position[2]
+    if math.sqrt(dx * dx + dy * dy + dz * dz) > limiter.max_jump_m:
         return _FAR
-    q = command.quaternion_base_xyzw
     turn = so3.error(so3.normalise((q[0], q[1], q[2], q[3])), quaternion)
     if math.sqrt(turn[0] ** 2 + turn[1] ** 2 + turn[2] ** 2) > NEAR_PI_RAD:
         return _FAR
@@ -78,11 +91,15 @@ def examine(command, last_sequence, now_ns, position, quaternion, limiter):  # t
 
 
 @kernel
-def state_is_finite(state):  # type: ignore[no-untyped-def]
-    """Whether positions, velocities and wrench of a STATE record are all finite numbers."""
+def reading_is_finite(state: Record, terms: Floats) -> bool:
+    """Whether positions, velocities and wrench of a STATE record, and the pose that follows, are all finite."""
     total = 0.0
     for i in range(JOINTS):
         total += state.q_rad[i] + state.qd_rad_s[i]
     for i in range(6):
         total += state.wrench_tool[i]
+    for i in range(3):
+        total += terms[0][i]
+        for j in range(3):
+            total += terms[1][i, j]
     return math.isfinite(total)

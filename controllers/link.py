@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -13,9 +13,10 @@ from controllers.arm_model import ArmModel, ModelTerms
 from controllers.chain import Chain, ChainConfig
 from controllers.robots.base import Robot
 from controllers.types import COMMAND, REPORT, STATE, Command, TickReport
+from data.errors import UserError
 
 KEEP_ALIVE_S = 0.05
-"""A command that means to hold for longer than this is re-sent with a fresh stamp while its sender's process answers."""
+"""A command that means to hold for longer than this is sent again with a fresh stamp while its sender answers."""
 
 
 class MotorLink(Protocol):
@@ -28,7 +29,7 @@ class MotorLink(Protocol):
         """Hands a command over; stamp and sequence are the link's to set."""
 
     def step(self, duration_s: float) -> NDArray[Any]:
-        """Lets the arm run for duration_s and returns the REPORT records (n,) of that time; the array is the caller's."""
+        """Lets the arm run for duration_s; returns the REPORT records (n,) of that time, which are the caller's."""
 
     def latest(self) -> TickReport:
         """The newest report."""
@@ -49,6 +50,10 @@ class LockstepLink:
     def __init__(self, robot: Robot, model: ArmModel, config: ChainConfig | None = None) -> None:
         self.robot, self.model = robot, model
         self.chain = Chain(config or ChainConfig(), model.arm)
+        if not math.isclose(self.chain.config.rate_hz, robot.rate_hz):
+            raise ValueError(
+                f"chain and robot must tick at one rate, got {self.chain.config.rate_hz:g} and {robot.rate_hz:g} Hz"
+            )
         self.terms = ModelTerms()
         self.state = np.zeros(1, STATE)
         self.command = np.zeros(1, COMMAND)
@@ -75,7 +80,8 @@ class LockstepLink:
 
     def _put(self, command: Command) -> None:
         self._sequence += 1
-        replace(command, sequence=self._sequence, stamp_ns=self.now_ns()).write_to(self.command)
+        command.write_to(self.command[0])
+        self.command["sequence"], self.command["stamp_ns"] = self._sequence, self.now_ns()
 
     def step(self, duration_s: float) -> NDArray[Any]:
         """Advances by round(duration_s * rate_hz) ticks, at least one."""
@@ -101,15 +107,29 @@ class LockstepLink:
             self.chain.tick(self.state, self.terms, self.command, report)
             self.robot.write(report["tau_executed_nm"][0])
 
+    def _records(self) -> dict[str, NDArray[Any]]:
+        records = {"chain": self.chain.record, "state": self.state, "command": self.command, "report": self._report}
+        return {f"link.{name}": record.view(np.uint8) for name, record in records.items()}
+
     def snapshot(self) -> dict[str, NDArray[Any]]:
         """Memory of the chain and the link as arrays, for exact continuation in simulation."""
-        records = {"link.chain": self.chain.record, "link.state": self.state, "link.command": self.command, "link.report": self._report}
-        return {name: record.view(np.uint8).copy() for name, record in records.items()} | {"link.sequence": np.array([self._sequence])}
+        records = {name: record.copy() for name, record in self._records().items()}
+        return {**records, "link.sequence": np.array([self._sequence])}
 
     def restore(self, snapshot: Mapping[str, NDArray[Any]]) -> None:
-        """Puts back what `snapshot` returned; whatever was sent last is not sent again."""
-        for name, record in (("chain", self.chain.record), ("state", self.state), ("command", self.command), ("report", self._report)):
-            record.view(np.uint8)[:] = snapshot[f"link.{name}"]
+        """Puts back what `snapshot` returned; whatever was sent last is not sent again.
+
+        Raises UserError, before anything is changed, for the snapshot of another version.
+        """
+        records = self._records()
+        for name, record in records.items():
+            if snapshot[name].shape != record.shape:
+                raise UserError(
+                    f"expected {record.size} bytes of {name}, the snapshot holds {snapshot[name].size}: it was written "
+                    "by another version of the controller; resume with that version or start a new run"
+                )
+        for name, record in records.items():
+            record[:] = snapshot[name]
         self._sequence, self._sent = int(snapshot["link.sequence"][0]), None
 
     def latest(self) -> TickReport:

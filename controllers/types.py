@@ -1,8 +1,8 @@
 """State, command and report of the motor tick: the frozen contract between policies, motor loop and robots.
 
-Each type exists twice with the same fields: as a NumPy record (what kernels and shared memory hold) and as a small class
-(what Python code hands around). Units stand in the names; poses name their frames; quaternions are xyzw; twists and wrenches
-are [linear, angular]. The control point is the origin of the tool frame.
+Each type exists twice with the same fields: as a NumPy record (what kernels and shared memory hold) and as a small
+class (what Python code hands around). Units stand in the names; poses name their frames; quaternions are xyzw; twists
+and wrenches are [linear, angular]. The control point is the origin of the tool frame.
 """
 
 from __future__ import annotations

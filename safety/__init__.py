@@ -1,1 +1,1 @@
-"""Pure kernels between a wish and a torque, and their configurations. Each may only shrink, slow or stop what it is given."""
+"""Pure kernels between a wish and a torque, and their configurations. Each may only shrink, slow or stop its input."""

@@ -1,8 +1,9 @@
 """Compiles the kernels of the motor tick with Numba, and keys their cache.
 
-Numba's own on-disk cache notices an edit in the file that holds a function, but not in the files that the function calls.
-A limit changed in one file could go on running with its old value from another file's cache. So the cache lives in a folder
-whose name is a hash of *all* kernel sources, the Numba version and the CPU: any edit leads to a fresh folder.
+Numba's own on-disk cache notices an edit in the file that holds a function, but not in the files that the function
+calls. A limit changed in one file could go on running with its old value from another file's cache. So the cache
+lives in a folder whose name is a hash of *all* kernel sources, the Numba version and the CPU: any edit leads to a
+fresh folder.
 """
 
 from __future__ import annotations
@@ -18,22 +19,36 @@ from typing import Any, TypeVar
 import llvmlite.binding
 import numba
 
-_ROOMS_WITH_KERNELS = ("safety", "controllers")
 _ROOT = Path(__file__).resolve().parent.parent
 
 F = TypeVar("F", bound=Callable[..., Any])
 
+Record = Any
+"""A NumPy record inside a kernel: its fields are attributes, which no static type describes."""
+Floats = Any
+"""Inside a kernel: an array or a tuple of floats, indexed only, so that both may come."""
+
+
+def kernel_sources(root: Path = _ROOT) -> list[Path]:
+    """Returns the files under `root` on which compiled code depends, sorted.
+
+    All of safety/, the files of controllers/ that hold a kernel, and the one that holds the constants and records
+    that kernels freeze into themselves. A test compares this with what the kernels import.
+    """
+    files = list((root / "safety").rglob("*.py"))
+    for path in (root / "controllers").rglob("*.py"):
+        if path.name == "types.py" or b"\n@kernel\n" in path.read_bytes():
+            files.append(path)
+    return sorted(files)
+
 
 @cache
-def kernels_hash() -> str:
+def kernels_hash(root: Path = _ROOT) -> str:
     """Returns 16 hex digits that name the exact kernel sources, Numba version and CPU of this process."""
     digest = hashlib.sha256()
-    for room in _ROOMS_WITH_KERNELS:
-        for path in sorted((_ROOT / room).rglob("*.py")):
-            source = path.read_bytes()
-            if room == "safety" or b"kernel" in source:  # files of controllers/ that neither hold nor feed a kernel do not count
-                digest.update(path.relative_to(_ROOT).as_posix().encode())
-                digest.update(source)
+    for path in kernel_sources(root):
+        digest.update(path.relative_to(root).as_posix().encode())
+        digest.update(path.read_bytes())
     digest.update(f"{numba.__version__} {platform.machine()} {llvmlite.binding.get_host_cpu_name()}".encode())
     return digest.hexdigest()[:16]
 

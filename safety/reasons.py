@@ -27,7 +27,7 @@ class Reason(IntEnum):
     UNSEEDED = 40
     """No command was accepted yet: the arm holds the pose at which the chain was seeded."""
     REFUSED = 41
-    """The newest command was not usable (not finite, not unit, out of range, old, repeated, too far); the last good one ages."""
+    """The newest command was not usable, see Refusal; the last good one ages."""
     STALE = 42
     """The last good command is older than the age limit: the reference is frozen."""
     HOLD = 50

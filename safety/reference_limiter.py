@@ -1,18 +1,21 @@
-"""Reference limiting between a wish and the impedance law: age, box, cone, slew, leash (SERL's reference limiting, with write-back).
+"""Reference limiting between a wish and the law: age, box, cone, slew, leash (SERL's, with write-back).
 
-The static force that a command can ask for is bounded by stiffness x leash whatever the policy does, because the leash is
-evaluated at every tick against the *measured* pose and written back into the reference (no wind-up of a hidden target).
+The static force that a command can ask for is bounded by stiffness x leash whatever the policy does, because the
+leash is evaluated at every tick against the *measured* pose and written back into the reference (no wind-up of a
+hidden target).
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from safety import so3
-from safety.compilation import kernel
+from safety.compilation import Floats, kernel
 
 LIMITER = np.dtype(
     [
@@ -47,6 +50,13 @@ def _per_axis(linear: float, angular: float) -> tuple[float, ...]:
     return (linear,) * 3 + (angular,) * 3
 
 
+_SIX = ("leash", "stiffness_min", "stiffness_max", "stiffness_slew_per_s", "max_wrench", "hold_stiffness")
+_POSITIVE = (
+    *("max_jump_m", "max_speed_m_s", "max_acceleration_m_s2", "max_angular_speed_rad_s"),
+    *("max_angular_acceleration_rad_s2", "wrench_slew_n_s", "damping_ratio_min", "hold_damping_ratio"),
+)
+
+
 @dataclass(frozen=True)
 class ReferenceLimiterConfig:
     """Bounds on what a command may ask of the arm (card B)."""
@@ -76,7 +86,7 @@ class ReferenceLimiterConfig:
     max_angular_acceleration_rad_s2: float = 10.0
     """Angular acceleration limit of the reference [rad/s^2]."""
     leash: tuple[float, ...] = _per_axis(0.02, 0.1)
-    """Largest distance of the reference from the measured pose per base axis [m x3, rad x3]: static force <= stiffness x leash."""
+    """Largest distance of reference from measured pose per base axis [m x3, rad x3]: force <= stiffness x leash."""
     stiffness_min: tuple[float, ...] = _per_axis(0.0, 0.0)
     """Smallest stiffness that is accepted [N/m x3, Nm/rad x3]."""
     stiffness_max: tuple[float, ...] = _per_axis(1000.0, 60.0)
@@ -95,27 +105,35 @@ class ReferenceLimiterConfig:
     """Stiffness in a hold [N/m x3, Nm/rad x3]."""
     hold_damping_ratio: float = 1.2
     """Damping ratio in a hold."""
-    labels: tuple[str, ...] = field(default=("x", "y", "z", "rx", "ry", "rz"), repr=False)
-    """Axis names for error messages."""
 
     def __post_init__(self) -> None:
         if not 0.0 < self.age_limit_s < self.stop_s < self.latch_s:
             raise ValueError(
                 f"expected 0 < age_limit_s < stop_s < latch_s, got {self.age_limit_s}, {self.stop_s}, {self.latch_s}"
             )
-        if not all(low < high for low, high in zip(self.box_min_base_m, self.box_max_base_m, strict=True)):
-            raise ValueError(f"box_min_base_m must be below box_max_base_m, got {self.box_min_base_m} and {self.box_max_base_m}")
+        low_m, high_m = self.box_min_base_m, self.box_max_base_m
+        if not all(-math.inf < low < high < math.inf for low, high in zip(low_m, high_m, strict=True)):
+            raise ValueError(f"box_min_base_m must be finite and below box_max_base_m, got {low_m} and {high_m}")
         if not math.isclose(math.dist((0.0, 0.0, 0.0), self.cone_axis_base), 1.0, abs_tol=1e-6):
             raise ValueError(f"cone_axis_base must be a unit vector, got {self.cone_axis_base}")
-        for name in ("leash", "stiffness_min", "stiffness_max", "stiffness_slew_per_s", "max_wrench", "hold_stiffness"):
+        if not 0.0 < self.cone_angle_rad <= math.pi:
+            raise ValueError(f"cone_angle_rad must be in (0, pi], got {self.cone_angle_rad}")
+        for name in _SIX:
             values = getattr(self, name)
-            if len(values) != 6 or not all(math.isfinite(v) and v >= 0.0 for v in values):
-                raise ValueError(f"{name} needs 6 finite numbers >= 0 ({', '.join(self.labels)}), got {values}")
-        for name in ("max_jump_m", "max_speed_m_s", "max_acceleration_m_s2", "max_angular_speed_rad_s", "wrench_slew_n_s"):
-            if not getattr(self, name) > 0.0:
-                raise ValueError(f"{name} must be > 0, got {getattr(self, name)}")
+            if len(values) != 6 or not all(0.0 <= value < math.inf for value in values):
+                raise ValueError(f"{name} needs 6 finite numbers >= 0 (x, y, z, rx, ry, rz), got {values}")
+        for name in _POSITIVE:
+            if not 0.0 < getattr(self, name) < math.inf:
+                raise ValueError(f"{name} must be a finite number > 0, got {getattr(self, name)}")
+        if not all(low <= high for low, high in zip(self.stiffness_min, self.stiffness_max, strict=True)):
+            raise ValueError(f"expected stiffness_min <= stiffness_max, got {self.stiffness_min}, {self.stiffness_max}")
+        if not self.damping_ratio_min <= self.damping_ratio_max:
+            raise ValueError(
+                "expected damping_ratio_min <= damping_ratio_max, got "
+                f"{self.damping_ratio_min}, {self.damping_ratio_max}"
+            )
 
-    def to_record(self) -> np.ndarray:
+    def to_record(self) -> NDArray[Any]:
         """Returns the () LIMITER record that the kernels read."""
         record = np.zeros((), LIMITER)
         for name in LIMITER.names or ():
@@ -124,30 +142,38 @@ class ReferenceLimiterConfig:
 
 
 @kernel
-def clip_to_cone(q_goal, axis, max_angle_rad):  # type: ignore[no-untyped-def]
-    """Turns the goal by the smallest rotation that brings the tool's z axis inside the cone. Returns (quaternion, clipped)."""
+def clip_to_cone(q_goal: so3.Quaternion, axis: Floats, max_angle_rad: float) -> tuple[so3.Quaternion, bool]:
+    """Turns the goal by the smallest rotation that brings the tool's z axis into the cone: (quaternion, clipped)."""
     z = so3.rotate(q_goal, (0.0, 0.0, 1.0))
     cosine = min(1.0, max(-1.0, z[0] * axis[0] + z[1] * axis[1] + z[2] * axis[2]))
     angle = math.acos(cosine)
     if angle <= max_angle_rad:
         return q_goal, False
-    # rotate about axis x z ... from z towards the axis by the excess
+    # turn about z x axis, which leads from z towards the axis, by the excess
     nx = z[1] * axis[2] - z[2] * axis[1]
     ny = z[2] * axis[0] - z[0] * axis[2]
     nz = z[0] * axis[1] - z[1] * axis[0]
     norm = math.sqrt(nx * nx + ny * ny + nz * nz)
-    if norm < 1e-9:  # the opposite direction: any perpendicular axis will do
-        nx, ny, nz, norm = (1.0, 0.0, 0.0, 1.0) if abs(axis[0]) < 0.9 else (0.0, 1.0, 0.0, 1.0)
+    if (
+        norm < 1e-9
+    ):  # the opposite direction: any perpendicular axis will do, here axis x (x or y, whichever is farther)
+        if abs(axis[0]) < 0.9:
+            nx, ny, nz = 0.0, axis[2], -axis[1]
+        else:
+            nx, ny, nz = -axis[2], 0.0, axis[0]
+        norm = math.sqrt(nx * nx + ny * ny + nz * nz)
     excess = (angle - max_angle_rad) / norm
     return so3.normalise(so3.multiply(so3.exp((nx * excess, ny * excess, nz * excess)), q_goal)), True
 
 
 @kernel
-def approach(offset, velocity, max_speed, max_acceleration, dt_s):  # type: ignore[no-untyped-def]
+def approach(
+    offset: so3.Vector, velocity: so3.Vector, max_speed: float, max_acceleration: float, dt_s: float
+) -> so3.Vector:
     """One step of a reference towards a goal under speed and acceleration limits.
 
-    offset: goal - reference, velocity: of the reference, both (3 floats). Returns the new velocity; the step is velocity * dt_s.
-    The speed never exceeds what can still be braked before the goal: v <= sqrt(2 a d + (a dt / 2)^2) - a dt / 2.
+    offset: goal - reference, velocity: of the reference. Returns the new velocity; the step is velocity * dt_s. The
+    speed never exceeds what can still be braked before the goal: v <= sqrt(2 a d + (a dt / 2)^2) - a dt / 2.
     """
     distance = math.sqrt(offset[0] ** 2 + offset[1] ** 2 + offset[2] ** 2)
     half = 0.5 * max_acceleration * dt_s
@@ -168,12 +194,12 @@ def approach(offset, velocity, max_speed, max_acceleration, dt_s):  # type: igno
 
 
 @kernel
-def clip_scalar(value, limit):  # type: ignore[no-untyped-def]
+def clip_scalar(value: float, limit: float) -> float:
     """value clipped to [-limit, limit]."""
     return min(limit, max(-limit, value))
 
 
 @kernel
-def towards(value, goal, max_step):  # type: ignore[no-untyped-def]
+def towards(value: float, goal: float, max_step: float) -> float:
     """value moved towards goal by at most max_step."""
     return value + min(max_step, max(-max_step, goal - value))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 
-from safety.compilation import kernel
+from safety.compilation import Floats, kernel
 
 Vector = tuple[float, float, float]
 Quaternion = tuple[float, float, float, float]
@@ -74,19 +74,19 @@ def rotate(q: Quaternion, v: Vector) -> Vector:
 
 
 @kernel
-def from_matrix(R: object) -> Quaternion:
+def from_matrix(R: Floats) -> Quaternion:
     """Unit quaternion of a rotation matrix (3, 3), by Shepperd's method (always divides by the largest component)."""
-    trace = R[0, 0] + R[1, 1] + R[2, 2]  # type: ignore[index]
-    if trace > max(R[0, 0], R[1, 1], R[2, 2]):  # type: ignore[index]
-        return normalise((R[2, 1] - R[1, 2], R[0, 2] - R[2, 0], R[1, 0] - R[0, 1], 1.0 + trace))  # type: ignore[index]
-    if R[0, 0] >= R[1, 1] and R[0, 0] >= R[2, 2]:  # type: ignore[index]
-        return normalise((1.0 + 2.0 * R[0, 0] - trace, R[1, 0] + R[0, 1], R[0, 2] + R[2, 0], R[2, 1] - R[1, 2]))  # type: ignore[index]
-    if R[1, 1] >= R[2, 2]:  # type: ignore[index]
-        return normalise((R[1, 0] + R[0, 1], 1.0 + 2.0 * R[1, 1] - trace, R[2, 1] + R[1, 2], R[0, 2] - R[2, 0]))  # type: ignore[index]
-    return normalise((R[0, 2] + R[2, 0], R[2, 1] + R[1, 2], 1.0 + 2.0 * R[2, 2] - trace, R[1, 0] - R[0, 1]))  # type: ignore[index]
+    trace = R[0, 0] + R[1, 1] + R[2, 2]
+    if trace > max(R[0, 0], R[1, 1], R[2, 2]):
+        return normalise((R[2, 1] - R[1, 2], R[0, 2] - R[2, 0], R[1, 0] - R[0, 1], 1.0 + trace))
+    if R[0, 0] >= R[1, 1] and R[0, 0] >= R[2, 2]:
+        return normalise((1.0 + 2.0 * R[0, 0] - trace, R[1, 0] + R[0, 1], R[0, 2] + R[2, 0], R[2, 1] - R[1, 2]))
+    if R[1, 1] >= R[2, 2]:
+        return normalise((R[1, 0] + R[0, 1], 1.0 + 2.0 * R[1, 1] - trace, R[2, 1] + R[1, 2], R[0, 2] - R[2, 0]))
+    return normalise((R[0, 2] + R[2, 0], R[2, 1] + R[1, 2], 1.0 + 2.0 * R[2, 2] - trace, R[1, 0] - R[0, 1]))
 
 
 @kernel
 def error(goal: Quaternion, measured: Quaternion) -> Vector:
-    """Orientation error log3(R_goal R_measured^T) [rad] in base axes, shortest path (card A: never the vector part alone)."""
+    """Orientation error log3(R_goal R_measured^T) [rad] in base axes, shortest path; never the vector part alone."""
     return log(multiply(goal, conjugate(measured)))

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from safety.compilation import kernel
+from safety.compilation import Floats, Record, kernel
 
 TORQUE_LIMITS = np.dtype([("max_torque_nm", "f8", 7), ("max_step_nm", "f8")], align=True)
 
@@ -26,7 +29,7 @@ class TorqueLimitConfig:
         if not 0.0 < self.max_rate_nm_s <= 1000.0:
             raise ValueError(f"max_rate_nm_s must be in (0, 1000], got {self.max_rate_nm_s}")
 
-    def to_record(self, rated_nm: tuple[float, ...], dt_s: float) -> np.ndarray:
+    def to_record(self, rated_nm: tuple[float, ...], dt_s: float) -> NDArray[Any]:
         """Returns the () TORQUE_LIMITS record for joints of these rated torques and this tick."""
         record = np.zeros((), TORQUE_LIMITS)
         record["max_torque_nm"] = np.array(rated_nm) * self.share_of_rated
@@ -35,21 +38,23 @@ class TorqueLimitConfig:
 
 
 @kernel
-def limit_torque(tau_wish, tau_previous, limits, tau_out):  # type: ignore[no-untyped-def]
-    """Clips |tau| and |tau - tau_previous| per joint into tau_out (7,). Returns 0, 1 (rate bit) or 2 (bound bit).
+def limit_torque(tau_wish: Floats, tau_previous: Floats, limits: Record, tau_out: Floats) -> int:
+    """Clips |tau| and |tau - tau_previous| per joint into tau_out (7,).
 
-    A wish that is not finite counts as zero torque: the arm is let go at the rate limit rather than thrown.
+    Returns 0, 1 (rate bit), 2 (bound bit) or 3 (a wish was not finite). Such a wish counts as zero torque: the arm is
+    let go at the rate limit rather than thrown. Where both limits bite, the rate wins: a torque that starts outside
+    its bound comes back no faster than the drive bears.
     """
     code = 0
     for i in range(tau_out.shape[0]):
         wish = tau_wish[i]
-        if not np.isfinite(wish):
+        if not math.isfinite(wish):
             wish = 0.0
-            code = 2
+            code = 3
         bound = limits.max_torque_nm[i]
         if abs(wish) > bound:
             wish = bound if wish > 0.0 else -bound
-            code = 2
+            code = max(code, 2)
         step = wish - tau_previous[i]
         if abs(step) > limits.max_step_nm:
             wish = tau_previous[i] + (limits.max_step_nm if step > 0.0 else -limits.max_step_nm)

@@ -23,7 +23,14 @@ from controllers.robots.mujoco_native import addresses, run_lockstep, sense
 from controllers.types import JOINTS
 
 WRIST = np.dtype(
-    [("weight_n", "f8"), ("com_wrist_m", "f8", 3), ("control_point_wrist_m", "f8", 3), ("bias", "f8", 6)], align=True
+    [
+        ("weight_n", "f8"),  # as the payload identification found it
+        ("R_tool_wrist", "f8", (3, 3)),
+        ("com_tool_m", "f8", 3),  # from the wrist's origin, tool axes
+        ("control_point_tool_m", "f8", 3),  # from the wrist's origin, tool axes
+        ("bias", "f8", 6),  # what a tare left, tool axes
+    ],
+    align=True,
 )
 GRAVITY_M_S2 = 9.81
 _NOISE_BLOCK = 4096
@@ -46,14 +53,16 @@ class WristSensorConfig:
 
     def __post_init__(self) -> None:
         for name, value in vars(self).items():
-            if not value >= 0.0:
-                raise ValueError(f"{name} must be >= 0, got {value}")
+            if not 0.0 <= value < np.inf:
+                raise ValueError(f"{name} must be a finite number >= 0, got {value}")
 
 
 class MujocoArm:
     """An arm with its tool in a scene of primitive shapes. One `write` advances the simulated time by one tick."""
 
-    def __init__(self, arm: ArmDescription, scene: Scene, sensor: WristSensorConfig | None = None, seed: int = 0) -> None:
+    def __init__(
+        self, arm: ArmDescription, scene: Scene, sensor: WristSensorConfig | None = None, seed: int = 0
+    ) -> None:
         self.arm, self.scene, self.sensor = arm, scene, sensor or WristSensorConfig()
         self.model = mujoco.MjModel.from_xml_string(to_mjcf(arm, scene))
         # a diverged simulation must be seen as such, not silently start over
@@ -65,8 +74,10 @@ class MujocoArm:
         self._noise_used = _NOISE_BLOCK
         self._wrist = np.zeros(1, WRIST)
         self._wrist["weight_n"] = scene.tool.mass_kg * GRAVITY_M_S2 * (1.0 + self.sensor.mass_error)
-        self._wrist["com_wrist_m"] = scene.tool.com_flange_m
-        self._wrist["control_point_wrist_m"] = scene.tool.T_flange_tool.position_m
+        R_tool_wrist = scene.tool.T_flange_tool.rotation.T
+        self._wrist["R_tool_wrist"] = R_tool_wrist
+        self._wrist["com_tool_m"] = R_tool_wrist @ scene.tool.com_flange_m
+        self._wrist["control_point_tool_m"] = R_tool_wrist @ scene.tool.T_flange_tool.position_m
         self._pointers = addresses(self.model, self.data)
         self._views = self._make_views()
         self._terms = kernel_terms(ModelTerms())
@@ -75,7 +86,7 @@ class MujocoArm:
         self.tare()
 
     def _make_views(self) -> tuple[NDArray[Any], ...]:
-        """Arrays over the simulator's own memory, in the order that the compiled loop expects; made once, never reallocated."""
+        """Arrays over the simulator's own memory, in the order that the compiled loop expects; made once."""
         model, data = self.model, self.data
         site = mujoco.mj_name2id(model, mujoco.mjtObj.mjOBJ_SITE, "tool")
         force = model.sensor("wrist_force").adr[0]
@@ -180,7 +191,8 @@ class MujocoArm:
         size = mujoco.mj_stateSize(self.model, mujoco.mjtState.mjSTATE_INTEGRATION)
         state = np.zeros(size)
         mujoco.mj_getState(self.model, self.data, state, mujoco.mjtState.mjSTATE_INTEGRATION)
-        sensors = self.data.sensordata.copy()  # forces of the last tick: a new forward pass would give those of the next
+        # Forces of the last tick are part of it: a new forward pass would give those of the next.
+        sensors = self.data.sensordata.copy()
         return {"world.state": state, "world.sensors": sensors, "world.bias": self._wrist["bias"][0].copy()}
 
     def restore(self, snapshot: Mapping[str, NDArray[Any]]) -> None:
@@ -202,7 +214,8 @@ class MujocoArm:
             except (mujoco.FatalError, AttributeError, ImportError) as error:  # its ways to say that there is no EGL
                 raise RuntimeError("rendering is not available: install libegl1 and libgl1-mesa-dri") from error
         self._renderer.update_scene(self.data, camera=camera)
-        return self._renderer.render()
+        picture: NDArray[np.uint8] = self._renderer.render()
+        return picture
 
     def _take_noise(self, ticks: int) -> NDArray[np.float64]:
         """The next (ticks, 6) noise samples; drawn in blocks since one draw of many is cheaper than many of one."""

@@ -1,7 +1,7 @@
 """A whole decision in one compiled loop: tick and physics alternate without returning to Python.
 
-MuJoCo's C functions are called by address. Model terms come from the simulator's own data, which equal pinocchio's to 1e-6
-(a test holds this), so that nothing is computed twice.
+MuJoCo's C functions are called by address. Model terms come from the simulator's own data, which equal pinocchio's to
+1e-6 (a test holds this), so that nothing is computed twice.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from numba.extending import intrinsic
 
 from controllers.chain import run_tick
 from controllers.types import JOINTS
-from safety.compilation import kernel
+from safety.compilation import Floats, Record, kernel
 
 
-@intrinsic
-def call_on_model_and_data(typing_context, address, model, data):  # type: ignore[no-untyped-def]
-    """Calls `void f(const mjModel*, mjData*)` at an integer address. The address is an argument, so the caller stays cacheable."""
+@intrinsic  # type: ignore[untyped-decorator]  # Numba is not typed
+def call_on_model_and_data(typing_context: Any, address: Any, model: Any, data: Any) -> Any:
+    """Calls `void f(const mjModel*, mjData*)` at an address: an argument, so that the caller stays cacheable."""
     signature = numba.types.void(numba.types.intp, numba.types.intp, numba.types.intp)
 
-    def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         pointer = ir.IntType(8).as_pointer()
         function_type = ir.FunctionType(ir.VoidType(), [pointer, pointer])
         function = builder.inttoptr(arguments[0], function_type.as_pointer())
@@ -44,37 +44,47 @@ def step_addresses() -> tuple[int, int]:
     if not libraries:
         raise RuntimeError(f"expected MuJoCo's shared library in {folder}, found none: reinstall the mujoco package")
     library = ctypes.CDLL(str(libraries[0]))
-    return tuple(ctypes.cast(getattr(library, name), ctypes.c_void_p).value or 0 for name in ("mj_step1", "mj_step2"))  # type: ignore[return-value]
+    step1, step2 = (ctypes.cast(function, ctypes.c_void_p).value for function in (library.mj_step1, library.mj_step2))
+    return step1 or 0, step2 or 0
 
 
 @kernel
-def sense(views, tool, noise, state):  # type: ignore[no-untyped-def]
+def sense(views: Floats, tool: Record, noise: Floats, state: Record) -> None:
     """Fills a STATE record from the simulator as an arm with a wrist sensor would report it.
 
-    views = (time (1,), qpos, qvel, sensordata (>= 6), site_xpos (3,), site_xmat (9,), ...); tool = WRIST record: the wrist reads contact and
-    weight; the tool's declared weight is removed, the reading moved to the control point, bias and noise (6,) added.
+    views = (time (1,), qpos, qvel, sensordata (>= 6), site_xpos (3,), site_xmat (9,), ...); tool = WRIST record. The
+    wrist reads contact and weight in its own axes: the reading is turned into tool axes, the tool's declared weight
+    removed, the moment taken about the control point, bias and noise (6,) added. What the tool's inertia adds in
+    motion stays in, as it does in a real sensor.
     """
     state.stamp_ns = round(views[0][0] * 1e9)
     for i in range(JOINTS):
         state.q_rad[i] = views[1][i]
         state.qd_rad_s[i] = views[2][i]
-    R, reading = views[5], views[3]
-    # the sensor reads what the flange exerts on the tool; the tool stands still enough that the rest is minus weight and contact
-    gx, gy, gz = -tool.weight_n * R[6], -tool.weight_n * R[7], -tool.weight_n * R[8]  # weight in tool axes (= wrist axes)
-    fx, fy, fz = -reading[0] - gx, -reading[1] - gy, -reading[2] - gz
-    c, r = tool.com_wrist_m, tool.control_point_wrist_m
-    mx = -reading[3] - (c[1] * gz - c[2] * gy) - (r[1] * fz - r[2] * fy)
-    my = -reading[4] - (c[2] * gx - c[0] * gz) - (r[2] * fx - r[0] * fz)
-    mz = -reading[5] - (c[0] * gy - c[1] * gx) - (r[0] * fy - r[1] * fx)
-    wrench, bias = state.wrench_tool, tool.bias
-    wrench[0], wrench[1], wrench[2] = fx + bias[0] + noise[0], fy + bias[1] + noise[1], fz + bias[2] + noise[2]
-    wrench[3], wrench[4], wrench[5] = mx + bias[3] + noise[3], my + bias[4] + noise[4], mz + bias[5] + noise[5]
+    reading, R = views[3], views[5]
+    force, moment, weight = state.wrench_tool[:3], state.wrench_tool[3:], tool.weight_n
+    for i in range(
+        3
+    ):  # the sensor reads what the flange exerts on the tool: at rest the opposite of weight and contact
+        force[i] = weight * R[6 + i]
+        moment[i] = 0.0
+        for j in range(3):
+            force[i] -= tool.R_tool_wrist[i, j] * reading[j]
+            moment[i] -= tool.R_tool_wrist[i, j] * reading[3 + j]
+    c, r = tool.com_tool_m, tool.control_point_tool_m
+    gx, gy, gz = -weight * R[6], -weight * R[7], -weight * R[8]
+    moment[0] = moment[0] - (c[1] * gz - c[2] * gy) - (r[1] * force[2] - r[2] * force[1])
+    moment[1] = moment[1] - (c[2] * gx - c[0] * gz) - (r[2] * force[0] - r[0] * force[2])
+    moment[2] = moment[2] - (c[0] * gy - c[1] * gx) - (r[0] * force[1] - r[1] * force[0])
+    for i in range(6):
+        state.wrench_tool[i] = state.wrench_tool[i] + tool.bias[i] + noise[i]
 
 
 @kernel
-def gather_terms(views, terms):  # type: ignore[no-untyped-def]
-    """Fills (position, rotation, jacobian, mass, coriolis) of the control point from the simulator's data after mj_step1."""
-    position, R, anchors, axes, mass, bias, gravity = views[4], views[5], views[6], views[7], views[8], views[9], views[10]
+def gather_terms(views: Floats, terms: Floats) -> None:
+    """Fills (position, rotation, jacobian, mass, coriolis) of the control point from the data that mj_step1 left."""
+    position, R, anchors, axes = views[4], views[5], views[6], views[7]
+    mass, bias, gravity = views[8], views[9], views[10]
     entry = 0
     for i in range(JOINTS):
         for j in range(i + 1):  # rows of the lower triangle: a serial chain has no zeros in it
@@ -94,7 +104,21 @@ def gather_terms(views, terms):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def run_lockstep(ticks, pointers, views, tool, noise, terms, state, command, config, chain, reports, time_s, dt_s):  # type: ignore[no-untyped-def]
+def run_lockstep(
+    ticks: int,
+    pointers: tuple[int, int, int, int],
+    views: Floats,
+    tool: Record,
+    noise: Floats,
+    terms: Floats,
+    state: Record,
+    command: Record,
+    config: Record,
+    chain: Record,
+    reports: Record,
+    time_s: float,
+    dt_s: float,
+) -> None:
     """Runs `ticks` ticks: kinematics, sense, tick, torque, physics. reports (ticks,) REPORT; noise (ticks, 6)."""
     clock_s, control = views[0], views[11]
     for t in range(ticks):

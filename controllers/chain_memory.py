@@ -1,0 +1,54 @@
+"""What the chain remembers from tick to tick, and its configuration, as the records that the kernels take."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from controllers.impedance import IMPEDANCE, WORKSPACE
+from controllers.types import JOINTS
+from safety.reasons import Refusal
+from safety.reference_limiter import LIMITER
+from safety.torque_limits import TORQUE_LIMITS
+
+CHAIN_CONFIG = np.dtype(
+    [("limiter", LIMITER), ("impedance", IMPEDANCE), ("torque", TORQUE_LIMITS), ("dt_s", "f8")], align=True
+)
+
+CHAIN = np.dtype(
+    [
+        ("tick", "i8"),
+        ("commanded", "i8"),  # 1 once a command was accepted since the last seed
+        ("latched", "i8"),  # 0, LATCHED or STATE_INVALID
+        ("held", "i8"),  # 1 while in a soft hold
+        ("leashed", "i8"),  # 1 if the leash bit in this tick
+        ("seen_sequence", "i8"),  # of the record looked at last: the same one is looked at, and counted, once
+        ("last_sequence", "i8"),  # newest sequence looked at, accepted or not: what is not newer is refused
+        ("newest_refused", "i8"),  # 1 while the newest command looked at was refused
+        ("refused", "i8"),
+        ("refusals", "i8", len(Refusal)),  # counted by Refusal
+        ("goal_stamp_ns", "i8"),
+        ("goal_sequence", "i8"),
+        ("goal_source", "i8"),
+        ("goal_reason", "i8"),  # BOX or CONE if the intake had to move the goal, JOINT_LIMIT if that dropped it
+        ("goal_position", "f8", 3),
+        ("goal_quaternion", "f8", 4),
+        ("goal_stiffness", "f8", 6),
+        ("goal_damping_ratio", "f8"),
+        ("goal_wrench", "f8", 6),
+        ("goal_gripper_m", "f8"),
+        ("proposed_position", "f8", 3),
+        ("proposed_quaternion", "f8", 4),
+        ("reference_position", "f8", 3),
+        ("reference_quaternion", "f8", 4),
+        ("reference_velocity", "f8", 3),
+        ("reference_spin", "f8", 3),
+        ("stiffness", "f8", 6),
+        ("damping_ratio", "f8"),
+        ("wrench", "f8", 6),
+        ("tau_previous", "f8", JOINTS),
+        ("tau_wish", "f8", JOINTS),
+        ("work", WORKSPACE),
+    ],
+    align=True,
+)
+"""Goal: what was accepted last, inside box and cone. Reference: where the limiter lets the spring pull at this tick."""

@@ -1,0 +1,131 @@
+"""The goal of the tick: the newest accepted command inside box and cone; how it ages, is held and is seeded."""
+
+from __future__ import annotations
+
+import math
+
+from controllers.intake import examine
+from controllers.types import JOINTS
+from safety import so3
+from safety.compilation import Floats, Record, kernel
+from safety.reasons import Reason, Refusal
+from safety.reference_limiter import clip_to_cone
+
+_NONE, _BOX, _CONE = int(Reason.NONE), int(Reason.BOX), int(Reason.CONE)
+_UNSEEDED, _REFUSED, _STALE = int(Reason.UNSEEDED), int(Reason.REFUSED), int(Reason.STALE)
+_HOLD, _LATCHED = int(Reason.HOLD), int(Reason.LATCHED)
+_ACCEPTED, _REFUSED_LATCHED = int(Refusal.ACCEPTED), int(Refusal.LATCHED)
+
+
+@kernel
+def seed_chain(
+    position: Floats, quaternion: so3.Quaternion, tau_applied: Floats, now_ns: int, config: Record, chain: Record
+) -> None:
+    """Puts reference and goal at the measured pose, at rest, in a soft hold; ends a latch.
+
+    The tick counter, the count of refusals and the newest sequence stay. The first torque departs from the applied
+    one.
+    """
+    for i in range(3):
+        chain.goal_position[i] = chain.proposed_position[i] = chain.reference_position[i] = position[i]
+        chain.reference_velocity[i] = chain.reference_spin[i] = 0.0
+    for i in range(4):
+        chain.goal_quaternion[i] = chain.proposed_quaternion[i] = chain.reference_quaternion[i] = quaternion[i]
+    for i in range(6):
+        chain.goal_stiffness[i] = chain.stiffness[i] = config.limiter.hold_stiffness[i]
+        chain.goal_wrench[i] = chain.wrench[i] = 0.0
+    chain.goal_damping_ratio = chain.damping_ratio = config.limiter.hold_damping_ratio
+    for i in range(JOINTS):  # a NaN here would slip through every later comparison of the rate limit
+        chain.tau_previous[i] = tau_applied[i] if math.isfinite(tau_applied[i]) else 0.0
+    chain.commanded = chain.latched = chain.held = chain.newest_refused = chain.goal_reason = 0
+    chain.goal_stamp_ns = now_ns
+    chain.goal_gripper_m = math.nan
+
+
+@kernel
+def take_command(
+    command: Record, now_ns: int, position: Floats, quaternion: so3.Quaternion, config: Record, chain: Record
+) -> None:
+    """Looks at the newest command once; an accepted one becomes the goal, moved into box and cone."""
+    if command.sequence == chain.seen_sequence or command.sequence < 0:
+        return
+    chain.seen_sequence = command.sequence
+    verdict = _REFUSED_LATCHED
+    if chain.latched == 0:
+        verdict = examine(command, chain.last_sequence, now_ns, position, quaternion, config.limiter)
+    chain.last_sequence = max(chain.last_sequence, command.sequence)
+    if verdict != _ACCEPTED:
+        chain.refused += 1
+        chain.refusals[verdict] += 1
+        chain.newest_refused = 1
+        return
+    chain.newest_refused = chain.held = chain.goal_reason = 0
+    chain.commanded = 1
+    chain.goal_stamp_ns, chain.goal_sequence, chain.goal_source = command.stamp_ns, command.sequence, command.source
+    chain.goal_damping_ratio, chain.goal_gripper_m = command.damping_ratio, command.gripper_m
+    for i in range(6):
+        chain.goal_stiffness[i] = command.stiffness[i]
+        chain.goal_wrench[i] = command.feedforward_wrench_base[i]
+    bound_goal(command, config.limiter, chain)
+
+
+@kernel
+def bound_goal(command: Record, limiter: Record, chain: Record) -> None:
+    """Puts the goal at the command's pose moved into the box and the cone; goal_reason says which of them bit."""
+    for i in range(3):
+        wish = command.position_base_m[i]
+        chain.proposed_position[i] = wish
+        chain.goal_position[i] = min(limiter.box_max_base_m[i], max(limiter.box_min_base_m[i], wish))
+        if chain.goal_position[i] != wish:
+            chain.goal_reason = _BOX
+    q = command.quaternion_base_xyzw
+    goal, clipped = clip_to_cone(
+        so3.normalise((q[0], q[1], q[2], q[3])), limiter.cone_axis_base, limiter.cone_angle_rad
+    )
+    if clipped:
+        chain.goal_reason = _CONE
+    for i in range(4):
+        chain.proposed_quaternion[i] = q[i]
+        chain.goal_quaternion[i] = goal[i]
+
+
+@kernel
+def age_goal(now_ns: int, position: Floats, quaternion: so3.Quaternion, config: Record, chain: Record) -> int:
+    """Freezes, holds or latches as the last good command ages. Returns the reason, NONE while it is fresh."""
+    limiter = config.limiter
+    if chain.latched != 0:
+        if chain.held == 0:  # the state is finite again after it was not: hold where the arm is now
+            enter_hold(position, quaternion, config, chain)
+        return int(chain.latched)
+    if chain.commanded == 0:
+        return _UNSEEDED
+    age_s = (now_ns - chain.goal_stamp_ns) * 1e-9
+    if age_s <= limiter.age_limit_s:
+        return _REFUSED if chain.newest_refused != 0 else _NONE
+    if age_s <= limiter.stop_s:
+        for i in range(3):
+            chain.goal_position[i] = chain.reference_position[i]
+        for i in range(4):
+            chain.goal_quaternion[i] = chain.reference_quaternion[i]
+        return _STALE
+    if chain.held == 0:
+        enter_hold(position, quaternion, config, chain)
+    if age_s > limiter.latch_s:
+        chain.latched = _LATCHED
+        return _LATCHED
+    return _HOLD
+
+
+@kernel
+def enter_hold(position: Floats, quaternion: so3.Quaternion, config: Record, chain: Record) -> None:
+    """Drops the spring: the goal becomes the measured pose, soft and well damped, without feed-forward."""
+    chain.held = 1
+    for i in range(3):
+        chain.goal_position[i] = chain.reference_position[i] = position[i]
+        chain.reference_velocity[i] = chain.reference_spin[i] = 0.0
+    for i in range(4):
+        chain.goal_quaternion[i] = chain.reference_quaternion[i] = quaternion[i]
+    for i in range(6):
+        chain.goal_stiffness[i] = config.limiter.hold_stiffness[i]
+        chain.goal_wrench[i] = 0.0
+    chain.goal_damping_ratio = config.limiter.hold_damping_ratio
