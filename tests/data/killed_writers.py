@@ -1,6 +1,6 @@
 """Program that kills its own children in the midst of writing, and checks what they leave. Started by test_kill.py.
 
-`operations FOLDER STRIDE` kills just before the n-th file operation, for the last eight of them and for each STRIDE-th of
+`operations FOLDER STRIDE` kills just before the n-th file operation, for the last eight of them and each STRIDE-th of
 the others: a stride of 1 visits every state that a kill can leave. `times FOLDER REPEATS` kills a child that appends
 without end after a random time.
 """
