@@ -12,6 +12,8 @@ from robot_rl.report.statistics import rolling_mean
 
 WINDOW = 20
 """Training episodes over which success is averaged."""
+_FEWEST = 5
+"""Training episodes before the first point of their mean is drawn."""
 _METRICS_SHOWN = 12
 
 
@@ -54,7 +56,10 @@ def _curve(axes: Any, run: RunData, axis: str) -> None:
         key = "success" if run.by_success else "return"
         means = rolling_mean([float(episode[key]) for episode in run.episodes], WINDOW)
         places = _places(run, [episode["step"] for episode in run.episodes], axis)
-        axes.plot(places, means, color=SAMPLED, linewidth=1.2, label=f"training, mean of {WINDOW} episodes")
+        first = min(_FEWEST, len(means)) - 1
+        axes.plot(
+            places[first:], means[first:], color=SAMPLED, linewidth=1.2, label=f"training, mean of {WINDOW} episodes"
+        )
     rows = run.curve
     if rows:
         values = np.array([_value(row, run) for row in rows])
@@ -87,8 +92,10 @@ def episodes_of(record: Record | None) -> list[Record]:
 
 def distributions(run: RunData) -> str | None:
     """Peak and mean contact force of all evaluation episodes, cycle time of the successful ones, before and after."""
-    sets = [("before", BEFORE, episodes_of(run.before)), ("after", AFTER, episodes_of(run.after))]
-    sets = [entry for entry in sets if entry[2]]
+    colours = {"final policy": AFTER}
+    sets = [
+        (name, colours.get(name, BEFORE), episodes_of(record)) for name, record in run.compared() if episodes_of(record)
+    ]
     if not sets or not run.on_robot:
         return None
     panels = [("peak_force_n", "peak contact force [N]", False), ("mean_force_n", "mean contact force [N]", False)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from html import escape
 from pathlib import Path
 
 from data.atomic import write_atomic
@@ -13,7 +14,7 @@ REPORT_FILE = "report.html"
 
 
 def write_report(run: str | os.PathLike[str]) -> Path:
-    """Writes `run`/report.html and returns its path. Raises `UserError` where there is no run or nothing was measured."""
+    """Writes report.html into a run folder and returns its path; `UserError` where nothing was measured."""
     folder = Path(run).expanduser()
     target = folder / REPORT_FILE
     write_atomic(target, render(RunData.read(folder)))
@@ -30,8 +31,7 @@ def render(run: RunData) -> str:
             "Learning curve",
             page.picture(figures.success_curve(run), "Success against steps, robot minutes and training minutes"),
             sections.evaluations(run),
-            say="Evaluations act deterministically on seeds that training never saw. Robot minutes count decisions, with the "
-            "automatic resets between episodes and without them.",
+            say=_CURVE,
         ),
         page.section("Before and after", sections.before_after(run), say=_INTERVALS),
         page.section(
@@ -54,9 +54,16 @@ def render(run: RunData) -> str:
             say="docs/learning.md gives the equation of each metric.",
         ),
         page.section("Configuration and versions", sections.configuration(run)),
-        f"<footer>Made by robot-rl report from {run.path.resolve().name}/metrics.jsonl. Small figures are 95 % intervals.</footer>",
+        f"<footer>Made by robot-rl report from {escape(run.path.resolve().name)}/metrics.jsonl.</footer>",
     ]
     return page.page(sections.headline(run), body)
 
 
-_INTERVALS = "Rates with Wilson intervals, means with bootstrap intervals over episodes; they tell nothing about other training seeds."
+_CURVE = (
+    "Evaluations act deterministically on seeds that training never saw. Robot minutes count decisions, with the "
+    "automatic resets between episodes and without them."
+)
+_INTERVALS = (
+    "Rates with Wilson intervals, means with bootstrap intervals over episodes (95 %); they tell nothing about other "
+    "training seeds."
+)

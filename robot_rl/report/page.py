@@ -9,10 +9,11 @@ from typing import Any
 _STYLE = """
 :root { --ink: #1c2229; --soft: #59636e; --line: #dde2e7; --wash: #f5f7f9; --accent: #1a6b8a; --before: #c0692b; }
 * { box-sizing: border-box; }
-body { margin: 0; background: #fff; color: var(--ink); font: 15px/1.55 system-ui, "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif; }
+body { margin: 0; background: #fff; color: var(--ink);
+  font: 15px/1.55 system-ui, "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif; }
 main { max-width: 1100px; margin: 0 auto; padding: 40px 28px 72px; }
 header p.kind { margin: 0 0 6px; color: var(--soft); font-size: 13px; letter-spacing: .04em; }
-h1 { font-size: 27px; line-height: 1.28; font-weight: 650; margin: 0 0 22px; max-width: 46em; text-wrap: balance; }
+h1 { font-size: 26px; line-height: 1.28; font-weight: 650; margin: 0 0 22px; max-width: 46em; text-wrap: balance; }
 h2 { font-size: 17px; font-weight: 650; margin: 42px 0 6px; padding-top: 14px; border-top: 1px solid var(--line); }
 p.say { margin: 0 0 12px; color: var(--soft); max-width: 62em; }
 p.warn { border-left: 4px solid var(--before); background: #fdf6f0; padding: 9px 14px; margin: 12px 0; }
@@ -31,19 +32,22 @@ th, td { text-align: left; padding: 5px 22px 5px 0; border-bottom: 1px solid var
 th { font-weight: 600; color: var(--soft); font-size: 13px; }
 td.n, th.n { text-align: right; white-space: nowrap; }
 td small { color: var(--soft); font-size: 12.5px; white-space: nowrap; }
-code, td.k { font-family: ui-monospace, "SF Mono", Menlo, Consolas, monospace; font-size: 12.5px; overflow-wrap: anywhere; }
+code, td.k { font-family: ui-monospace, "SF Mono", Menlo, Consolas, monospace; font-size: 12.5px;
+  overflow-wrap: anywhere; }
 details > summary { cursor: pointer; color: var(--accent); margin: 8px 0; }
-.columns { display: grid; grid-template-columns: repeat(auto-fit, minmax(330px, 1fr)); gap: 0 44px; align-items: start; }
+.columns { display: grid; grid-template-columns: repeat(auto-fit, minmax(330px, 1fr)); gap: 0 44px;
+  align-items: start; }
 footer { margin-top: 48px; color: var(--soft); font-size: 13px; border-top: 1px solid var(--line); padding-top: 12px; }
 @media print { main { padding: 0; max-width: none; } figure, .tiles, tr { break-inside: avoid; } }
 """
+_META = '<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'
 
 
 def page(title: str, body: Sequence[str]) -> str:
     """Returns a whole HTML document."""
-    head = f'<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1"><title>{escape(title)}</title>'
+    head = f"{_META}<title>{escape(title)}</title><style>{_STYLE}</style>"
     content = "\n".join(part for part in body if part)
-    return f'<!doctype html>\n<html lang="en"><head>{head}<style>{_STYLE}</style></head>\n<body><main>\n{content}\n</main></body></html>\n'
+    return f'<!doctype html>\n<html lang="en"><head>{head}</head>\n<body><main>\n{content}\n</main></body></html>\n'
 
 
 def header(kind: str, headline: str) -> str:
@@ -82,17 +86,14 @@ def warning(text: str) -> str:
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]], numeric_from: int = 1) -> str:
-    """Returns a table; columns from `numeric_from` on are right-aligned. A cell "big|small" shows its second part smaller."""
+    """Returns a table, columns from `numeric_from` right-aligned; a cell "big|small" shows the second part smaller."""
     if not rows:
         return ""
 
     def line(cells: Sequence[str], tag: str) -> str:
         marks = ["" if index < numeric_from else ' class="n"' for index in range(len(cells))]
-        return (
-            "<tr>"
-            + "".join(f"<{tag}{mark}>{_cell(cell)}</{tag}>" for cell, mark in zip(cells, marks, strict=True))
-            + "</tr>"
-        )
+        inner = "".join(f"<{tag}{mark}>{_cell(cell)}</{tag}>" for cell, mark in zip(cells, marks, strict=True))
+        return f"<tr>{inner}</tr>"
 
     body = "".join(line(row, "td") for row in rows)
     return f'<div class="scroll"><table><thead>{line(head, "th")}</thead><tbody>{body}</tbody></table></div>'

@@ -21,7 +21,7 @@ SOURCE_COLOURS = (
     "#777777",
     "#b5b5b5",
 )
-_STYLE = {
+_STYLE: dict[Any, Any] = {
     "font.family": "sans-serif",
     "font.size": 9.0,
     "axes.spines.top": False,
@@ -29,7 +29,7 @@ _STYLE = {
     "axes.edgecolor": "#59636e",
     "axes.labelcolor": "#31373e",
     "axes.titlesize": 9.5,
-    "axes.titleweight": "semibold",
+    "axes.titleweight": "bold",
     "axes.titlelocation": "left",
     "axes.grid": True,
     "axes.axisbelow": True,
@@ -47,7 +47,7 @@ _STYLE = {
 
 @contextmanager
 def figure(columns: int, width_in: float, height_in: float, rows: int = 1, **options: Any) -> Iterator[tuple[Any, Any]]:
-    """Yields (figure, array of axes (rows, columns)) in this project's look; no global state of matplotlib is touched."""
+    """Yields (figure, axes (rows, columns)) in this project's look; no global state of matplotlib stays touched."""
     import matplotlib
     from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure

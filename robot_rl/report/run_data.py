@@ -101,13 +101,19 @@ class RunData:
         last = chosen[-1] if chosen else self.curve[-1] if self.curve else None
         return None if last is self.before else last
 
+    def compared(self) -> list[tuple[str, Record]]:
+        """Returns what is compared, with its label: the evaluations before and after, as far as they are there."""
+        base = self.before is not None and self.before.get("name") == "base"
+        found = [("imitated base" if base else "first evaluation", self.before), ("final policy", self.after)]
+        return [(label, record) for label, record in found if record is not None]
+
     @property
     def training_step(self) -> int:
         """Environment steps of training so far."""
         return max((int(record["step"]) for record in [*self.episodes, *self.evals]), default=0)
 
     def steps_to_target(self, target: float = TARGET) -> int | None:
-        """Returns the steps at the first of two consecutive evaluations at the target, None where it was not reached."""
+        """Returns the steps at the first of two consecutive evaluations at the target, None if never reached."""
         rows = [row for row in self.curve if row.get("name") != "evaluate"]
         for first, second in pairwise(rows):
             if min(first["success_rate"], second["success_rate"]) >= target:
@@ -115,14 +121,14 @@ class RunData:
         return None
 
     def worst_dip(self) -> float | None:
-        """Returns how far the worst evaluation of training fell below the base's success rate (0 if never), None without base."""
+        """Returns by how much the worst later evaluation fell below the first one (0 if never), None without them."""
         if self.before is None:
             return None
         rates = [row["success_rate"] for row in self.curve if row["step"] > self.before["step"]]
         return max(0.0, self.before["success_rate"] - min(rates)) if rates else None
 
     def clock_at(self, step: int) -> tuple[float, float, float]:
-        """Returns robot seconds, reset seconds and training wall-clock seconds of all training episodes up to `step`."""
+        """Returns robot, reset and wall-clock seconds of all training episodes up to `step`."""
         past = [episode for episode in self.episodes if episode["step"] <= step]
         robot_s = sum(float(episode.get("robot_s") or 0.0) for episode in past)
         reset_s = sum(float(episode.get("reset_s") or 0.0) for episode in past)

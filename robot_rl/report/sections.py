@@ -50,14 +50,17 @@ def _cost(run: RunData, step: int) -> str:
 def tiles(run: RunData) -> str:
     """Returns the figures at a glance."""
     entries: list[tuple[str, str]] = []
-    for record, label in ((run.before, "before"), (run.after, "after")):
-        if record is not None and run.by_success:
+    for label, record in run.compared():
+        if run.by_success:
             interval = f"95 % interval {percent(record['low'])} to {percent(record['high'])}"
             entries.append(
-                (percent(record["success_rate"]), f"success {label}; {interval}, {len(episodes_of(record))} episodes")
+                (
+                    percent(record["success_rate"]),
+                    f"success of the {label}; {interval}, {len(episodes_of(record))} episodes",
+                )
             )
-        elif record is not None:
-            entries.append((f"{record['mean_return']:.4g}", f"mean return {label}"))
+        else:
+            entries.append((f"{record['mean_return']:.4g}", f"mean return, {label}"))
     if run.by_success and run.episodes:
         reached = run.steps_to_target()
         text = f"steps to the first of two evaluations in a row at {TARGET:.0%}"
@@ -88,8 +91,7 @@ def _mean(values: Sequence[float], digits: int, unit: str) -> str:
 
 def before_after(run: RunData) -> str:
     """Returns the table of evaluation figures before and after, each with its 95 % interval."""
-    columns = [(name, episodes_of(record)) for name, record in (("before", run.before), ("after", run.after))]
-    columns = [column for column in columns if column[1]]
+    columns = [(name, episodes_of(record)) for name, record in run.compared() if episodes_of(record)]
     if not columns:
         return ""
 
@@ -135,7 +137,7 @@ def evaluations(run: RunData) -> str:
 
 def endings(run: RunData) -> str:
     """Returns how the episodes of training and of both evaluations ended."""
-    groups = [("training", run.episodes), ("before", episodes_of(run.before)), ("after", episodes_of(run.after))]
+    groups = [("training", run.episodes), *((name, episodes_of(record)) for name, record in run.compared())]
     groups = [group for group in groups if group[1]]
     counts = [
         (name, Counter(str(item.get("end") or "unfinished") for item in items), len(items)) for name, items in groups
