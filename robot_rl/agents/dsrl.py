@@ -48,8 +48,9 @@ class DsrlConfig(OnBaseConfig):
 class DsrlAgent(OnBaseAgent):
     """a = G(s, b tanh(u)), u ~ noise actor(s), G the base's first action.
 
-    The critics Q_A judge real actions, so demonstrations count: y = R + gamma^k m min Q'_A(s', G(s', w')). The noise critics
-    Q_W learn Q_A(s, G(s, w)) on cached pairs of noise and action; the actor maximises Q_W. Only the target runs the sampler.
+    The critics Q_A judge real actions, so demonstrations count: y = R + gamma^k m min Q'_A(s', G(s', w')). The noise
+    critics Q_W learn Q_A(s, G(s, w)) on cached pairs of noise and action; the actor maximises Q_W. Of the updates, only
+    the target runs the sampler.
     """
 
     config_class: ClassVar[type[SacConfig]] = DsrlConfig
@@ -75,8 +76,9 @@ class DsrlAgent(OnBaseAgent):
     def prepare(self, obs: F32, rng: np.random.Generator) -> dict[str, F32]:
         """Draws noises within the bound and computes their actions; (n_obs,) or (B, n_obs)."""
         rows, bound = np.atleast_2d(obs), self.config.bound
-        noise = rng.standard_normal((len(rows), self.config.candidates, self.noise_size), np.float32).clip(-bound, bound)
-        extras = {"base": self.base.base(rows, noise, self.config.candidates)[:, :, 0], "noise": noise}
+        count = self.config.candidates
+        noise = rng.standard_normal((len(rows), count, self.noise_size), np.float32).clip(-bound, bound)
+        extras = {"base": self.base.base(rows, noise, count)[:, :, 0], "noise": noise}
         return extras if obs.ndim == 2 else {name: values[0] for name, values in extras.items()}
 
     def prepare_episode(self, obs: F32, rng: np.random.Generator) -> dict[str, F32]:
@@ -101,7 +103,7 @@ class DsrlAgent(OnBaseAgent):
         return torch.from_numpy(self.generate(batch.next_obs, noise.numpy())), log_prob
 
     def update(self, sampler: Sampler) -> dict[str, float]:
-        """One block: `utd` updates of the action critics, `distil` of the noise critics, one of noise actor and temperature."""
+        """One block: `utd` updates of the action critics, `distil` of the noise critics, one of the noise actor."""
         for _ in range(self.config.utd):
             batch = sampler.sample(self.sac.rng)
             critic = self.sac.critic_step(batch, *self.next_action(batch))

@@ -38,7 +38,8 @@ class ExpoConfig(OnBaseConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check("edits", self.edits, 0 <= self.edits <= self.candidates, f"a number from 0 to candidates={self.candidates}")
+        most = self.candidates
+        check("edits", self.edits, 0 <= self.edits <= most, f"a number from 0 to candidates={most}")
         check("scale", self.scale, 0.0 < self.scale <= 1.0, "a number in (0, 1]")
         check("last_scale", self.last_scale, self.last_scale >= 0.0, "a number of at least 0")
 

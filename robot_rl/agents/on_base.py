@@ -59,7 +59,8 @@ class OnBaseAgent(SacAgent):
         sizes, wanted = (self.base.obs_size, self.base.action_size), (spec.obs_size, spec.action_size)
         if sizes != wanted:
             raise UserError(f"base policy has (observation, action) widths {sizes}, the task needs {wanted}")
-        check("replan", config.replan, config.replan <= self.base.horizon, f"at most the base's horizon {self.base.horizon}")
+        horizon = self.base.horizon
+        check("replan", config.replan, config.replan <= horizon, f"at most the base's horizon {horizon}")
         self._chunks: F32 | None = None
         self._used = 0
 
@@ -73,7 +74,7 @@ class OnBaseAgent(SacAgent):
         self._chunks, self._used = None, 0
 
     def prepare(self, obs: F32, rng: np.random.Generator) -> dict[str, F32]:
-        """Returns {"base": (N, A)} for one observation (n_obs,), or {"base": (B, N, A)} for fresh plans at (B, n_obs)."""
+        """Returns {"base": (N, A)} for an observation (n_obs,); {"base": (B, N, A)}, all fresh plans, for (B, n_obs)."""
         if obs.ndim == 2:
             return {"base": self.plan(obs, rng)[:, :, 0]}
         if self._chunks is None or self._used >= self.config.replan:

@@ -1,7 +1,8 @@
 """Measures updates of soft actor-critic a second, beside stable-baselines3 and the machine's own matrix product.
 
-Everything is in every update: sampling, both critics, actor, temperature, targets and optimisers. Both sides use 2 critics
-of 256 x 256 without layer normalisation (as stable-baselines3 has none), batches of 256, fp32 and one thread, in turn.
+Everything is in every update: sampling, both critics, actor, temperature, targets and optimisers. Both sides use 2
+critics of 256 x 256 without layer normalisation (as there is none in stable-baselines3), batches of 256, fp32 and one
+thread, by turns.
 """
 
 from __future__ import annotations
@@ -27,7 +28,8 @@ OBS_SIZE, ACTION_SIZE, WIDTH, BATCH = 32, 6, 256, 256
 def run(json: bool = False, rounds: int = 5, updates: int = 100) -> dict[str, float]:
     """Returns updates_per_s, ratio_sb3, ratio_gemm, bf16_updates_per_s and what they come from; prints them, too.
 
-    `json` prints them as one JSON line instead of a table. Each figure is the median over interleaved `rounds` of `updates` updates.
+    `json` prints them as one JSON line instead of a table.
+    Each figure is the median over interleaved `rounds` of `updates` updates.
 
     Raises:
         UserError: stable-baselines3 is not installed.

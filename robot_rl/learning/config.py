@@ -43,7 +43,7 @@ class SacConfig:
     alpha0: float = 0.01
     """Initial entropy temperature, above 0."""
     target_entropy: float | None = None
-    """Entropy [nats] that the temperature steers to; None means minus half the action dimensions, gripper not counted."""
+    """Entropy [nats] that the temperature steers to; None: minus half the action dimensions, gripper not counted."""
     entropy_backup: bool = False
     """Whether the target's value includes the entropy of the next action (masked and discounted as the value is)."""
     bc_weight: float = 0.0

@@ -36,7 +36,7 @@ class Squashed:
 
 
 def draw(head: Tensor, noise: Tensor, log_std_min: float, log_std_max: float) -> Squashed:
-    """Returns the draw for the network's output `head` (B, 2 A) = [mean, log std] and standard normal `noise` (B, A)."""
+    """Returns the draw for a network's output `head` (B, 2 A) = [mean, log std] and standard normal `noise` (B, A)."""
     mean, raw = head.chunk(2, -1)
     log_std = raw.clamp(log_std_min, log_std_max)
     std = log_std.exp()

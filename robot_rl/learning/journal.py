@@ -1,7 +1,7 @@
-"""The replay's file: one record a transition, appended, so that a killed process loses at most the record being written.
+"""The replay's file: one record a transition, appended: a killed process loses at most the record being written.
 
-`replay.log` begins with one JSON line that describes the record, then holds fixed-size records, each with its serial number
-and a checksum. What follows the last whole record is the trace of a crash and is cut off when the file is next opened.
+`replay.log` begins with one JSON line that describes the record, then holds fixed-size records, each with its serial
+number and a checksum. What follows the last whole record is the trace of a crash and is cut off at the next load.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ TRANSITION, INTERRUPT = 0, 1
 def record_type(replay: Replay) -> np.dtype[Any]:
     """Returns the record of one transition of `replay`."""
     fields: list[Any] = [
-        ("serial", "<i8"), ("kind", "u1"), ("starts", "u1"), ("terminated", "u1"), ("truncated", "u1"), ("steps", "<i4"),
-        ("source", "<i8"), ("reward", "<f4"), ("obs", "<f4", (replay.obs_size,)),
+        ("serial", "<i8"), ("kind", "u1"), ("starts", "u1"), ("terminated", "u1"), ("truncated", "u1"),
+        ("steps", "<i4"), ("source", "<i8"), ("reward", "<f4"), ("obs", "<f4", (replay.obs_size,)),
         ("action", "<f4", (replay.action_size,)), ("next_obs", "<f4", (replay.obs_size,)),
     ]  # fmt: skip
     for name, shape in replay.extras_shapes.items():
@@ -49,8 +49,7 @@ def append(replay: Replay, folder: str | os.PathLike[str], since: int, was_open:
         sync: whether to force the file to the disk, against a loss of power too.
 
     Raises:
-        UserError: the disk is full (the file keeps what it had), the file belongs to another replay, or transitions were
-            overwritten in the ring before they were saved.
+        UserError: the disk is full (the file keeps what it had), or transitions were overwritten before they were saved.
     """
     path = Path(folder) / FILE
     if not path.exists():
@@ -80,7 +79,8 @@ def read(replay: Replay, folder: str | os.PathLike[str], upto: int | None) -> No
     content = path.read_bytes()
     line, _, body = content.partition(b"\n")
     if line + b"\n" != _header(replay):
-        raise UserError(f"{path} holds {line[:400].decode(errors='replace')}; this run needs {_header(replay).decode().strip()}")
+        found, wanted = line[:400].decode(errors="replace"), _header(replay).decode().strip()
+        raise UserError(f"{path} holds {found}; this run needs {wanted}")
     records = np.frombuffer(body[: len(body) // kind.itemsize * kind.itemsize], kind)
     kept = 0
     for record, intact in zip(records, _checksums(records) == records["checksum"], strict=True):
@@ -114,7 +114,8 @@ def _records(replay: Replay, since: int) -> NDArray[Any]:
     rows = rows[np.argsort(replay.serial[rows])]
     if len(rows) != replay.added - since:
         lost = replay.added - since - len(rows)
-        raise UserError(f"{lost} transitions were overwritten before they were saved: save more often than every {replay.capacity} rows")
+        cure = f"save more often than every {replay.capacity} rows"
+        raise UserError(f"{lost} transitions were overwritten before they were saved: {cure}")
     following = (rows + 1) % replay.capacity
     records = np.zeros(len(rows), record_type(replay))
     for name in ("serial", "starts", "terminated", "truncated", "steps", "source", "reward", "obs", "action"):

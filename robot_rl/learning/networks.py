@@ -1,9 +1,9 @@
 """Stacked multilayer perceptrons with a hand-written backward pass.
 
-An update of soft actor-critic on small networks spends much of its time in the bookkeeping of automatic differentiation,
-and it differentiates weights that nobody asks for (the critics' in the actor's step). So forward and backward are written
-out, E networks at once, over one flat vector of parameters and one of gradients: the optimiser, the target average and a
-checkpoint each touch a single tensor. Tests hold the gradients to automatic differentiation.
+An update of soft actor-critic on small networks spends much of its time in the bookkeeping of automatic
+differentiation, and it differentiates weights that nobody asks for (the critics' in the actor's step). So forward and
+backward are written out, E networks at once, over one flat vector of parameters and one of gradients: the optimiser,
+the target average and a checkpoint each touch a single tensor. Tests hold the gradients to automatic differentiation.
 """
 
 from __future__ import annotations
@@ -115,8 +115,8 @@ class Mlp:
     def backward(self, tape: Tape, grad: Tensor, weights: bool = True, columns: slice | None = None) -> Tensor | None:
         """Carries the loss's gradient wrt the outputs (E, B, out) back.
 
-        With `weights`, fills `self.grad` (overwriting it). With `columns`, returns the gradient wrt these columns of the
-        input, summed over the members: (B, columns); otherwise None.
+        With `weights`, fills `self.grad` (overwriting it). With `columns`, returns the gradient wrt these columns of
+        the input, summed over the members: (B, columns); otherwise None.
         """
         g = grad
         for index in range(len(self.layers) - 1, -1, -1):
@@ -171,8 +171,8 @@ def _norm_backward(g: Tensor, gain: Tensor, out: Layer, norm: Any, weights: bool
     return grads[0]  # type: ignore[no-any-return]
 
 
-# A product with one column runs at a fiftieth of the speed of a proper matrix product, so a last layer of width 1 (a critic's)
-# is written as elementwise products and sums.
+# A product with one column runs at a fiftieth of the speed of a proper matrix product, so a last layer of width 1 (a
+# critic's) is written as elementwise products and sums.
 
 
 def _last_forward(layer: Layer, h: Tensor) -> Tensor:

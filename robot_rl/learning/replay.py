@@ -108,7 +108,7 @@ class Replay:
         """Adds one transition. Within an episode `obs` must be the previous call's `next_obs`.
 
         `action` is the one that was executed. `steps` is the number of environment steps that it really took (a chunk
-        cut short by the episode's end counts what was executed); `reward` is then their sum, discounted within the chunk.
+        cut short by the episode's end counts what was executed); `reward` is then their sum, discounted within it.
 
         Raises:
             UserError: a number is not finite, a width does not fit, or `obs` does not continue the open episode.

@@ -1,7 +1,7 @@
 """Soft actor-critic with an ensemble of critics: the update that all agents share, gradients written out.
 
-Notation: B batch, A action dimensions, E critics, M of them drawn for the target's minimum, s observation, x the actor's
-input.
+Notation: B batch, A action dimensions, E critics, M of them drawn for the target's minimum, s observation, x the
+actor's input.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The network of the diffusion policy: predicts the noise in a chunk of actions."""
+"""The network of the diffusion policy: predicts a clean chunk of actions from a noisy one."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ TIME_FEATURES = 32
 
 
 class Denoiser(nn.Module):
-    """Residual perceptron: noise = f(features, noisy chunk, diffusion time).
+    """Residual perceptron: clean chunk = f(features, noisy chunk, diffusion time).
 
     Args:
         features: width of the encoder's output.
@@ -34,8 +34,8 @@ class Denoiser(nn.Module):
         h = self.into(torch.cat([features, chunk, time_features(time)], 1))
         for block in self.blocks:
             h = h + block(h)
-        noise: Tensor = self.out(h)
-        return noise
+        clean: Tensor = self.out(h)
+        return clean
 
 
 def time_features(time: Tensor) -> Tensor:

@@ -21,7 +21,7 @@ from robot_rl.policies.denoiser import Denoiser
 from robot_rl.policies.encoders import ImageShape, make_encoder
 
 F32 = NDArray[np.float32]
-FORMAT = "robot-rl diffusion policy 1"
+FORMAT = "robot-rl diffusion policy 2"
 OBS_LIMIT = 5.0
 """Normalised observations are clipped here: what hardly varied in the demonstrations must not blow up later."""
 
@@ -179,10 +179,14 @@ def state_size(obs_size: int, image_shape: ImageShape | None) -> int:
 
 
 def make_scheduler(config: DiffusionConfig) -> Any:
-    """Returns the noise schedule (squared cosine, noise prediction, samples clipped to [-1, 1])."""
+    """Returns the schedule: squared cosine, samples clipped to [-1, 1], the network predicts the clean chunk.
+
+    Predicting the chunk instead of the noise matters with few demonstrations and few steps: at the first step there is
+    almost nothing but noise, and a small error in the predicted noise is a large one in the chunk.
+    """
     return DDIMScheduler(  # type: ignore[no-untyped-call]
         num_train_timesteps=config.train_times, beta_schedule="squaredcos_cap_v2", clip_sample=True,
-        prediction_type="epsilon", timestep_spacing="trailing",
+        prediction_type="sample", timestep_spacing="trailing",
     )  # fmt: skip
 
 

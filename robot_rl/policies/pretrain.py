@@ -25,7 +25,7 @@ def pretrain(
 ) -> DiffusionPolicy:  # fmt: skip
     """Returns a policy that imitates the demonstrations.
 
-    loss = mean |noise - denoiser(features(s), sqrt(abar_t) chunk + sqrt(1 - abar_t) noise, t)|^2; the result holds the
+    loss = mean |chunk - denoiser(features(s), sqrt(abar_t) chunk + sqrt(1 - abar_t) noise, t)|^2; the result holds the
     exponential average of the weights.
 
     Args:
@@ -67,7 +67,7 @@ def _train(
         noise = torch.randn((config.batch_size, targets.shape[1]), generator=generator)
         times = torch.randint(config.train_times, (config.batch_size,), generator=generator)
         noisy = noising.add_noise(targets[rows], noise, times)
-        loss = torch.nn.functional.mse_loss(policy.denoiser(policy.encoder(inputs[rows]), noisy, times), noise)
+        loss = torch.nn.functional.mse_loss(policy.denoiser(policy.encoder(inputs[rows]), noisy, times), targets[rows])
         optimiser.param_groups[0]["lr"] = 0.5 * config.rate * (1.0 + math.cos(math.pi * step / config.steps))
         optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]

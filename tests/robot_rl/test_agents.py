@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -156,8 +157,9 @@ def test_expo_chooses_the_candidate_that_its_critics_rate_highest() -> None:
     agent = make("expo", warm_up=0, edits=0)
     obs = torch.rand(5, 1)
     base = torch.rand(5, 4, 1)
-    action, index, value = agent.choose(obs, base, None, deterministic=True)
-    q = agent.sac.targets.forward(torch.cat([obs.repeat_interleave(4, 0), base.view(20, 1)], 1))[..., 0].amin(0).view(5, 4)
+    action, _, value = agent.choose(obs, base, None, deterministic=True)
+    pairs = torch.cat([obs.repeat_interleave(4, 0), base.view(20, 1)], 1)
+    q = agent.sac.targets.forward(pairs)[..., 0].amin(0).view(5, 4)
     torch.testing.assert_close(value, q.amax(1))
     torch.testing.assert_close(action, base[torch.arange(5), q.argmax(1)])
 
@@ -176,8 +178,8 @@ def test_chunks_are_used_in_order_also_for_recorded_episodes() -> None:
 
 def test_unknown_names_options_and_unfit_bases_are_told() -> None:
     assert agent_names() == ["dsrl", "expo", "residual", "rlpd"]
-    for action, message in [
-        (lambda: make_agent("rpld", AgentSpec(1, 1)), r"unknown agent 'rpld': did you mean 'rlpd'\? valid ones: dsrl, expo"),
+    cases: list[tuple[Callable[[], Any], str]] = [
+        (lambda: make_agent("rpld", AgentSpec(1, 1)), r"unknown agent 'rpld': did you mean 'rlpd'\? valid ones: dsrl"),
         (lambda: make("rlpd", utdd=3), r"unknown agent option 'utdd': did you mean 'utd'\? valid ones: actor_rate"),
         (lambda: make("rlpd", utd="many"), "agent options .* do not fit SacConfig"),
         (lambda: make_agent("residual", AgentSpec(1, 1)), "ResidualAgent fine-tunes a base policy"),
@@ -186,7 +188,8 @@ def test_unknown_names_options_and_unfit_bases_are_told() -> None:
         (lambda: make("residual", replan=9), "at most the base's horizon 4"),
         (lambda: make("dsrl", bc_weight=0.1), "bc_weight=0.1 does not fit"),
         (lambda: AgentSpec(1, 2, gripper_index=2), "gripper_index=2 does not fit"),
-    ]:
+    ]
+    for action, message in cases:
         with pytest.raises(UserError, match=message):
             action()
 

@@ -33,8 +33,10 @@ def filled(episodes: list[tuple[int, str]], capacity: int = 64, steps: int = 1) 
         for step in range(length):
             last = step == length - 1
             row = {
-                "obs": obs_of(index), "next_obs": obs_of(index + 1), "action": [index % 7 / 7], "reward": float(index),
-                "terminated": last and end == "terminated", "truncated": last and end == "truncated", "source": 3,
+                "obs": obs_of(index), "next_obs": obs_of(index + 1),
+                "action": [index % 7 / 7], "reward": float(index),
+                "terminated": last and end == "terminated", "truncated": last and end == "truncated",
+                "source": 3,
                 "extras": {"hint": obs_of(index) + 0.5}, "next_extras": {"hint": obs_of(index + 1) + 0.5}, "steps": steps,
             }  # fmt: skip
             replay.add(**row)
@@ -113,8 +115,12 @@ def test_trap_8_symmetric_sampling_when_one_buffer_is_small_or_empty() -> None:
     small, _ = filled([(2, "terminated")])
     large, _ = filled([(40, "truncated")])
     empty, rng = Replay(8, 2, 1, {"hint": (2,)}), np.random.default_rng(0)
-    for online, demos, shares in [(large, small, {True: 32, False: 32}), (small, large, {True: 32, False: 32}),
-                                  (empty, small, {True: 64}), (small, empty, {False: 64}), (small, None, {False: 64})]:  # fmt: skip
+    half = {True: 32, False: 32}
+    cases: list[tuple[Replay, Replay | None, dict[bool, int]]] = [
+        (large, small, half), (small, large, half),
+        (empty, small, {True: 64}), (small, empty, {False: 64}), (small, None, {False: 64}),
+    ]  # fmt: skip
+    for online, demos, shares in cases:
         batch = SymmetricSampler(online, demos, 64, 1, GAMMA).sample(rng)
         counts = dict(zip(*np.unique(batch.demo, return_counts=True), strict=True))
         assert {bool(key): int(value) for key, value in counts.items()} == shares
@@ -125,16 +131,19 @@ def test_trap_8_symmetric_sampling_when_one_buffer_is_small_or_empty() -> None:
 def test_numbers_that_are_not_finite_and_wrong_widths_are_refused_and_change_nothing() -> None:
     replay, _ = filled([(3, "interrupted")])
     before = replay.obs.copy()
-    for change, message in [
+    good: dict[str, Any] = {
+        "obs": [9, 9], "action": [0.0], "reward": 0.0, "next_obs": [8, 8], "terminated": False, "truncated": False,
+        "extras": {"hint": [0, 0]}, "next_extras": {"hint": [0, 0]},
+    }  # fmt: skip
+    cases: list[tuple[dict[str, Any], str]] = [
         ({"obs": [np.nan, 0]}, r"transition 3: obs has numbers that are not finite at \[0\]"),
         ({"action": [np.inf]}, "transition 3: action has numbers that are not finite"),
         ({"action": [0.0, 0.0]}, r"action needs 1 numbers, got shape \(2,\)"),
         ({"reward": float("nan")}, "expected a finite reward"),
         ({"extras": {}}, "extras need shapes"),
         ({"next_extras": {"hint": [np.nan, 0]}}, "next_extras\\['hint'\\] has numbers that are not finite"),
-    ]:
-        good: dict[str, Any] = {"obs": [9, 9], "action": [0.0], "reward": 0.0, "next_obs": [8, 8], "terminated": False, "truncated": False,
-                "extras": {"hint": [0, 0]}, "next_extras": {"hint": [0, 0]}}  # fmt: skip
+    ]
+    for change, message in cases:
         with pytest.raises(UserError, match=message):
             replay.add(**(good | change))
     assert len(replay) == 3 and not replay.open
@@ -149,7 +158,8 @@ def test_an_episode_that_jumps_is_refused() -> None:
 
 
 def content(replay: Replay) -> dict[str, Any]:
-    names = ("obs", "action", "reward", "terminated", "truncated", "source", "steps", "has_action", "head", "open", "added")
+    names = ["obs", "action", "reward", "terminated", "truncated", "source", "steps", "has_action", "starts", "serial"]
+    names += ["head", "open", "added", "filled", "size"]
     return {name: np.array(getattr(replay, name)) for name in names} | replay.extras
 
 

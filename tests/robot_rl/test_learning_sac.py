@@ -95,19 +95,20 @@ def test_tanh_gaussian_density_and_gradients(seed: int) -> None:
     head = (2.0 * torch.randn(6, 8, generator=generator(seed), dtype=torch.float64)).requires_grad_()
     noise, wa, wl, wm = torch.randn(4, 6, 4, generator=generator(seed + 1), dtype=torch.float64)
     sample = draw(head, noise, -0.5, 0.5)
-    ((sample.action * wa) + (sample.log_prob * wl) + (sample.mean * wm)).sum().backward()  # type: ignore[no-untyped-call]
+    ((sample.action * wa) + (sample.log_prob * wl) + (sample.mean * wm)).sum().backward()
     torch.testing.assert_close(head_gradient(draw(head.detach(), noise, -0.5, 0.5), wa, wl, wm), head.grad)
     normal = torch.distributions.Normal(sample.mean, sample.std)
     u = sample.mean + sample.std * noise
     slope = 1.0 - torch.tanh(u).square()
-    torch.testing.assert_close(sample.log_prob, normal.log_prob(u) - slope.log(), atol=1e-6, rtol=1e-6)
+    expected = normal.log_prob(u) - slope.log()  # type: ignore[no-untyped-call]
+    torch.testing.assert_close(sample.log_prob, expected, atol=1e-6, rtol=1e-6)
 
 
 def actor_loss(sac: Sac, batch: Batch, view: ActorView, noise: Tensor, flat: Tensor) -> Tensor:
     """The actor's loss as documented, for automatic differentiation."""
     head = plain_forward(sac.actor._views(flat), view.x[None])[0]
     sample = draw(head, noise, sac.config.log_std_min, sac.config.log_std_max)
-    base = 0.0 if view.base is None else view.base
+    base = torch.zeros(1) if view.base is None else view.base
     action = (base + view.scale * sample.action).clamp(-1, 1)
     q = plain_forward(sac.critics.layers, torch.cat([torch.from_numpy(batch.obs), action], 1).expand(3, -1, -1))
     loss = sac.log_alpha.exp() * sample.log_prob.sum(1).mean() - q.mean()
@@ -136,7 +137,7 @@ def test_the_critics_target_is_masked_and_discounted_also_with_entropy_backup() 
         batch = some_batch(4, 2)
         action, log_prob = torch.zeros(8, 2), torch.linspace(-1, 1, 8)
         pairs = torch.cat([torch.from_numpy(batch.next_obs), action], 1)
-        value = sac.targets.forward(pairs)[..., 0].amin(0) - (0.5 * log_prob if backup else 0.0)
+        value = sac.targets.forward(pairs)[..., 0].amin(0) - 0.5 * float(backup) * log_prob
         expected = batch.reward + batch.discount * batch.mask * value.numpy()
         np.testing.assert_allclose(sac.critic_step(batch, action, log_prob)["y"].numpy(), expected, rtol=1e-5)
         ended = batch.mask == 0
