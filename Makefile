@@ -1,0 +1,73 @@
+# Each target makes its virtual environment by itself. Useful settings:
+#   make demo VENV=/path/to/venv                                         another place for the environment
+#   make demo PIP_ARGS="--extra-index-url https://download.pytorch.org/whl/cpu"   PyTorch's CPU build (docs/install.md)
+#   make demo ARGS="steps=2000 seed=1"                                   settings for robot-rl quickstart
+PYTHON ?= $(firstword $(foreach name,python3.11 python3.12 python3,$(shell command -v $(name) 2>/dev/null)))
+VENV ?= .venv
+PIP_ARGS ?=
+ARGS ?=
+PYTEST_ARGS ?=
+RUN := $(VENV)/bin
+
+.PHONY: help demo test fast check lint bench doctor venv egl clean
+
+help:
+	@echo "make demo    install, then robot-rl quickstart: demonstrations, imitation, fine-tuning, report"
+	@echo "make test    install with [ros,dev], then all tests"
+	@echo "make check   linters, types and the fast tests"
+	@echo "make bench   install with [bench], then the measured figures"
+	@echo "make doctor  what is here, what is missing"
+	@echo "make clean   remove the environment and all caches of this folder (runs/ stays)"
+
+demo: venv egl
+	$(RUN)/robot-rl quickstart $(ARGS)
+
+test: $(VENV)/.installed-test egl
+	$(RUN)/python -m pytest -q $(PYTEST_ARGS)
+
+fast: $(VENV)/.installed-test egl
+	$(RUN)/python -m pytest -q -m "not slow" $(PYTEST_ARGS)
+
+lint: $(VENV)/.installed-test
+	$(RUN)/ruff check .
+	$(RUN)/mypy
+
+check: lint fast
+
+bench: $(VENV)/.installed-bench egl
+	$(RUN)/robot-rl bench control
+	$(RUN)/robot-rl bench env
+	$(RUN)/robot-rl bench learner
+
+doctor: venv
+	$(RUN)/robot-rl doctor
+
+venv: $(VENV)/.installed
+
+$(VENV)/bin/python:
+	@test -n "$(PYTHON)" || { echo "expected Python 3.11 or 3.12, found none: install it, or give PYTHON=..."; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.installed: pyproject.toml constraints.txt | $(VENV)/bin/python
+	$(RUN)/python -m pip install -q $(PIP_ARGS) -c constraints.txt -e .
+	touch $@
+
+$(VENV)/.installed-test: pyproject.toml constraints.txt | $(VENV)/bin/python
+	$(RUN)/python -m pip install -q $(PIP_ARGS) -c constraints.txt -e ".[ros,dev]"
+	touch $@
+
+$(VENV)/.installed-bench: pyproject.toml constraints.txt | $(VENV)/bin/python
+	$(RUN)/python -m pip install -q $(PIP_ARGS) -c constraints.txt -e ".[bench]"
+	touch $@
+
+# Pictures need EGL. Where this may install it, it does; otherwise everything works but the pictures.
+egl:
+	@if ls /usr/lib/*/libEGL.so.1 /usr/lib64/libEGL.so.1 >/dev/null 2>&1; then exit 0; \
+	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null \
+	  && apt-get update -qq >/dev/null 2>&1 \
+	  && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq libegl1 libgl1-mesa-dri >/dev/null 2>&1; then echo "installed EGL"; \
+	else echo "no EGL library: everything runs, without pictures (sudo apt-get install libegl1 libgl1-mesa-dri)"; fi
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
