@@ -67,11 +67,12 @@ class EpisodeBuilder:
     def finish(self, success: bool, info: Mapping[str, Any] | None = None) -> Episode:
         """Returns the episode.
 
-        One whose last step has neither flag is marked as truncated: what would have followed is unknown.
+        One whose last step has neither flag is marked as truncated: what would have followed is unknown. A number of
+        `info` that is not finite is kept as None, so that a figure without a value never costs an episode.
         """
         if not len(self):
             raise UserError("an episode needs at least one step, got none; do not store it")
-        plain = plain_json.normalised(dict(info or {}), "an episode's info")
+        plain = plain_json.normalised(plain_json.without_nan(dict(info or {})), "an episode's info")
         arrays = {path: np.stack(rows) for path, rows in self._rows.items()}
         if not arrays["terminated"][-1]:
             arrays["truncated"][-1] = True

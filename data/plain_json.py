@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from typing import Any
 
 import numpy as np
@@ -31,6 +32,17 @@ def loads(text: str | bytes, what: str) -> Any:
 def normalised(value: Any, what: str) -> Any:
     """Returns `value` as it will be when read back (tuples as lists, keys as text, NumPy values as plain ones)."""
     return json.loads(dumps(value, what))
+
+
+def without_nan(value: Any) -> Any:
+    """Returns a copy of a JSON value in which numbers that are not finite are None, JSON's form of "no number"."""
+    if isinstance(value, np.generic | np.ndarray):
+        value = value.tolist()
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, dict):
+        return {key: without_nan(item) for key, item in value.items()}
+    return [without_nan(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def digest(value: Any) -> str:

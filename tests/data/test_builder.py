@@ -44,6 +44,21 @@ def test_rows_stand_where_they_belong(builder: EpisodeBuilder) -> None:
     assert episode.seconds == pytest.approx(30e-9)
 
 
+def test_a_figure_without_a_value_costs_no_episode(builder: EpisodeBuilder) -> None:
+    builder.add(a_step(1))
+    info = builder.finish(
+        False, {"peak_n": float("nan"), "all": [np.float64(np.inf), 1.0], "nested": {"n": np.nan}}
+    ).info
+    assert info == {"peak_n": None, "all": [None, 1.0], "nested": {"n": None}}
+
+
+def test_a_value_that_json_cannot_hold_is_refused(builder: EpisodeBuilder) -> None:
+    builder.add(a_step(1))
+    with pytest.raises(UserError, match="an episode's info must be made of JSON values"):
+        builder.finish(False, {"task": object()})
+    assert len(builder.finish(False)) == 1
+
+
 def test_reused_arrays_do_not_change_what_was_recorded(builder: EpisodeBuilder) -> None:
     seen, action = observation(1.0), np.ones(4)
     builder.add(a_step(1, observation=seen, action_executed=action))
