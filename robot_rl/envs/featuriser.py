@@ -13,7 +13,7 @@ Vector = NDArray[np.float32]
 
 
 class Featuriser:
-    """Concatenates the vector observations of `keys` and the last `history` of them (padded with the first of the episode)."""
+    """Concatenates the vector observations of `keys` with the last `history` before them (padded with the episode's first)."""
 
     def __init__(self, sizes: Mapping[str, int], history: int = 0) -> None:
         if history < 0:
@@ -26,7 +26,10 @@ class Featuriser:
     def _frame(self, observation: Mapping[str, NDArray[np.floating]]) -> Vector:
         missing = [key for key in self.keys if key not in observation]
         if missing:
-            raise UserError(f"expected the observations {', '.join(self.keys)}, {', '.join(missing)} not among {', '.join(observation)}")
+            raise UserError(
+                f"expected the observations {', '.join(self.keys)}, {', '.join(missing)} not among "
+                f"{', '.join(observation)}"
+            )
         frame = np.concatenate([np.ravel(observation[key]) for key in self.keys]).astype(np.float32)
         if not np.isfinite(frame).all():
             raise UserError("an observation holds a number that is not finite: check the sensors before going on")

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from controllers.arm_model import ArmModel
 from controllers.description.fr3 import fr3
+from controllers.description.geometry import Pose
 from controllers.link import LockstepLink
 from controllers.robots.mujoco_arm import MujocoArm, WristSensorConfig
 from data.errors import UserError
@@ -22,11 +21,19 @@ def make_env(
     images: bool = False,
     sensor: WristSensorConfig | None = None,
 ) -> RobotEnv:
-    """Returns the environment of a task on a backend, with its cameras if `images`. Raises UserError for a backend that is not there."""
+    """Returns the environment of a task on a backend, with its cameras if `images`.
+
+    teleport: put the tool at the start instead of driving there (benchmarks only). Raises UserError for a backend that
+    is not there.
+    """
     if robot != "mujoco":
         raise UserError(f"expected robot=mujoco, got robot={robot}")
     arm, scene = fr3(), task.scene()
-    world: Any = MujocoArm(arm, scene, sensor, seed)
+    world = MujocoArm(arm, scene, sensor, seed)
     model = ArmModel(arm, scene.tool)
     link = LockstepLink(world, model, task.chain_config())
-    return RobotEnv(task, link, world=world, teleport=teleport, images=images)
+
+    def teleport_tool(T_base_tool: Pose) -> None:
+        world.teleport(model.inverse_kinematics(T_base_tool, arm.home_rad))
+
+    return RobotEnv(task, link, world=world, teleport=teleport_tool if teleport else None, images=images)

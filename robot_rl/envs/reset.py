@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from controllers.description.geometry import Pose
 from controllers.link import MotorLink
 from controllers.types import Command, Source
 from data.errors import UserError
+from robot_rl.envs.action_map import quaternion_of_vector
+from robot_rl.envs.sensing import measured_pose, peak_force
 from robot_rl.tasks.base import Draw, Task
-
-Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -29,6 +29,10 @@ class ResetConfig:
     """The tool counts as free when it is this far above the goal plane [m]."""
     pull_m: float = 0.012
     """Target ahead of the measured pose while pulling free [m]."""
+    patience_s: float = 0.3
+    """Time without progress before the wiggle begins [s]."""
+    progress_m: float = 0.0002
+    """A rise of less than this is no progress [m]."""
     wiggle_m: float = 0.004
     """Sideways amplitude of the wiggle when a straight pull does not progress [m]."""
     wiggle_rad: float = 0.03
@@ -42,7 +46,16 @@ class ResetConfig:
     timeout_s: float = 8.0
     """One attempt lasts at most this long [s]."""
     attempts: int = 3
-    """Attempts before the reset gives up and asks for a person."""
+    """Attempts before the reset gives up and asks for a person, >= 1."""
+
+    def __post_init__(self) -> None:
+        if len(self.stiffness) != 6 or not all(0.0 < value < np.inf for value in self.stiffness):
+            raise UserError(f"reset: stiffness needs 6 finite numbers > 0, got {self.stiffness}")
+        for name in ("step_s", "lift_m", "pull_m", "tolerance_m", "tolerance_rad", "settle_m_s", "timeout_s"):
+            if not 0.0 < getattr(self, name) < np.inf:
+                raise UserError(f"reset: {name} must be a finite number > 0, got {getattr(self, name)}")
+        if self.attempts < 1:
+            raise UserError(f"reset: attempts must be 1 or more, got {self.attempts}")
 
 
 class ResetFailedError(UserError):
@@ -76,8 +89,8 @@ class AutomaticReset:
     ) -> ResetResult:
         """Frees, lifts, drives, settles. Raises ResetFailedError after the configured number of attempts.
 
-        leaving: observed goal of the episode that just ended, whose fixture the tool may still be stuck in (None: that of `draw`).
-        when_free is called once the tool is out of the old fixture: a simulator then puts the fixtures of the new episode in place.
+        leaving: observed goal of the episode that just ended, whose fixture the tool may still be in (None: `draw`'s).
+        when_free is called once the tool is out of it: a simulator then puts the fixtures of the new episode in place.
         """
         self._peak_n = self._elapsed_s = 0.0
         goal = leaving or draw.T_base_goal
@@ -86,15 +99,21 @@ class AutomaticReset:
             free = self._pull_free(goal, rng, deadline_s)
             if free and when_free is not None:
                 when_free(draw)
-                when_free = None
+                when_free, goal = None, draw.T_base_goal
             if free and self._drive(draw.T_base_start, deadline_s):
                 return ResetResult(self._elapsed_s, attempt, self._peak_n)
             self.link.reset()  # ends a latched hold before the next attempt
         raise ResetFailedError(
-            f"reset failed {self.config.attempts} times within {self.config.timeout_s:g} s each: the arm holds; free the tool by hand, then go on"
+            f"reset failed {self.config.attempts} times within {self.config.timeout_s:g} s each: the arm holds; "
+            "free the tool by hand, then go on"
         )
 
-    def _command(self, target: Pose) -> None:
+    def _here(self) -> Pose:
+        report = self.link.latest()
+        return Pose(report.position_base_m, report.quaternion_base_xyzw)
+
+    def _command(self, target: Pose) -> Any:
+        """Lets the arm follow a target for one step; returns the newest REPORT record."""
         self.link.send(
             Command(
                 target.position_m,
@@ -106,44 +125,36 @@ class AutomaticReset:
         )
         reports = self.link.step(self.config.step_s)
         self._elapsed_s += self.config.step_s
-        forces = reports["wrench_tool"][:, :3]
-        count = len(forces) // 3 * 3
-        if count:
-            means = forces[:count].reshape(-1, 3, 3).mean(axis=1)
-            self._peak_n = max(self._peak_n, float(np.linalg.norm(means, axis=1).max()))
-
-    def _measured(self) -> Pose:
-        report = self.link.latest()
-        return Pose(report.position_base_m, report.quaternion_base_xyzw)
+        self._peak_n = max(self._peak_n, peak_force(reports["wrench_tool"][:, :3]))
+        return reports[-1]
 
     def _pull_free(self, goal: Pose, rng: np.random.Generator, deadline_s: float) -> bool:
-        """Pulls along the free direction, the targets always ahead of the measured pose; wiggles when it does not progress."""
-        free = self.task.free_direction_goal()
+        """Pulls along the free direction, targets ahead of the measured pose; wiggles when that leads nowhere."""
+        config, free = self.config, self.task.free_direction_goal()
         axis = goal.rotation @ free
-        best_m, stuck_s = -np.inf, 0.0
+        best_m, stuck_s, here = -np.inf, 0.0, self._here()
         while self._elapsed_s < deadline_s:
-            here = self._measured()
             height_m = float(axis @ (here.position_m - goal.position_m))
-            if height_m >= self.config.lift_m:
+            if height_m >= config.lift_m:
                 return True
-            stuck_s = 0.0 if height_m > best_m + 2e-4 else stuck_s + self.config.step_s
+            stuck_s = 0.0 if height_m > best_m + config.progress_m else stuck_s + config.step_s
             best_m = max(best_m, height_m)
-            offset, turn = axis * self.config.pull_m, np.zeros(3)
-            quaternion = here.quaternion_xyzw
-            if stuck_s > 0.3:
+            offset, turn = axis * config.pull_m, np.zeros(3)
+            if stuck_s > config.patience_s:
                 side = rng.uniform(-1.0, 1.0, 3)
-                offset = offset + (side - axis * (axis @ side)) * self.config.wiggle_m
-                turn = free * rng.uniform(-1.0, 1.0) * self.config.wiggle_rad
-            half = np.append(0.5 * turn, 1.0)
-            self._command(Pose(here.position_m + offset, (Pose(np.zeros(3), quaternion).compose(Pose(np.zeros(3), half / np.linalg.norm(half)))).quaternion_xyzw))
+                offset = offset + (side - axis * (axis @ side)) * config.wiggle_m
+                turn = free * rng.uniform(-1.0, 1.0) * config.wiggle_rad
+            target = here.compose(Pose(quaternion_xyzw=quaternion_of_vector(turn)))
+            here = measured_pose(self._command(Pose(here.position_m + offset, target.quaternion_xyzw)))
         return False
 
     def _drive(self, start: Pose, deadline_s: float) -> bool:
         """Sends the start as the target until the arm stands there; the reference limiter sets the pace."""
+        config = self.config
         while self._elapsed_s < deadline_s:
-            self._command(start)
-            distance_m, angle_rad = start.distance(self._measured())
-            speed = float(np.linalg.norm(self.link.latest().twist_base[:3]))
-            if distance_m < self.config.tolerance_m and angle_rad < self.config.tolerance_rad and speed < self.config.settle_m_s:
+            report = self._command(start)
+            distance_m, angle_rad = start.distance(measured_pose(report))
+            speed_m_s = float(np.linalg.norm(report["twist_base"][:3]))
+            if distance_m < config.tolerance_m and angle_rad < config.tolerance_rad and speed_m_s < config.settle_m_s:
                 return True
         return False

@@ -8,33 +8,60 @@ import numpy as np
 from numpy.typing import NDArray
 
 from controllers.description.geometry import Pose
+from data.errors import UserError
 from robot_rl.tasks.base import Sensed
 
 WRENCH_WINDOW_S = 0.05
+"""The wrench of an observation is the mean over this time: single samples are noise."""
 PEAK_WINDOW_TICKS = 3
+"""Peaks are those of means over so many ticks: a real one lasts a few milliseconds, a single sample is noise."""
+
+
+def peak_force(forces_n: NDArray[np.float64]) -> float:
+    """Returns the largest norm of the moving means over PEAK_WINDOW_TICKS of forces (n, 3) [N]; of all if n is less."""
+    if len(forces_n) < PEAK_WINDOW_TICKS:
+        means = forces_n.mean(axis=0, keepdims=True)
+    else:
+        last = len(forces_n) - PEAK_WINDOW_TICKS + 1
+        means = sum(forces_n[first : first + last] for first in range(PEAK_WINDOW_TICKS)) / PEAK_WINDOW_TICKS
+    return float(np.sqrt(np.square(means).sum(axis=1).max()))
+
+
+def measured_pose(report: Any) -> Pose:
+    """Returns the measured pose of a REPORT record. Raises UserError if the robot's state was not finite."""
+    _require_finite(report)
+    return Pose(report["position_base_m"], report["quaternion_base_xyzw"])
+
+
+def _require_finite(report: Any) -> None:
+    """A single sum suffices: NaN and infinity survive it."""
+    total = report["q_rad"].sum() + report["qd_rad_s"].sum() + report["wrench_tool"].sum()
+    total += report["position_base_m"].sum() + report["quaternion_base_xyzw"].sum()
+    if not np.isfinite(total):
+        raise UserError(
+            "expected finite numbers from the robot, got one that is not: the motor chain has let go and latched; "
+            "check the robot, then reset"
+        )
 
 
 def sense_reports(reports: NDArray[Any], rate_hz: float) -> Sensed:
-    """Condenses the REPORT records (n,) of one decision. Raises RuntimeError if the newest holds a number that is not finite."""
+    """Condenses the REPORT records (n,) of one decision, ticked at rate_hz.
+
+    Raises UserError if the newest holds a number that is not finite.
+    """
     last = reports[-1]
+    pose = measured_pose(last)
+    wrench = reports["wrench_tool"]
     window = max(1, round(WRENCH_WINDOW_S * rate_hz))
-    forces = reports["wrench_tool"][:, :3]
-    if len(forces) >= PEAK_WINDOW_TICKS:  # single samples are noise; a real peak lasts a few milliseconds
-        sums = np.cumsum(np.vstack([np.zeros(3), forces]), axis=0)
-        forces = (sums[PEAK_WINDOW_TICKS:] - sums[:-PEAK_WINDOW_TICKS]) / PEAK_WINDOW_TICKS
-    pose = Pose(last["position_base_m"], last["quaternion_base_xyzw"])
-    sensed = Sensed(
+    return Sensed(
         stamp_ns=int(last["stamp_ns"]),
         T_base_tool=pose,
         rotation_base_tool=pose.rotation,
         twist_base=last["twist_base"].copy(),
-        wrench_tool=reports["wrench_tool"][-window:].mean(axis=0),
-        peak_force_n=float(np.sqrt(np.square(forces).sum(axis=1).max())),
+        wrench_tool=wrench[-window:].mean(axis=0),
+        peak_force_n=peak_force(wrench[:, :3]),
         T_base_reference=Pose(last["executed_position_base_m"], last["executed_quaternion_base_xyzw"]),
         q_rad=last["q_rad"].copy(),
         gripper_m=float(last["gripper_m"]),
-        reasons=frozenset(np.unique(reports["reason"]).tolist()),
+        reasons=frozenset(reports["reason"].tolist()),
     )
-    if not np.isfinite([*sensed.twist_base, *sensed.wrench_tool, *sensed.q_rad, *pose.position_m]).all():
-        raise RuntimeError("the robot reported a number that is not finite: the motor chain holds; check the robot, then reset")
-    return sensed
