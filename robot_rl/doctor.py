@@ -130,7 +130,7 @@ def check_realtime() -> Finding:
         return ok("SCHED_FIFO at priority 80")
     return warn(
         "no right to SCHED_FIFO: the motor process runs, but says realtime: false",
-        "in /etc/security/limits.d/realtime.conf: `<user> - rtprio 90` and `<user> - memlock unlimited`; then log in again",
+        "in /etc/security/limits.d/realtime.conf: `<user> - rtprio 90` and `<user> - memlock unlimited`; log in again",
     )
 
 

@@ -85,16 +85,22 @@ def compose_config(verb: Verb, words: list[str]) -> Config:
     return _expand_home(config)
 
 
-def _split(verb: Verb, words: list[str]) -> tuple[dict[str, str], list[str]]:
-    """Separates what is given by position from key=value overrides."""
+def _split(verb: Verb, words: list[str]) -> tuple[dict[str, str | None], list[str]]:
+    """Separates texts, which are taken as they are (a path may hold anything), from overrides in hydra's grammar."""
     free = list(verb.positional)
-    values: dict[str, str] = {}
+    texts = {entry.name for entry, hint in option_fields(verb.config) if type_name(hint) == "text"}
+    values: dict[str, str | None] = {}
     overrides = []
     for word in words:
         if "=" not in word and free and not word.startswith("-"):
             values[free.pop(0)] = word
+            continue
+        override = _override(word, verb.config)
+        key, _, value = override.partition("=")
+        if key in texts and value[:1] not in ("'", '"'):
+            values[key] = None if value == "null" else value
         else:
-            overrides.append(_override(word, verb.config))
+            overrides.append(override)
     return values, overrides
 
 

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable, Mapping
 from importlib.metadata import version
+from typing import Any
 
 from data.atomic import is_disk_full
 from data.errors import UserError
@@ -22,9 +24,17 @@ DONE, FAILED, USER_ERROR, INTERRUPTED = 0, 1, 2, 130
 def main(arguments: list[str] | None = None) -> int:
     """Runs one command and returns its exit status: 0 done, 1 a check failed, 2 user error, 130 interrupted."""
     words = sys.argv[1:] if arguments is None else list(arguments)
+    return guarded(lambda started: _dispatch(words, started))
+
+
+def guarded(work: Callable[[list[Config]], int]) -> int:
+    """Calls `work` and turns its errors into one line and an exit status.
+
+    `work` appends the configuration that it runs to its argument, so that an interruption can say where to go on.
+    """
     started: list[Config] = []
     try:
-        return _dispatch(words, started)
+        return work(started)
     except UserError as error:
         return _complain(str(error))
     except KeyboardInterrupt:
@@ -65,14 +75,15 @@ def _run(verb: Verb, words: list[str], as_json: bool, started: list[Config]) -> 
 
     config = compose_config(verb, words)
     started.append(config)
-    figures = verb.load()(config)
-    sys.stdout.flush()
-    if figures is not None and as_json:
-        print(json_line(figures))
-    elif figures is not None and verb.table:
+    return conclude(verb.load()(config), as_json, verb.table)
+
+
+def conclude(figures: Mapping[str, Any] | None, as_json: bool, as_table: bool) -> int:
+    """Prints a command's figures as asked and returns the exit status that they mean."""
+    if as_json:
+        print(json_line({"ok": True} if figures is None else figures))
+    elif figures is not None and as_table:
         print(table(figures))
-    elif as_json:
-        print(json_line({"ok": True}))
     return FAILED if figures is not None and figures.get("ok") is False else DONE
 
 
