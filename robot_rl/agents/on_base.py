@@ -74,7 +74,7 @@ class OnBaseAgent(SacAgent):
         self._chunks, self._used = None, 0
 
     def prepare(self, obs: F32, rng: np.random.Generator) -> dict[str, F32]:
-        """Returns {"base": (N, A)} for an observation (n_obs,); {"base": (B, N, A)}, all fresh plans, for (B, n_obs)."""
+        """Returns {"base": (N, A)} for (n_obs,); {"base": (B, N, A)}, all fresh plans, for (B, n_obs)."""
         if obs.ndim == 2:
             return {"base": self.plan(obs, rng)[:, :, 0]}
         if self._chunks is None or self._used >= self.config.replan:

@@ -40,6 +40,7 @@ def run(json: bool = False, rounds: int = 5, updates: int = 100) -> dict[str, fl
         figures = _measure(rounds, updates)
     finally:
         torch.set_num_threads(threads)
+        torch.set_flush_denormal(False)
     if json:
         print(json_module.dumps(figures))
     else:

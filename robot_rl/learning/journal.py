@@ -49,7 +49,7 @@ def append(replay: Replay, folder: str | os.PathLike[str], since: int, was_open:
         sync: whether to force the file to the disk, against a loss of power too.
 
     Raises:
-        UserError: the disk is full (the file keeps what it had), or transitions were overwritten before they were saved.
+        UserError: the disk is full (the file keeps what it had), or transitions were overwritten unsaved.
     """
     path = Path(folder) / FILE
     if not path.exists():

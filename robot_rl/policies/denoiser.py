@@ -1,4 +1,4 @@
-"""The network of the diffusion policy: predicts a clean chunk of actions from a noisy one."""
+"""The network of the diffusion policy: tells noise and actions of a noisy chunk apart."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ TIME_FEATURES = 32
 
 
 class Denoiser(nn.Module):
-    """Residual perceptron: clean chunk = f(features, noisy chunk, diffusion time).
+    """Residual perceptron f(features, noisy chunk, diffusion time); what it predicts is DiffusionConfig.prediction.
 
     Args:
         features: width of the encoder's output.
@@ -34,8 +34,8 @@ class Denoiser(nn.Module):
         h = self.into(torch.cat([features, chunk, time_features(time)], 1))
         for block in self.blocks:
             h = h + block(h)
-        clean: Tensor = self.out(h)
-        return clean
+        prediction: Tensor = self.out(h)
+        return prediction
 
 
 def time_features(time: Tensor) -> Tensor:

@@ -21,7 +21,8 @@ from robot_rl.policies.denoiser import Denoiser
 from robot_rl.policies.encoders import ImageShape, make_encoder
 
 F32 = NDArray[np.float32]
-FORMAT = "robot-rl diffusion policy 2"
+FORMAT = "robot-rl diffusion policy 1"
+PREDICTIONS = ("epsilon", "sample", "v_prediction")
 OBS_LIMIT = 5.0
 """Normalised observations are clipped here: what hardly varied in the demonstrations must not blow up later."""
 
@@ -40,6 +41,9 @@ class DiffusionConfig:
     """Name of the encoder, see robot_rl.policies.encoders."""
     image_shape: tuple[int, int, int] | None = None
     """Height, width, channels of the image at the end of the flat observation; None without image."""
+    prediction: str = "epsilon"
+    """What the network predicts: epsilon (the noise), sample (the clean chunk: learns sooner, its chunks vary less) or
+    v_prediction (in between)."""
     train_times: int = 50
     """Diffusion times in training, at least 2."""
     sample_times: int = 8
@@ -60,6 +64,7 @@ class DiffusionConfig:
             object.__setattr__(self, "image_shape", tuple(int(size) for size in self.image_shape))
         for name in ("horizon", "width", "blocks", "steps", "batch_size"):
             check(name, getattr(self, name), getattr(self, name) >= 1, "at least 1")
+        check("prediction", self.prediction, self.prediction in PREDICTIONS, f"one of {', '.join(PREDICTIONS)}")
         check("train_times", self.train_times, self.train_times >= 2, "at least 2")
         fits = 1 <= self.sample_times <= self.train_times
         check("sample_times", self.sample_times, fits, f"a number from 1 to train_times={self.train_times}")
@@ -179,14 +184,10 @@ def state_size(obs_size: int, image_shape: ImageShape | None) -> int:
 
 
 def make_scheduler(config: DiffusionConfig) -> Any:
-    """Returns the schedule: squared cosine, samples clipped to [-1, 1], the network predicts the clean chunk.
-
-    Predicting the chunk instead of the noise matters with few demonstrations and few steps: at the first step there is
-    almost nothing but noise, and a small error in the predicted noise is a large one in the chunk.
-    """
+    """Returns the schedule: squared cosine, samples clipped to [-1, 1]."""
     return DDIMScheduler(  # type: ignore[no-untyped-call]
         num_train_timesteps=config.train_times, beta_schedule="squaredcos_cap_v2", clip_sample=True,
-        prediction_type="sample", timestep_spacing="trailing",
+        prediction_type=config.prediction, timestep_spacing="trailing",
     )  # fmt: skip
 
 

@@ -25,8 +25,8 @@ def pretrain(
 ) -> DiffusionPolicy:  # fmt: skip
     """Returns a policy that imitates the demonstrations.
 
-    loss = mean |chunk - denoiser(features(s), sqrt(abar_t) chunk + sqrt(1 - abar_t) noise, t)|^2; the result holds the
-    exponential average of the weights.
+    loss = mean |target - denoiser(features(s), sqrt(abar_t) chunk + sqrt(1 - abar_t) noise, t)|^2, where the target is
+    the noise, the chunk, or sqrt(abar_t) noise - sqrt(1 - abar_t) chunk; the result holds the average of the weights.
 
     Args:
         observations: per demonstration (T_i, n_obs) or more rows; the first T_i are used.
@@ -67,7 +67,11 @@ def _train(
         noise = torch.randn((config.batch_size, targets.shape[1]), generator=generator)
         times = torch.randint(config.train_times, (config.batch_size,), generator=generator)
         noisy = noising.add_noise(targets[rows], noise, times)
-        loss = torch.nn.functional.mse_loss(policy.denoiser(policy.encoder(inputs[rows]), noisy, times), targets[rows])
+        if config.prediction == "v_prediction":
+            wanted = noising.get_velocity(targets[rows], noise, times)
+        else:
+            wanted = noise if config.prediction == "epsilon" else targets[rows]
+        loss = torch.nn.functional.mse_loss(policy.denoiser(policy.encoder(inputs[rows]), noisy, times), wanted)
         optimiser.param_groups[0]["lr"] = 0.5 * config.rate * (1.0 + math.cos(math.pi * step / config.steps))
         optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]

@@ -37,7 +37,8 @@ def filled(episodes: list[tuple[int, str]], capacity: int = 64, steps: int = 1) 
                 "action": [index % 7 / 7], "reward": float(index),
                 "terminated": last and end == "terminated", "truncated": last and end == "truncated",
                 "source": 3,
-                "extras": {"hint": obs_of(index) + 0.5}, "next_extras": {"hint": obs_of(index + 1) + 0.5}, "steps": steps,
+                "extras": {"hint": obs_of(index) + 0.5}, "next_extras": {"hint": obs_of(index + 1) + 0.5},
+                "steps": steps,
             }  # fmt: skip
             replay.add(**row)
             plain.append(row | {"ends": last})
