@@ -13,7 +13,7 @@ Vector = NDArray[np.float32]
 
 
 class Featuriser:
-    """Concatenates the vector observations of `keys` with the last `history` before them (padded with the episode's first)."""
+    """Concatenates the vector observations of `keys` and of the last `history` before (at first the first)."""
 
     def __init__(self, sizes: Mapping[str, int], history: int = 0) -> None:
         if history < 0:

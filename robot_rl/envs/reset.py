@@ -12,7 +12,7 @@ from controllers.description.geometry import Pose
 from controllers.link import MotorLink
 from controllers.types import Command, Source
 from data.errors import UserError
-from robot_rl.envs.action_map import quaternion_of_vector
+from robot_rl.envs.action_map import quaternion_of_vector, rotation_vector
 from robot_rl.envs.sensing import measured_pose, peak_force
 from robot_rl.tasks.base import Draw, Task
 
@@ -43,6 +43,12 @@ class ResetConfig:
     """Arrived: within this of the start [rad]."""
     settle_m_s: float = 0.02
     """Arrived: slower than this [m/s]."""
+    creep_s: float = 0.3
+    """At rest outside the tolerance for this long, the target is moved on against the joints' friction [s]."""
+    creep_share: float = 0.2
+    """Share of the remaining error by which the target is moved on at each step."""
+    creep_max: float = 0.5
+    """Bound of that offset as a share of the leash, in [0, 1]."""
     timeout_s: float = 8.0
     """One attempt lasts at most this long [s]."""
     attempts: int = 3
@@ -69,7 +75,9 @@ class ResetResult:
     duration_s: float
     attempts: int
     pull_n: float
-    """Largest force along the way, 3 ms mean [N]."""
+    """Largest mean force of one step along the way [N]: what was pulled with."""
+    peak_n: float
+    """Largest 3 ms mean of the force along the way [N]: impacts of a tool that comes free."""
 
 
 class AutomaticReset:
@@ -77,8 +85,8 @@ class AutomaticReset:
 
     def __init__(self, link: MotorLink, task: Task, config: ResetConfig | None = None) -> None:
         self.link, self.task, self.config = link, task, config or ResetConfig()
-        self._peak_n = 0.0
-        self._elapsed_s = 0.0
+        self._leash = np.array(task.chain_config().limiter.leash)
+        self._pull_n = self._peak_n = self._elapsed_s = 0.0
 
     def run(
         self,
@@ -92,7 +100,7 @@ class AutomaticReset:
         leaving: observed goal of the episode that just ended, whose fixture the tool may still be in (None: `draw`'s).
         when_free is called once the tool is out of it: a simulator then puts the fixtures of the new episode in place.
         """
-        self._peak_n = self._elapsed_s = 0.0
+        self._pull_n = self._peak_n = self._elapsed_s = 0.0
         goal = leaving or draw.T_base_goal
         for attempt in range(1, self.config.attempts + 1):
             deadline_s = self._elapsed_s + self.config.timeout_s
@@ -101,7 +109,7 @@ class AutomaticReset:
                 when_free(draw)
                 when_free, goal = None, draw.T_base_goal
             if free and self._drive(draw.T_base_start, deadline_s):
-                return ResetResult(self._elapsed_s, attempt, self._peak_n)
+                return ResetResult(self._elapsed_s, attempt, self._pull_n, self._peak_n)
             self.link.reset()  # ends a latched hold before the next attempt
         raise ResetFailedError(
             f"reset failed {self.config.attempts} times within {self.config.timeout_s:g} s each: the arm holds; "
@@ -125,7 +133,9 @@ class AutomaticReset:
         )
         reports = self.link.step(self.config.step_s)
         self._elapsed_s += self.config.step_s
-        self._peak_n = max(self._peak_n, peak_force(reports["wrench_tool"][:, :3]))
+        forces_n = reports["wrench_tool"][:, :3]
+        self._pull_n = max(self._pull_n, float(np.linalg.norm(forces_n.mean(axis=0))))
+        self._peak_n = max(self._peak_n, peak_force(forces_n))
         return reports[-1]
 
     def _pull_free(self, goal: Pose, rng: np.random.Generator, deadline_s: float) -> bool:
@@ -149,12 +159,26 @@ class AutomaticReset:
         return False
 
     def _drive(self, start: Pose, deadline_s: float) -> bool:
-        """Sends the start as the target until the arm stands there; the reference limiter sets the pace."""
+        """Sends the start as the target until the arm stands there; the reference limiter sets the pace.
+
+        A spring alone stops short by friction / stiffness. An arm that rests outside the tolerance is therefore led on
+        by an integral of the error, bounded well within the leash.
+        """
         config = self.config
+        bound, creep = config.creep_max * self._leash, np.zeros(6)
+        target, resting_s = start, 0.0
         while self._elapsed_s < deadline_s:
-            report = self._command(start)
-            distance_m, angle_rad = start.distance(measured_pose(report))
-            speed_m_s = float(np.linalg.norm(report["twist_base"][:3]))
-            if distance_m < config.tolerance_m and angle_rad < config.tolerance_rad and speed_m_s < config.settle_m_s:
+            report = self._command(target)
+            here = measured_pose(report)
+            distance_m, angle_rad = start.distance(here)
+            resting = float(np.linalg.norm(report["twist_base"][:3])) < config.settle_m_s
+            if resting and distance_m < config.tolerance_m and angle_rad < config.tolerance_rad:
                 return True
+            resting_s = resting_s + config.step_s if resting else 0.0
+            if resting_s > config.creep_s:
+                turn = rotation_vector(start.rotation @ here.rotation.T)
+                error = np.concatenate([start.position_m - here.position_m, turn])
+                creep = np.clip(creep + config.creep_share * error, -bound, bound)
+                turned = Pose(quaternion_xyzw=quaternion_of_vector(creep[3:])).compose(start)
+                target = Pose(start.position_m + creep[:3], turned.quaternion_xyzw)
         return False

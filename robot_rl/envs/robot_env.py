@@ -43,8 +43,8 @@ class RobotEnv(gymnasium.Env[Observation, NDArray[np.float32]]):
 
     info of `step`: `action_executed` (what the limiter let through, in action units), `success`, `peak_force_n`,
     `force_n`, `q_rad`, `stamp_ns`, `reasons` (see safety.reasons), `held` (the chain has latched: the episode is over).
-    info of `reset`: `reset_s`, `reset_attempts`, `reset_kind` (automatic | teleport), `reset_peak_n`, `q_rad`,
-    `stamp_ns`, and `draw`: what chance decided, for the record only; a policy must not see it.
+    info of `reset`: `reset_s`, `reset_attempts`, `reset_kind` (automatic | teleport), `reset_pull_n`, `reset_peak_n`,
+    `q_rad`, `stamp_ns`, and `draw`: what chance decided, for the record only; a policy must not see it.
     """
 
     metadata = {"render_modes": ["rgb_array"]}  # noqa: RUF012 - Gymnasium's own form
@@ -129,7 +129,8 @@ class RobotEnv(gymnasium.Env[Observation, NDArray[np.float32]]):
         self.teleport(draw.T_base_start)
         self.link.reset()
         self.world.tare()
-        return {"reset_s": 0.0, "reset_attempts": 0, "reset_kind": "teleport", "reset_peak_n": 0.0}
+        none = dict.fromkeys(("reset_s", "reset_pull_n", "reset_peak_n"), 0.0)
+        return {**none, "reset_attempts": 0, "reset_kind": "teleport"}
 
     def _reset_on_bench(self, draw: Draw) -> dict[str, Any]:
         """The tool leaves the old fixture before the simulator moves it: no bench swaps a plate under a stuck peg."""
@@ -146,7 +147,8 @@ class RobotEnv(gymnasium.Env[Observation, NDArray[np.float32]]):
             "reset_s": outcome.duration_s,
             "reset_attempts": outcome.attempts,
             "reset_kind": "automatic",
-            "reset_peak_n": outcome.pull_n,
+            "reset_pull_n": outcome.pull_n,
+            "reset_peak_n": outcome.peak_n,
         }
 
     def step(self, action: NDArray[np.floating]) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
