@@ -24,7 +24,7 @@ class PegOperatorConfig:
     """Standard deviation of the hand's tremble, in action units, correlated over about three decisions."""
     press: float = 0.6
     """Push into the plate while searching, in action units."""
-    gain: float = 0.55
+    gain: float = 0.8
     """Sideways action per full sense of side."""
     moment_nm: float = 0.04
     """Moment at which the operator is fully sure of the side [Nm]."""
@@ -53,16 +53,16 @@ class PegOperator:
         inside, touching = position[2] > 0.003, wrench[2] < -2.0
         action[3] = -state[5] / 0.04
         if inside:  # give way to side forces, push on
-            action[:2] = 0.10 * wrench[:2]
+            action[:2] = 0.20 * wrench[:2]
             action[2] = 1.0
         elif touching:  # the support pushes at its middle: the tip's moment points to the free side
             lean = np.clip(np.array([-wrench[4], wrench[3]]) / config.moment_nm, -1.0, 1.0)
             self._wander += 0.6
-            action[:2] = config.gain * lean + 0.15 * np.array([np.cos(self._wander), np.sin(self._wander)])
-            action[:2] -= 0.05 * np.clip(position[:2] / 0.004, -2.0, 2.0) ** 3  # never far from where the hole seemed to be
+            action[:2] = config.gain * lean + 0.25 * np.array([np.cos(self._wander), np.sin(self._wander)])
+            action[:2] -= 0.1 * np.clip(position[:2] / 0.004, -2.0, 2.0) ** 3  # never far from where the hole seemed to be
             action[2] = config.press
         else:
-            action[:2] = -0.6 * position[:2] / 0.012
+            action[:2] = -0.8 * position[:2] / 0.006
             action[2] = 0.7
         self._tremble = 0.7 * self._tremble + 0.7 * config.motor_noise * self._rng.normal(size=4) * [1.0, 1.0, 0.5, 1.0]
         whole = np.zeros(size)

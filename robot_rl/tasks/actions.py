@@ -18,8 +18,8 @@ STIFFNESS_NAMES = ("k_translation", "k_rotation")
 class ActionSpec:
     """Scales and meaning of an action in [-1, 1]^n; every arm task's episodes carry the same leading columns."""
 
-    translation_m: float = 0.012
-    """Position increment of the target at action 1, per decision [m]."""
+    translation_m: tuple[float, float, float] = (0.012, 0.012, 0.012)
+    """Position increments of the target along the tool's axes at action 1, per decision [m]."""
     rotation_rad: float = 0.04
     """Rotation increment of the target at action 1, per decision [rad]."""
     stiffness: tuple[float, ...] = (600.0, 600.0, 600.0, 30.0, 30.0, 30.0)

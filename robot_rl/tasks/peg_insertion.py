@@ -37,7 +37,7 @@ STATE_SCALE = 1.0 / np.array(
     [0.005, 0.005, 0.010, 0.02, 0.02, 0.02]
     + [0.05, 0.05, 0.05, 0.2, 0.2, 0.2]
     + [4.0, 4.0, 8.0, 0.10, 0.10, 0.10]
-    + [0.01, 0.01, 0.01, 0.04]
+    + [0.006, 0.006, 0.012, 0.04]
     + [1.0, 1.0, 1.0, 1.0]
 )
 
@@ -60,13 +60,13 @@ class PegInsertionConfig:
     """The observed hole is turned by up to this [rad]."""
     depth_m: float = 0.025
     """Success: the tip is this deep below the observed plate [m], below the hole's 30 mm."""
-    start_height_m: tuple[float, float] = (0.008, 0.020)
+    start_height_m: tuple[float, float] = (0.005, 0.015)
     """Range of the tip's height above the observed plate at the start [m]."""
-    start_offset_m: float = 0.006
+    start_offset_m: float = 0.005
     """The start lies within this of the observed hole along x and y [m]."""
     start_yaw_rad: float = 0.04
     """The start is turned against the observed hole by up to this [rad]."""
-    bound_m: float = 0.010
+    bound_m: float = 0.007
     """Targets stay within this of the observed hole along x and y [m]."""
     stiffness_action: bool = False
     """Let the policy choose the stiffness as well."""
@@ -101,6 +101,8 @@ class PegInsertion(Task):
             raise UserError(f"peg_insertion has no setting {unknown[0]!r}; it has {', '.join(PegInsertionConfig.__dataclass_fields__)}")
         self.config = replace(VARIANTS[variant], **changes)
         self.action = ActionSpec(
+            # sideways half as far as along the peg: 3.6 N are enough to slide, and exploration must not overshoot the hole
+            translation_m=(0.006, 0.006, 0.012),
             active=("dx", "dy", "dz", "drz", *(("k_translation", "k_rotation") if self.config.stiffness_action else ())),
             stiffness_factor=2.0 if self.config.stiffness_action else None,
         )
@@ -179,10 +181,10 @@ class PegInsertion(Task):
         return Judgement(1.0 if success else 0.0, success, success)
 
     def clip_target(self, T_base_target: Pose, draw: Draw) -> Pose:
-        """Keeps targets near the observed hole, no higher than 5 mm above the highest start."""
+        """Keeps targets near the observed hole, no higher than the highest start."""
         R = draw.T_base_goal.rotation
         position = R.T @ (T_base_target.position_m - draw.T_base_goal.position_m)
-        bound, top = self.config.bound_m, self.config.start_height_m[1] + 0.005
+        bound, top = self.config.bound_m, self.config.start_height_m[1]
         clipped = np.clip(position, [-bound, -bound, -top], [bound, bound, 0.040])
         return Pose(draw.T_base_goal.position_m + R @ clipped, T_base_target.quaternion_xyzw)
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import difflib
+import os
+import sys
 from collections.abc import Mapping
 from importlib import import_module
 from importlib.metadata import entry_points
@@ -21,7 +23,9 @@ def task_names() -> list[str]:
 
 
 def task_class(name: str) -> type[Task]:
-    """Returns the class of a task. Raises UserError that names the closest and all valid ones."""
+    """Returns the class of a task; `module:Class` names one of the user's own. Raises UserError with the closest and all valid names."""
+    if ":" in name:
+        return _own_class(name)
     if name in _OWN:
         module, attribute = _OWN[name].split(":")
         return getattr(import_module(module), attribute)  # type: ignore[no-any-return]
@@ -31,6 +35,19 @@ def task_class(name: str) -> type[Task]:
     close = difflib.get_close_matches(name, task_names(), 1)
     hint = f"did you mean {close[0]!r}? " if close else ""
     raise UserError(f"unknown task {name!r}: {hint}valid ones: {', '.join([*task_names(), 'gym'])}")
+
+
+def _own_class(name: str) -> type[Task]:
+    module, _, attribute = name.partition(":")
+    if "" not in sys.path and os.getcwd() not in sys.path:
+        sys.path.insert(0, os.getcwd())  # console scripts do not look into the working folder by themselves
+    try:
+        found = getattr(import_module(module), attribute)
+    except (ImportError, AttributeError) as error:
+        raise UserError(f"task {name!r} cannot be imported ({error}): expected <module>:<class> of a file in the working folder") from error
+    if not (isinstance(found, type) and issubclass(found, Task)):
+        raise UserError(f"task {name!r} is no subclass of robot_rl.tasks.base.Task")
+    return found
 
 
 def make_task(name: str, variant: str = "default", settings: Mapping[str, Any] | None = None) -> Task:
