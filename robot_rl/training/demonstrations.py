@@ -27,15 +27,19 @@ def successful(episodes: list[Episode], path: str) -> list[Episode]:
     """Returns the successes, which imitation learns from. Raises UserError if there is none."""
     chosen = [episode for episode in episodes if episode.success]
     if not chosen:
-        raise UserError(f"expected at least one success among the {len(episodes)} episodes of {path}, found none: record more")
+        raise UserError(
+            f"expected at least one success among the {len(episodes)} episodes of {path}, found none: record more"
+        )
     return chosen
 
 
-def fill_replay(replay: Replay, episodes: list[Episode], workplace: Workplace, agent: Any, rng: np.random.Generator) -> None:
+def fill_replay(
+    replay: Replay, episodes: list[Episode], workplace: Workplace, agent: Any, rng: np.random.Generator
+) -> None:
     """Adds all transitions, failures too, with the executed actions and what the agent caches per observation."""
     for episode in episodes:
         features, actions = workplace.demonstrations(episode)
-        extras = _rows(agent.prepare(features, rng), len(features))
+        extras = _rows(agent.prepare_episode(features, rng), len(features))
         for t in range(len(episode)):
             replay.add(
                 features[t],

@@ -90,7 +90,9 @@ class EpisodeMeter:
         count = max(1, record.length)
         record.robot_s = record.length / self._rate_hz if self._rate_hz else 0.0
         record.mean_force_n = float(np.mean(self._forces_n)) if self._forces_n else 0.0
-        record.source_share = {SOURCE_NAMES.get(key, str(key)): value / count for key, value in sorted(self._sources.items())}
+        record.source_share = {
+            SOURCE_NAMES.get(key, str(key)): value / count for key, value in sorted(self._sources.items())
+        }
         record.limited_share = self._limited / count
         return record
 
@@ -103,9 +105,10 @@ def evaluate(
     on_episode: Callable[[EpisodeRecord], None] | None = None,
     paths: dict[int, NDArray[np.float64]] | None = None,
 ) -> list[EpisodeRecord]:
-    """Runs one episode a seed. The agent's own random numbers are put back afterwards only if it is deterministic.
+    """Runs one episode a seed. A deterministic evaluation draws none of the random numbers that training would draw.
 
-    paths, if given, receives each episode's joint angles {seed: (T + 1, 7)} and under "draw" nothing else: for pictures.
+    on_episode is called after each; an exception of its own ends the evaluation. paths, if given, receives each
+    episode's joint angles {seed: (T + 1, 7)}, for pictures.
     """
     records = []
     for seed in seeds:

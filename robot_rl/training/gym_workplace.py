@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Mapping
 from typing import Any
 
@@ -18,7 +19,10 @@ from robot_rl.training.workplace import F32, Outcome
 
 
 class GymWorkplace:
-    """Maps actions in [-1, 1] to the environment's bounds. Success is `info["success"]` or `info["is_success"]` where given."""
+    """Maps actions in [-1, 1] to the environment's bounds.
+
+    Success is `info["success"]` or `info["is_success"]`, where the environment tells one of them.
+    """
 
     restorable = True  # every episode begins with a seeded reset, so there is nothing to carry over
     rate_hz: float | None = None
@@ -28,11 +32,13 @@ class GymWorkplace:
             self.env: gymnasium.Env[Any, Any] = gymnasium.make(env_id, **dict(options or {}))
         except (gymnasium.error.Error, ImportError, TypeError) as error:
             first = str(error).strip().splitlines()[0]
-            raise UserError(f"gymnasium cannot make {env_id!r}: {first}; give an id of gymnasium.make or Module:Id") from error
+            cure = "give an id of gymnasium.make or Module:Id"
+            raise UserError(f"gymnasium cannot make {env_id!r}: {first}; {cure}") from error
         observation, action = self.env.observation_space, self.env.action_space
         for name, space in (("observation", observation), ("action", action)):
             if not isinstance(space, spaces.Box) or not np.issubdtype(space.dtype, np.floating):
-                raise UserError(f"{env_id}: expected a Box of floats as {name} space, got {space}; wrap the environment first")
+                wanted = f"expected a Box of floats as {name} space"
+                raise UserError(f"{env_id}: {wanted}, got {space}; wrap the environment first")
         assert isinstance(action, spaces.Box)  # told by the loop above; for the type checker
         if not np.isfinite([action.low, action.high]).all():
             raise UserError(f"{env_id}: expected a bounded action space, got {action}; wrap it with RescaleAction")
@@ -40,13 +46,18 @@ class GymWorkplace:
         self.featuriser = Featuriser({"state": int(np.prod(observation.shape or ()))}, history)
         self.obs_size = self.featuriser.size
         self._low, self._high = action.low.astype(np.float64).ravel(), action.high.astype(np.float64).ravel()
+        self.observation: dict[str, NDArray[Any]] = {}
+        self._steps = 0
         self._shape, self._dtype = action.shape, action.dtype
         self.action_names = tuple(f"a{i}" for i in range(len(self._low)))
 
     def reset(self, seed: int) -> tuple[F32, dict[str, Any]]:
-        """A seeded reset."""
+        """A seeded reset. Environments that draw from the global generators are made to repeat as well."""
+        np.random.seed(seed % 2**32)  # noqa: NPY002 - nothing here draws from it, some environments do
+        random.seed(seed)
         observation, _ = self.env.reset(seed=seed)
-        return self.featuriser.reset({"state": observation}), {}
+        self._steps = 0
+        return self.featuriser.reset(self._observe(observation)), {"stamp_ns": 0}
 
     def step(self, action: F32, source: int = 0) -> Outcome:
         """One step; the executed action is the clipped one."""
@@ -54,10 +65,21 @@ class GymWorkplace:
             raise UserError(f"an action must be finite, got {np.asarray(action).tolist()}")
         executed = np.clip(action, -1.0, 1.0).astype(np.float32)
         scaled = self._low + (executed + 1.0) * 0.5 * (self._high - self._low)
-        observation, reward, terminated, truncated, info = self.env.step(scaled.reshape(self._shape).astype(self._dtype))
+        given = scaled.reshape(self._shape).astype(self._dtype)
+        observation, reward, terminated, truncated, info = self.env.step(given)
         success = bool(info.get("success", info.get("is_success", False)))
-        features = self.featuriser.step({"state": observation})
-        return Outcome(features, float(reward), bool(terminated), bool(truncated), executed, success)
+        features = self.featuriser.step(self._observe(observation))
+        self._steps += 1
+        info = {"stamp_ns": self._steps * 1_000_000_000}  # one step is called a second, see store_spec
+        return Outcome(features, float(reward), bool(terminated), bool(truncated), executed, success, info)
+
+    def _observe(self, observation: Any) -> dict[str, NDArray[Any]]:
+        self.observation = {"state": np.asarray(observation, np.float32).ravel()}
+        return self.observation
+
+    def whole_action(self, action: F32) -> F32:
+        """Stores keep an action as it is."""
+        return action
 
     def snapshot(self) -> dict[str, NDArray[Any]]:
         """Nothing: a seeded reset starts every episode."""
@@ -77,7 +99,8 @@ class GymWorkplace:
 
     def check_store(self, spec: StoreSpec) -> None:
         """Widths and action names must fit."""
-        spec.require(task="gym", action_names=self.action_names, observations={"state": ArraySpec((self.featuriser.frame_size,), "float32")})
+        needed = {"state": ArraySpec((self.featuriser.frame_size,), "float32")}
+        spec.require(task="gym", action_names=self.action_names, observations=needed)
 
     def close(self) -> None:
         """Closes the environment."""

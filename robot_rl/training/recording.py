@@ -1,4 +1,4 @@
-"""Runs an episode with an operator or a policy and records it whole."""
+"""Runs an episode with an operator or with anything that acts, and records it whole."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from data.builder import EpisodeBuilder
 from data.episode import Episode, Step
 from data.spec import StoreSpec
 from robot_rl.envs.robot_env import RobotEnv
-from robot_rl.training.evaluation import EpisodeMeter, EpisodeRecord
-from robot_rl.training.workplace import Outcome
+from robot_rl.training.evaluation import Acting, EpisodeMeter, EpisodeRecord
+from robot_rl.training.workplace import Outcome, Workplace
 
 
 class Operator(Protocol):
@@ -26,7 +26,9 @@ class Operator(Protocol):
         """Returns a whole action (size,)."""
 
 
-def record_episode(env: RobotEnv, operator: Operator, spec: StoreSpec, seed: int, source: int = Source.SCRIPTED) -> tuple[Episode, EpisodeRecord]:
+def record_episode(
+    env: RobotEnv, operator: Operator, spec: StoreSpec, seed: int, source: int = Source.SCRIPTED
+) -> tuple[Episode, EpisodeRecord]:
     """Returns the recorded episode of this seed and its figures."""
     builder = EpisodeBuilder(spec)
     observation, info = env.reset(seed=seed)
@@ -39,13 +41,61 @@ def record_episode(env: RobotEnv, operator: Operator, spec: StoreSpec, seed: int
         observation, reward, terminated, truncated, after = env.step(action)
         executed = after["action_executed"]
         builder.add(
-            Step(observation, action, executed, reward, terminated, truncated, source, after["stamp_ns"], {"q_rad": after["q_rad"]})
+            Step(
+                observation,
+                action,
+                executed,
+                reward,
+                terminated,
+                truncated,
+                source,
+                after["stamp_ns"],
+                {"q_rad": after["q_rad"]},
+            )
         )
         # inactive columns are recorded as 0 executed, which is no limiter's doing
         wished = action * np.isin(np.arange(len(action)), env.task.action.active_index)
-        meter.add(Outcome(np.zeros(0, np.float32), reward, terminated, truncated, executed, after["success"], after), wished, source)
+        meter.add(
+            Outcome(np.zeros(0, np.float32), reward, terminated, truncated, executed, after["success"], after),
+            wished,
+            source,
+        )
         if terminated or truncated:
             break
     record = meter.finish()
-    fixtures = {name: [*pose.position_m.tolist(), *pose.quaternion_xyzw.tolist()] for name, pose in env.draw.fixtures.items()}
+    fixtures = {
+        name: [*pose.position_m.tolist(), *pose.quaternion_xyzw.tolist()] for name, pose in env.draw.fixtures.items()
+    }
     return builder.finish(record.success, {**record.as_dict(), "fixtures": fixtures, "draw": info["draw"]}), record
+
+
+def record_acting(
+    workplace: Workplace, actor: Acting, spec: StoreSpec, seed: int, deterministic: bool = False
+) -> tuple[Episode, EpisodeRecord]:
+    """Returns the recorded episode of this seed in any workplace, and its figures.
+
+    actor: an agent, or any object with its three methods `begin_episode`, `prepare` and `act`.
+    spec: what `workplace.store_spec` returns.
+    """
+    builder, rng = EpisodeBuilder(spec), np.random.default_rng([seed, 12])
+    obs, info = workplace.reset(seed)
+    actor.begin_episode()
+    meter = EpisodeMeter(seed, info, workplace.rate_hz)
+    builder.start(workplace.observation, info["stamp_ns"])
+    while True:
+        proposal = actor.act(obs, actor.prepare(obs, rng), deterministic)
+        outcome = workplace.step(proposal.action, proposal.source)
+        truncated = outcome.truncated and not outcome.terminated
+        wished, executed = workplace.whole_action(proposal.action), workplace.whole_action(outcome.executed)
+        builder.add(
+            Step(
+                workplace.observation, wished, executed, outcome.reward, outcome.terminated, truncated,
+                proposal.source, outcome.info["stamp_ns"],
+            )
+        )  # fmt: skip
+        meter.add(outcome, proposal.action, proposal.source)
+        obs = outcome.obs
+        if outcome.terminated or outcome.truncated:
+            break
+    record = meter.finish()
+    return builder.finish(record.success, record.as_dict()), record

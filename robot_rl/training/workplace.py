@@ -45,6 +45,8 @@ class Workplace(Protocol):
     """Decisions a second on a robot; None where time means nothing."""
     restorable: bool
     """Whether `snapshot` and `restore` bring back the very same continuation."""
+    observation: dict[str, NDArray[Any]]
+    """The newest observation as episode stores keep it."""
 
     def reset(self, seed: int) -> tuple[F32, dict[str, Any]]:
         """Begins the episode of this seed."""
@@ -61,6 +63,12 @@ class Workplace(Protocol):
     def demonstrations(self, episode: Episode) -> tuple[F32, F32]:
         """Returns features (T + 1, obs_size) and executed actions (T, action_size) of a recorded episode."""
 
+    def whole_action(self, action: F32) -> F32:
+        """Returns a policy's action (action_size,) as episode stores keep it."""
+
+    def store_spec(self, robot: str, config: dict[str, Any]) -> StoreSpec:
+        """Returns the description of a store for episodes of this workplace."""
+
     def check_store(self, spec: StoreSpec) -> None:
         """Raises UserError if a store's episodes do not fit."""
 
@@ -76,24 +84,27 @@ class ArmWorkplace:
     def __init__(self, env: RobotEnv, history: int = 0) -> None:
         self.env = env
         spaces = env.observation_space.spaces
-        self.featuriser = Featuriser({key: int(np.prod(space.shape or ())) for key, space in spaces.items() if key == "state"}, history)
+        sizes = {key: int(np.prod(space.shape or ())) for key, space in spaces.items() if key == "state"}
+        self.featuriser = Featuriser(sizes, history)
         self.obs_size = self.featuriser.size
         spec = env.task.action
         self.columns = spec.active_index
         self.action_names = tuple(spec.names[i] for i in self.columns)
         self.rate_hz: float | None = env.task.rate_hz
+        self.observation: dict[str, NDArray[Any]] = {}
 
     def reset(self, seed: int) -> tuple[F32, dict[str, Any]]:
         """Automatic reset, then the first features."""
-        observation, info = self.env.reset(seed=seed)
-        return self.featuriser.reset(observation), info
+        self.observation, info = self.env.reset(seed=seed)
+        return self.featuriser.reset(self.observation), info
 
     def step(self, action: F32, source: int = Source.POLICY) -> Outcome:
         """One decision."""
         self.env.source = source
-        observation, reward, terminated, truncated, info = self.env.step(self.env.task.action.expand(action))
+        self.observation, reward, terminated, truncated, info = self.env.step(self.env.task.action.expand(action))
         executed = info["action_executed"][self.columns]
-        return Outcome(self.featuriser.step(observation), reward, terminated, truncated, executed, info["success"], info)
+        features = self.featuriser.step(self.observation)
+        return Outcome(features, reward, terminated, truncated, executed, info["success"], info)
 
     def snapshot(self) -> dict[str, NDArray[Any]]:
         """State of simulator, link and leaving goal."""
@@ -107,11 +118,16 @@ class ArmWorkplace:
         """Features and the active columns of the executed actions."""
         return self.featuriser.episode(episode.observations), episode.action_executed[:, self.columns]
 
+    def whole_action(self, action: F32) -> F32:
+        """All columns of the arm's actions, 0 where the task holds them."""
+        return self.env.task.action.expand(action).astype(np.float32)
+
     def store_spec(self, robot: str, config: dict[str, Any]) -> StoreSpec:
         """Returns the description of a store for this task's episodes."""
         task = self.env.task
         observations = {
-            key: ArraySpec(tuple(space.shape or ()), np.dtype(space.dtype).name) for key, space in self.env.observation_space.spaces.items()
+            key: ArraySpec(tuple(space.shape or ()), np.dtype(space.dtype).name)
+            for key, space in self.env.observation_space.spaces.items()
         }
         cameras = tuple(camera.name for camera in self.env.cameras)
         return StoreSpec(task.name, task.text, robot, task.rate_hz, observations, task.action.names, cameras, config)
@@ -122,7 +138,10 @@ class ArmWorkplace:
 
     def _needed(self) -> dict[str, ArraySpec]:
         spaces = self.env.observation_space.spaces
-        return {key: ArraySpec(tuple(spaces[key].shape or ()), np.dtype(spaces[key].dtype).name) for key in self.featuriser.keys}
+        return {
+            key: ArraySpec(tuple(spaces[key].shape or ()), np.dtype(spaces[key].dtype).name)
+            for key in self.featuriser.keys
+        }
 
     def close(self) -> None:
         """Ends torque control."""
