@@ -199,8 +199,8 @@ class SacAgent:
         return obs
 
     def actor_output(self, x: F32, deterministic: bool) -> F32:
-        """Returns tanh(u) (A,) of the actor for one input (n_x,), by NumPy."""
-        return self.squashed(self.sac.actor.forward_one(x), deterministic)
+        """Returns tanh(u) (A,) of the actor for one input (n_x,)."""
+        return self.squashed(one_head(self.sac, x), deterministic)
 
     def squashed(self, head: F32, deterministic: bool) -> F32:
         """Returns tanh(u) (A,) for an actor's output (2 A,): of its mean, or of a draw."""
@@ -252,6 +252,12 @@ class SacAgent:
         self.sac.load_state(state)
         unpack_rng(self.acting_rng, state["acting_rng"])
         self.updates = int(state["updates"][0])
+
+
+def one_head(sac: Sac, x: F32) -> F32:
+    """Returns the output (2 A,) of the actor of `sac` for one input (n_x,)."""
+    head: F32 = sac.actor.forward(torch.from_numpy(x)[None])[0, 0].numpy()
+    return head
 
 
 def tensors(arrays: Mapping[str, F32]) -> dict[str, Tensor]:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from controllers.types import Source
 from data.errors import UserError
-from robot_rl.agents.base import AgentSpec, Proposal, Sampler, summary, tensors
+from robot_rl.agents.base import AgentSpec, Proposal, Sampler, one_head, summary, tensors
 from robot_rl.agents.on_base import OnBaseAgent, OnBaseConfig
 from robot_rl.learning.config import SacConfig, check
 from robot_rl.learning.networks import Tape
@@ -94,7 +94,7 @@ class DsrlAgent(OnBaseAgent):
         obs = self.checked(obs)
         if self.warming_up:
             return self.act_base(extras, deterministic)
-        noise = self.config.bound * self.squashed(self.noise.actor.forward_one(obs), deterministic)
+        noise = self.config.bound * self.squashed(one_head(self.noise, obs), deterministic)
         return Proposal(self.generate(obs[None], noise[None])[0], self.source)
 
     def next_action(self, batch: Batch) -> tuple[Tensor, Tensor | None]:

@@ -68,14 +68,10 @@ def test_written_out_gradients_agree_with_automatic_differentiation(sizes: tuple
     torch.testing.assert_close(input_grad, inputs.grad[:, 2:], atol=2e-5, rtol=1e-4)
 
 
-def test_one_observation_by_numpy_and_single_members_agree_with_the_whole() -> None:
+def test_single_members_agree_with_the_whole() -> None:
     net = Mlp((5, 16, 8, 3), 4, True, generator())
     x = torch.randn(6, 5, generator=generator(1))
-    out = net.forward(x)
-    net.flat.mul_(1.1)  # NumPy looks at the same memory
-    out = net.forward(x)
-    np.testing.assert_allclose(net.forward_one(x[2].numpy()), out[0, 2].numpy(), atol=1e-5)
-    torch.testing.assert_close(net.forward(x, members=[3, 1]), out[[3, 1]])
+    torch.testing.assert_close(net.forward(x, members=[3, 1]), net.forward(x)[[3, 1]])
 
 
 def test_adam_agrees_with_torch() -> None:
