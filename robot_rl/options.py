@@ -71,7 +71,7 @@ def _check(name: str, value: Any, rule: Mapping[str, Any]) -> None:
 
 
 def _bound(words: str, value: float | None) -> str:
-    return "" if value is None else f"{words} {value:g}"
+    return "" if value is None else f"{words} {value}"
 
 
 def expected_names(given: str, valid: tuple[str, ...] | list[str]) -> str:

@@ -105,7 +105,7 @@ def test_overview_names_every_command(capsys: pytest.CaptureFixture[str]) -> Non
         ("finetune out=null task=t", "out takes text: Run folder for checkpoints, replay, metrics and configuration."),
         ("finetune --steps=3", "unknown flag --steps=3; settings are written key=value, flags are --json and --help"),
         ("finetune steps", "expected key=value, got 'steps'; did you mean steps?"),
-        ("evaluate run=x seed=3", "seed=3 is out of bounds; give a number of at least 1e+06"),
+        ("evaluate run=x seed=3", "seed=3 is out of bounds; give a number of at least 1000000"),
         ("doctor loud=true", "unknown setting 'loud=true'; this command has no settings"),
         (
             "report run=/nowhere",
@@ -201,3 +201,11 @@ def test_ctrl_c_while_collecting_keeps_whole_episodes(tmp_path: Path) -> None:
         == f"robot-rl: stopped; what was recorded is kept in {store}: type the same command to go on"
     )
     assert main(["data", "verify", str(store)]) == 0
+
+
+def test_the_documentation_names_every_command() -> None:
+    text = (Path(configs.__file__).parents[1] / "docs" / "cli.md").read_text()
+    for verb in VERBS:
+        group, _, member = verb.name.partition(" ")
+        assert f"robot-rl {group}" in text
+        assert member in text

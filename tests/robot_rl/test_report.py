@@ -1,4 +1,4 @@
-"""A report says what a run's records say: figures, intervals, words for what is missing, and nothing from the network."""
+"""A report says what the records say: figures, intervals, what is missing; it needs nothing from the network."""
 
 from __future__ import annotations
 
@@ -27,11 +27,20 @@ def episode(rng: np.random.Generator, skill: float, seed: int, teleport: bool = 
     success = bool(rng.random() < skill)
     length = int(rng.integers(25, 60)) if success else 100
     return {
-        "seed": seed, "success": success, "return": float(success), "length": length, "robot_s": length / 10,
-        "end": "success" if success else "timeout", "reset_s": float(rng.uniform(2, 4)), "reset_attempts": 1 + int(rng.random() < 0.1),
-        "reset_kind": "teleport" if teleport else "automatic", "peak_force_n": float(rng.gamma(6, 9 - 4 * skill)),
-        "mean_force_n": float(rng.gamma(5, 1.2)), "limited_share": 0.02, "source_share": {"base": 1 - skill, "edit": skill},
-    }  # fmt: skip
+        "seed": seed,
+        "success": success,
+        "return": float(success),
+        "length": length,
+        "robot_s": length / 10,
+        "end": "success" if success else "timeout",
+        "reset_s": float(rng.uniform(2, 4)),
+        "reset_attempts": 1 + int(rng.random() < 0.1),
+        "reset_kind": "teleport" if teleport else "automatic",
+        "peak_force_n": float(rng.gamma(6, 9 - 4 * skill)),
+        "mean_force_n": float(rng.gamma(5, 1.2)),
+        "limited_share": 0.02,
+        "source_share": {"base": 1 - skill, "edit": skill},
+    }
 
 
 def evaluation(rng: np.random.Generator, step: int, skill: float, count: int = 100, name: str = "") -> Record:
@@ -39,10 +48,20 @@ def evaluation(rng: np.random.Generator, step: int, skill: float, count: int = 1
     successes = sum(item["success"] for item in items)
     low, high = wilson_interval(successes, count)
     return {
-        "kind": "eval", "step": step, "deterministic": True, "success_rate": successes / count, "low": low, "high": high,
-        "mean_return": successes / count, "mean_length": float(np.mean([item["length"] for item in items])), "wall_s": 0.02 * step,
-        "robot_s": step / 10, "reset_s": step / 20, "episodes": items, **({"name": name} if name else {}),
-    }  # fmt: skip
+        "kind": "eval",
+        "step": step,
+        "deterministic": True,
+        "success_rate": successes / count,
+        "low": low,
+        "high": high,
+        "mean_return": successes / count,
+        "mean_length": float(np.mean([item["length"] for item in items])),
+        "wall_s": 0.02 * step,
+        "robot_s": step / 10,
+        "reset_s": step / 20,
+        "episodes": items,
+        **({"name": name} if name else {}),
+    }
 
 
 def write_run(folder: Path, steps: int = 6000, teleport: bool = False, robot: bool = True) -> Path:
@@ -138,10 +157,19 @@ def test_an_environment_without_robot_reports_returns(tmp_path: Path) -> None:
     write_run(folder, steps=600, robot=False)
     run = RunData.read(folder)
     run.evals = [
-        {"kind": "eval", "step": step, "deterministic": True, "success_rate": 0.0, "low": 0.0, "high": 1.0, "mean_return": value,
-         "mean_length": 200.0, "episodes": [{"success": False, "return": value, "length": 200}]}
+        {
+            "kind": "eval",
+            "step": step,
+            "deterministic": True,
+            "success_rate": 0.0,
+            "low": 0.0,
+            "high": 1.0,
+            "mean_return": value,
+            "mean_length": 200.0,
+            "episodes": [{"success": False, "return": value, "length": 200}],
+        }
         for step, value in ((200, -1200.0), (600, -150.0))
-    ]  # fmt: skip
+    ]
     words = text_of(render(run))
     assert "mean return from -1200 to -150" in words
     assert "Contact force" not in words
