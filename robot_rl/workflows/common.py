@@ -32,10 +32,9 @@ def workplace_for(config: Mapping[str, Any], seed: int) -> Workplace:
 
 def one_thread() -> None:
     """Lets torch use one core: on two cores the other one belongs to the simulator or the motor process."""
-    import torch
+    from robot_rl.learning.torch_setup import prepare_torch
 
-    torch.set_num_threads(1)
-    torch.set_flush_denormal(True)
+    prepare_torch(1)
 
 
 def read_setup(run: Path) -> dict[str, Any]:
