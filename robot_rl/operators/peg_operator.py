@@ -18,11 +18,11 @@ Array = NDArray[np.float64]
 class PegOperatorConfig:
     """How good the operator is."""
 
-    delay_steps: int = 1
+    delay_steps: int = 3
     """Decisions between sensing and acting."""
-    motor_noise: float = 0.25
+    motor_noise: float = 0.6
     """Standard deviation of the hand's tremble, in action units, correlated over about three decisions."""
-    press: float = 0.6
+    press: float = 0.5
     """Push into the plate while searching, in action units."""
     gain: float = 0.8
     """Sideways action per full sense of side."""
