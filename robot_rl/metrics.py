@@ -20,6 +20,8 @@ from data.errors import UserError
 
 METRICS_FILE = "metrics.jsonl"
 TENSORBOARD_FOLDER = "tensorboard"
+ONLINE_KINDS = ("episode", "update", "eval", "summary")
+"""Kinds whose `step` counts environment steps of online training."""
 
 
 def plain(value: Any) -> Any:
@@ -101,10 +103,13 @@ class MetricsLog:
             self._scalars.write(record)
 
     def truncate_to(self, step: int) -> None:
-        """Removes the records of later steps, so that a run resumed from a checkpoint at `step` writes them anew."""
+        """Removes online training's records of later steps: a run resumed from a checkpoint at `step` writes them anew.
+
+        Records of other kinds, such as those of imitation whose steps are updates, stay.
+        """
         self._file.close()
         content = self._path.read_bytes()
-        kept = [line for line in _whole_lines(content) if json.loads(line).get("step", 0) <= step]
+        kept = [line for line in _whole_lines(content) if not _later(json.loads(line), step)]
         write_atomic(self._path, b"".join(line + b"\n" for line in kept))
         self._file = self._path.open("ab", buffering=0)
         if self._scalars is not None:
@@ -123,6 +128,10 @@ class MetricsLog:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _later(record: Mapping[str, Any], step: int) -> bool:
+    return record.get("kind") in ONLINE_KINDS and record.get("step", 0) > step
 
 
 class _Scalars:

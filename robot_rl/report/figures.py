@@ -155,6 +155,17 @@ def _weighted(rows: list[Record], name: str) -> float:
     return float((lengths * parts).sum() / max(1.0, lengths.sum()))
 
 
+def imitation_loss(run: RunData) -> str | None:
+    """Loss of the imitated policy along its updates."""
+    points = [(record["step"], record["loss"]) for record in run.pretrain if record.get("loss") is not None]
+    if len(points) < 2:
+        return None
+    with figure(1, 5.2, 2.1) as (drawn, axes):
+        axes[0][0].plot([step for step, _ in points], [loss for _, loss in points], color=BEFORE, linewidth=1.2)
+        axes[0][0].set(xlabel="updates", ylabel="denoising loss", yscale="log")
+        return svg_uri(drawn)
+
+
 def update_metrics(run: RunData) -> str | None:
     """Small curves of what the learner reported of its updates."""
     skip = {"kind", "step", "wall_s", "robot_total_s", "reset_total_s", "update_s"}

@@ -48,6 +48,7 @@ def render(run: RunData) -> str:
         ),
         page.section("Ablation", sections.ablation(run), say=str((run.ablation or {}).get("note", ""))),
         page.section("Resets", sections.resets(run)),
+        page.section("Imitation", page.picture(figures.imitation_loss(run), "Loss of imitation along its updates")),
         page.section(
             "Updates",
             page.picture(figures.update_metrics(run), "Metrics of the learner's updates"),

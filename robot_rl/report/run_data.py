@@ -26,6 +26,7 @@ class RunData:
     environments: list[Record]
     episodes: list[Record] = field(default_factory=list)
     updates: list[Record] = field(default_factory=list)
+    pretrain: list[Record] = field(default_factory=list)
     evals: list[Record] = field(default_factory=list)
     strips: list[tuple[Path, str]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
@@ -41,7 +42,7 @@ class RunData:
         run = cls(
             path, read_json(path / CONFIG_FILE), read_json(versions)["environments"] if versions.is_file() else []
         )
-        by_kind = {"episode": run.episodes, "update": run.updates, "eval": run.evals}
+        by_kind = {"episode": run.episodes, "update": run.updates, "eval": run.evals, "pretrain": run.pretrain}
         for record in read_metrics(path):
             by_kind.get(str(record.get("kind")), []).append(record)
         if not (run.episodes or run.evals):
@@ -84,7 +85,9 @@ class RunData:
     @cached_property
     def curve(self) -> list[Record]:
         """Evaluations along the training, deterministic ones, one a step count, in their order."""
-        rows = {record["step"]: record for record in self.evals if record.get("deterministic", True)}
+        deterministic = [record for record in self.evals if record.get("deterministic", True)]
+        planned = [record for record in deterministic if record.get("name") != "evaluate"]
+        rows = {record["step"]: record for record in planned or deterministic}
         return [rows[step] for step in sorted(rows)]
 
     @cached_property
@@ -114,8 +117,7 @@ class RunData:
 
     def steps_to_target(self, target: float = TARGET) -> int | None:
         """Returns the steps at the first of two consecutive evaluations at the target, None if never reached."""
-        rows = [row for row in self.curve if row.get("name") != "evaluate"]
-        for first, second in pairwise(rows):
+        for first, second in pairwise(self.curve):
             if min(first["success_rate"], second["success_rate"]) >= target:
                 return int(first["step"])
         return None

@@ -127,11 +127,12 @@ def test_a_torn_last_line_costs_only_itself(tmp_path_factory: pytest.TempPathFac
 
 def test_truncating_forgets_what_came_after_the_checkpoint(tmp_path: Path) -> None:
     with MetricsLog(tmp_path) as log:
+        log.write({"kind": "pretrain", "step": 3000})
         for step in (1, 5, 5, 9):
             log.write({"kind": "episode", "step": step})
         log.truncate_to(5)
         log.write({"kind": "episode", "step": 6})
-    assert [record["step"] for record in read_metrics(tmp_path)] == [1, 5, 5, 6]
+    assert [record["step"] for record in read_metrics(tmp_path)] == [3000, 1, 5, 5, 6]
 
 
 def test_a_broken_line_inside_is_named(tmp_path: Path) -> None:
