@@ -1,0 +1,93 @@
+"""The compiled tick computes what the Python source says, and keeps nothing."""
+
+from __future__ import annotations
+
+import io
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import psutil
+
+from controllers.arm_model import ArmModel, ModelTerms
+from controllers.chain import Chain, ChainConfig
+from controllers.description import fr3, square_peg_tool
+from controllers.types import COMMAND, REPORT, STATE
+
+ROOT = Path(__file__).resolve().parents[2]
+FIELDS = ("tau_proposed_nm", "tau_executed_nm", "executed_position_base_m", "executed_quaternion_base_xyzw", "reason")
+
+
+def run_stream(ticks: int = 120, plain: bool = False) -> dict[str, np.ndarray]:
+    """A fixed stream of states and commands that meets box, cone, leash, refusals and ageing.
+
+    plain: fields of records become attributes for Python too, as they are inside a compiled kernel.
+    """
+    arm = fr3()
+    model, terms, rng = ArmModel(arm, square_peg_tool()), ModelTerms(), np.random.default_rng(1)
+    chain = Chain(ChainConfig(), arm)
+    state, command, report = np.zeros(1, STATE), np.zeros(1, COMMAND), np.zeros(1, REPORT)
+    if plain:
+        state, command, report = (array.view(np.recarray) for array in (state, command, report))
+        chain.record, chain.config_record = chain.record.view(np.recarray), chain.config_record.view(np.recarray)
+    state["q_rad"] = arm.home_rad
+    model.terms(state["q_rad"][0], state["qd_rad_s"][0], terms)
+    chain.reseed(state, terms)
+    pose = model.forward(arm.home_rad)
+    seen: dict[str, list[np.ndarray]] = {name: [] for name in FIELDS}
+    for tick in range(ticks):
+        if tick % 10 == 0 and tick < 80:
+            command["sequence"], command["stamp_ns"] = tick, state["stamp_ns"]
+            command["position_base_m"] = pose.position_m + rng.uniform(-0.5, 0.5, 3)
+            quaternion = pose.quaternion_xyzw + rng.uniform(-0.4, 0.4, 4)
+            command["quaternion_base_xyzw"] = quaternion / np.linalg.norm(quaternion)
+            command["stiffness"], command["damping_ratio"] = rng.uniform(0.0, [1050.0] * 3 + [60.0] * 3), 0.9
+            command["duration_s"], command["feedforward_wrench_base"] = 0.1, rng.uniform(-1.0, 1.0, 6)
+        state["stamp_ns"] += 1_000_000 if tick < 80 else 40_000_000
+        state["q_rad"] = arm.home_rad + 0.1 * np.sin(0.1 * tick + np.arange(7))
+        state["qd_rad_s"] = rng.normal(size=7)
+        model.terms(state["q_rad"][0], state["qd_rad_s"][0], terms)
+        chain.tick(state, terms, command, report)
+        for name in FIELDS:
+            seen[name].append(report[name][0].copy())
+    return {name: np.array(values) for name, values in seen.items()}
+
+
+PROGRAM = """
+import sys, io, importlib.util, numpy as np
+spec = importlib.util.spec_from_file_location("stream", sys.argv[1])
+stream = importlib.util.module_from_spec(spec); spec.loader.exec_module(stream)
+buffer = io.BytesIO(); np.savez(buffer, **stream.run_stream(plain=True)); sys.stdout.buffer.write(buffer.getvalue())
+"""
+
+
+def test_compiled_and_plain_agree() -> None:
+    environment = {**os.environ, "NUMBA_DISABLE_JIT": "1", "PYTHONPATH": str(ROOT)}
+    answer = subprocess.run(
+        [sys.executable, "-c", PROGRAM, __file__], env=environment, capture_output=True, check=True
+    ).stdout
+    plain, compiled = np.load(io.BytesIO(answer)), run_stream()
+    assert len(set(compiled["reason"].tolist())) >= 5, "the stream meets many layers"
+    for name in FIELDS:
+        np.testing.assert_allclose(compiled[name], plain[name], rtol=1e-9, atol=1e-9, err_msg=name)
+
+
+def test_ticks_leave_nothing_behind() -> None:
+    run_stream(50)
+    arm = fr3()
+    model, terms, chain = ArmModel(arm, square_peg_tool()), ModelTerms(), Chain(ChainConfig(), arm)
+    state, command, report = np.zeros(1, STATE), np.zeros(1, COMMAND), np.zeros(1, REPORT)
+    state["q_rad"], command["sequence"] = arm.home_rad, -1
+    q, qd = state["q_rad"][0], state["qd_rad_s"][0]
+    model.terms(q, qd, terms)
+    chain.reseed(state, terms)
+    process = psutil.Process()
+    sizes = []
+    for _ in range(3):
+        for _ in range(10_000):
+            model.terms(q, qd, terms)
+            chain.tick(state, terms, command, report)
+        sizes.append(process.memory_info().rss)
+    assert sizes[2] - sizes[1] < 256 * 1024
