@@ -15,6 +15,7 @@ from typing import Any, Self
 
 from data.atomic import FolderLock, write_atomic
 from data.errors import UserError
+from robot_rl.metrics import METRICS_FILE, TENSORBOARD_FOLDER
 from robot_rl.options import Config, may_change
 
 CONFIG_FILE = "config.json"
@@ -95,8 +96,16 @@ def _check_content(folder: Path, config: Config, fresh: bool) -> bool:
     path = folder / CONFIG_FILE
     if not path.is_file():
         raise UserError(f"{folder} holds {content[0]} but no {CONFIG_FILE}, so it is no run folder; choose another out")
+    if not _anything_recorded(folder, content):
+        return False  # a start that failed at once, for instance over a misspelt name, binds nobody
     _refuse_difference(folder, read_json(path), config)
     return True
+
+
+def _anything_recorded(folder: Path, content: list[str]) -> bool:
+    beginnings = {CONFIG_FILE, VERSIONS_FILE, METRICS_FILE, TENSORBOARD_FOLDER}
+    metrics = folder / METRICS_FILE
+    return not beginnings.issuperset(content) or (metrics.is_file() and metrics.stat().st_size > 0)
 
 
 def _refuse_difference(folder: Path, stored: dict[str, Any], config: Config) -> None:

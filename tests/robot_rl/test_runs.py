@@ -23,6 +23,12 @@ def config(folder: Path, **changes: object) -> FinetuneConfig:
     return FinetuneConfig(**{"out": str(folder), "task": "t", **changes})  # type: ignore[arg-type]
 
 
+def begun(folder: Path, config: FinetuneConfig) -> None:
+    """A run that was stopped after its first record."""
+    with RunFolder.open(folder, config), MetricsLog(folder, tensorboard=False) as log:
+        log.write({"kind": "episode", "step": 1})
+
+
 def test_a_new_folder_tells_its_configuration_and_versions(tmp_path: Path) -> None:
     folder = tmp_path / "deep" / "run"
     with RunFolder.open(folder, config(folder, agent_config={"utd": 4})) as run:
@@ -37,7 +43,7 @@ def test_a_new_folder_tells_its_configuration_and_versions(tmp_path: Path) -> No
 
 
 def test_the_same_run_is_resumed_and_may_grow(tmp_path: Path) -> None:
-    RunFolder.open(tmp_path, config(tmp_path, steps=100)).close()
+    begun(tmp_path, config(tmp_path, steps=100))
     with RunFolder.open(tmp_path, config(tmp_path, steps=200, eval_episodes=5)) as run:
         assert run.resumed
     assert json.loads((tmp_path / "config.json").read_text())["steps"] == 200
@@ -45,13 +51,21 @@ def test_the_same_run_is_resumed_and_may_grow(tmp_path: Path) -> None:
 
 
 def test_other_settings_are_refused_by_name(tmp_path: Path) -> None:
-    RunFolder.open(tmp_path, config(tmp_path)).close()
+    begun(tmp_path, config(tmp_path))
     with pytest.raises(
         UserError, match=r"other settings: seed \(there 0, asked 3\), agent_config \(there {}, asked {'utd': 4}\)"
     ):
         RunFolder.open(tmp_path, config(tmp_path, seed=3, agent_config={"utd": 4}))
     with pytest.raises(UserError, match="holds a run of FinetuneConfig, not of PretrainConfig; choose another out"):
         RunFolder.open(tmp_path, PretrainConfig(out=str(tmp_path), data="d", task="t"))
+
+
+def test_a_start_that_recorded_nothing_binds_nobody(tmp_path: Path) -> None:
+    RunFolder.open(tmp_path, config(tmp_path, agent="rlp")).close()
+    MetricsLog(tmp_path).close()
+    with RunFolder.open(tmp_path, config(tmp_path, agent="rlpd")) as run:
+        assert not run.resumed
+    assert json.loads((tmp_path / "config.json").read_text())["agent"] == "rlpd"
 
 
 def test_fresh_wants_an_empty_folder(tmp_path: Path) -> None:
@@ -95,7 +109,7 @@ def test_a_second_process_is_refused_and_a_dead_one_is_not_in_the_way(tmp_path: 
         owner.kill()
         owner.communicate()
     with RunFolder.open(tmp_path, config(tmp_path)) as run:
-        assert run.resumed
+        assert run.path == tmp_path
 
 
 def test_metrics_are_read_as_written(tmp_path: Path) -> None:
