@@ -63,13 +63,15 @@ def plain_law(case: Case) -> np.ndarray:
     gain = CONFIG.nullspace_stiffness_nm_rad
     posture = np.clip(gain * (ARM.home_rad - case.q) - 2.0 * np.sqrt(gain) * case.qd, -5.0, 5.0)
     task: np.ndarray = J.T @ (case.stiffness * case.error - D * (J @ case.qd) + case.wrench)
-    return task + N @ posture + case.terms.coriolis_nm
+    tau: np.ndarray = task + N @ posture + case.terms.coriolis_nm
+    return tau
 
 
 def repulsion_of(q: np.ndarray) -> np.ndarray:
     low, high = q - ARM.lower_rad, ARM.upper_rad - q
     share = np.clip((0.3 - np.minimum(low, high)) / 0.3, 0.0, 1.0)
-    return np.where(low < high, 1.0, -1.0) * share * CONFIG.limit_max_nm
+    tau: np.ndarray = np.where(low < high, 1.0, -1.0) * share * CONFIG.limit_max_nm
+    return tau
 
 
 @given(seeds)

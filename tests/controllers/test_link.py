@@ -27,7 +27,13 @@ class OneByOne:
     """The same simulated arm without its compiled loop."""
 
     def __init__(self, arm: MujocoArm) -> None:
-        self.rate_hz, self.start, self.read, self.write, self.stop = arm.rate_hz, arm.start, arm.read, arm.write, arm.stop
+        self.rate_hz, self.start, self.read, self.write, self.stop = (
+            arm.rate_hz,
+            arm.start,
+            arm.read,
+            arm.write,
+            arm.stop,
+        )
 
 
 def make(compiled: bool = True, seed: int = 0) -> LockstepLink:
@@ -41,7 +47,9 @@ def press(link: LockstepLink, rng: np.random.Generator, decisions: int) -> np.nd
     parts = []
     for _ in range(decisions):
         here = link.latest().position_base_m
-        link.send(Command(here + [*rng.uniform(-0.01, 0.01, 2), -0.012], DOWN, np.array([600.0] * 3 + [30.0] * 3)))
+        link.send(
+            Command(here + np.array([*rng.uniform(-0.01, 0.01, 2), -0.012]), DOWN, np.array([600.0] * 3 + [30.0] * 3))
+        )
         parts.append(link.step(0.1))
     return np.concatenate(parts)
 

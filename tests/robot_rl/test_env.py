@@ -1,0 +1,251 @@
+"""The peg environment: what it hides, what it refuses, what it calls executed, and that it repeats itself."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from controllers.description.geometry import Pose
+from data.errors import UserError
+from robot_rl.envs.checks_again import moved
+from robot_rl.envs.make import make_env
+from robot_rl.envs.robot_env import RobotEnv
+from robot_rl.envs.sensing import PEAK_WINDOW_TICKS, peak_force
+from robot_rl.tasks.actions import ActionSpec
+from robot_rl.tasks.base import Draw, Judgement, Sensed
+from robot_rl.tasks.peg_insertion import STATE_SCALE, PegInsertion
+from safety.reasons import Reason
+
+TIP_DOWN = np.array([1.0, 0.0, 0.0, 0.0])
+
+
+@pytest.fixture(scope="module")
+def env() -> RobotEnv:
+    return make_env(PegInsertion(), seed=0)
+
+
+def act(env: RobotEnv, **values: float) -> Any:
+    action = np.zeros(env.task.action.size, np.float32)
+    for name, value in values.items():
+        action[env.task.action.names.index(name)] = value
+    return env.step(action)
+
+
+def start_over_the_true_hole(env: RobotEnv, seed: int) -> None:
+    """Resets to an episode whose observed hole is the true one."""
+    draw = PegInsertion().draw(np.random.default_rng(seed))
+    true = Pose(draw.T_base_goal.position_m, draw.T_base_goal.compose(Pose(quaternion_xyzw=TIP_DOWN)).quaternion_xyzw)
+    start = draw.T_base_goal.compose(Pose(np.array([0.0, 0.0, -0.010])))
+    env.reset(seed=seed, options={"draw": replace(draw, fixtures={"plate": true}, T_base_start=start)})
+
+
+def test_only_the_truth_changes_and_nothing_is_seen_of_it() -> None:
+    starts = []
+    for offset_m in (0.0, 0.0028):
+        fresh = make_env(PegInsertion(), seed=0)
+        draw = fresh.task.draw(np.random.default_rng(4))
+        observation, info = fresh.reset(seed=5, options={"draw": moved(draw, offset_m)})
+        plain = {key: value for key, value in info.items() if key != "q_rad"}
+        starts.append((observation["state"].tobytes(), info["q_rad"].tobytes(), plain))
+    assert starts[0] == starts[1]
+
+
+def test_seed_and_actions_decide_everything_to_the_bit() -> None:
+    runs = []
+    for _ in range(2):
+        fresh, rng = make_env(PegInsertion(), seed=0), np.random.default_rng(3)
+        observation, _ = fresh.reset(seed=11)
+        seen = [observation["state"]]
+        for _ in range(15):
+            observation, *_, info = fresh.step(rng.uniform([-1, -1, -0.5, -1, -1, -1, -1], 1.0))
+            seen += [observation["state"], info["action_executed"], info["q_rad"]]
+        runs.append(np.concatenate(seen).tobytes())
+    assert runs[0] == runs[1]
+
+
+def test_seeds_differ(env: RobotEnv) -> None:
+    first, _ = env.reset(seed=1)
+    second, _ = env.reset(seed=2)
+    assert not np.array_equal(first["state"], second["state"])
+
+
+def test_executed_is_proposed_where_no_limit_bites(env: RobotEnv) -> None:
+    start_over_the_true_hole(env, 3)
+    action = np.array([0.2, -0.3, -0.2, 0.7, 0.1, 0.5, 1.0], np.float32)  # drx, dry and gripper are not this task's
+    *_, info = env.step(action)
+    np.testing.assert_allclose(info["action_executed"], [0.2, -0.3, -0.2, 0.0, 0.0, 0.5, 0.0], atol=1e-6)
+
+
+def test_executed_shows_the_workspace_bound(env: RobotEnv) -> None:
+    start_over_the_true_hole(env, 3)
+    shares = [act(env, dx=1.0, dz=-0.1)[-1]["action_executed"][0] for _ in range(6)]
+    assert shares[0] > 0.75
+    assert shares[-1] < 0.5, "targets stay within 10 mm of the observed hole"
+
+
+def test_executed_shows_the_leash() -> None:
+    task = PegInsertion()
+    config = task.chain_config()
+    limiter = replace(config.limiter, leash=(0.004,) * 3 + (0.1,) * 3)
+    task.chain_config = lambda: replace(config, limiter=limiter)  # type: ignore[method-assign]
+    env = make_env(task, seed=0)
+    draw = task.draw(np.random.default_rng(0))
+    beside = Pose(draw.T_base_goal.position_m + np.array([0.0, 0.04, 0.0]))
+    start = draw.T_base_goal.compose(Pose(np.array([0.0, 0.0, -0.006])))
+    env.reset(seed=0, options={"draw": replace(draw, fixtures={"plate": beside}, T_base_start=start)})
+    for _ in range(8):
+        *_, info = act(env, dz=1.0)
+    assert int(Reason.LEASH) in info["reasons"]
+    assert info["action_executed"][2] == pytest.approx(0.004 / 0.012, abs=0.05)
+    assert info["force_n"] <= 600.0 * 0.004 + 2.0
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_an_action_that_is_no_number_moves_nothing(env: RobotEnv, bad: float) -> None:
+    env.reset(seed=1)
+    before = env.link.latest()
+    action = np.zeros(7, np.float32)
+    action[2] = bad
+    with pytest.raises(UserError, match="an action must be finite, got .*: the arm was not moved"):
+        env.step(action)
+    assert env.link.latest().tick == before.tick
+
+
+def test_an_action_of_another_size_names_the_right_one(env: RobotEnv) -> None:
+    with pytest.raises(UserError, match=r"expected an action of shape \(7,\) \(dx, dy, .*gripper\), got \(4,\)"):
+        env.step(np.zeros(4, np.float32))
+
+
+def test_a_step_before_any_reset_is_refused() -> None:
+    with pytest.raises(UserError, match=r"call reset\(\) before the first step"):
+        make_env(PegInsertion()).step(np.zeros(7, np.float32))
+
+
+class ShortTask(PegInsertion):
+    """Four decisions long; judged a success at the one named."""
+
+    max_steps = 4
+    success_at = 0
+
+    def judge(self, sensed: Sensed, draw: Draw) -> Judgement:
+        self.success_at -= 1
+        success = self.success_at == 0
+        return Judgement(float(success), success, success)
+
+
+@pytest.mark.parametrize(
+    ("success_at", "ends"),
+    [
+        (0, [(False, False), (False, False), (False, False), (False, True)]),
+        (4, [(False, False), (False, False), (False, False), (True, False)]),
+        (2, [(False, False), (True, False)]),
+    ],
+    ids=["never", "at the last step", "before"],
+)
+def test_the_clock_truncates_and_success_terminates(success_at: int, ends: list[tuple[bool, bool]]) -> None:
+    task = ShortTask()
+    env = make_env(task, seed=0)
+    env.reset(seed=0)
+    task.success_at = success_at
+    assert [act(env, dz=0.1)[2:4] for _ in ends] == ends
+
+
+def test_the_true_hole_takes_the_peg(env: RobotEnv) -> None:
+    start_over_the_true_hole(env, 2)
+    for _ in range(40):
+        _, reward, terminated, _, info = act(env, dz=0.6)
+        if terminated:
+            break
+    assert (reward, info["success"]) == (1.0, True)
+
+
+def test_the_wrench_is_no_simulators(env: RobotEnv) -> None:
+    """In free air a real sensor shows noise and bias; the simulator's contact force would be zero."""
+    env.reset(seed=1)
+    free = [np.array(act(env, dz=-0.2)[0]["state"][12:18]) / STATE_SCALE[12:18] for _ in range(6)]
+    assert np.std(free, axis=0).min() > 1e-4
+    assert np.abs(np.mean(free, axis=0)).max() > 1e-3
+    assert np.linalg.norm(np.mean(free, axis=0)[:3]) < 3.0, "the tool's weight is removed"
+
+
+def test_the_peg_is_deep_only_in_the_hole(env: RobotEnv) -> None:
+    rng = np.random.default_rng(0)
+    for trial in range(6):
+        draw = env.task.draw(rng)
+        angle = rng.uniform(0.0, 2.0 * np.pi)
+        beside = Pose(draw.fixtures["plate"].position_m + 0.005 * np.array([np.cos(angle), np.sin(angle), 0.0]))
+        env.reset(seed=trial, options={"draw": replace(draw, fixtures={"plate": beside})})
+        for _ in range(12):
+            observation, _, terminated, _, _ = act(env, dx=rng.uniform(-0.2, 0.2), dz=1.0)
+            assert not terminated
+            assert observation["state"][2] / STATE_SCALE[2] < 0.006
+
+
+def test_a_latched_chain_ends_the_episode_and_a_reset_revives_it(env: RobotEnv) -> None:
+    env.reset(seed=1)
+    env.link.step(6.0)  # the policy was away for longer than the latch
+    _, _, terminated, truncated, info = act(env, dz=0.5)
+    assert (terminated, truncated, info["held"]) == (False, True, True)
+    env.reset(seed=2)
+    assert act(env, dz=0.1)[-1]["held"] is False
+
+
+def test_a_reading_that_is_no_number_stops_with_one_line() -> None:
+    env = make_env(PegInsertion(), seed=0)
+    env.reset(seed=0)
+    env.world.data.qvel[2] = np.nan
+    with pytest.raises(UserError, match="expected finite numbers from the robot, got one that is not"):
+        act(env, dz=0.1)
+
+
+def test_a_teleporting_reset_is_named_and_stands_at_the_start() -> None:
+    env = make_env(PegInsertion(), seed=0, teleport=True)
+    _, info = env.reset(seed=3)
+    assert (info["reset_kind"], info["reset_s"]) == ("teleport", 0.0)
+    here = env.link.latest()
+    distance_m, angle_rad = env.draw.T_base_start.distance(Pose(here.position_base_m, here.quaternion_base_xyzw))
+    assert distance_m < 0.001
+    assert angle_rad < 0.005
+    with pytest.raises(UserError, match="a teleporting reset and rendered images need a simulator"):
+        RobotEnv(env.task, env.link, teleport=lambda _: None)
+
+
+def test_a_chosen_stiffness_is_executed_and_one_beyond_the_limits_is_refused_at_once() -> None:
+    task = PegInsertion()
+    names = ("dx", "dy", "dz", "drz", "k_translation", "k_rotation")
+    task.action = ActionSpec(active=names, stiffness_factor=1.5)
+    env = make_env(task, seed=0)
+    env.reset(seed=0)
+    for wish in (0.5, -1.0):
+        executed = act(env, k_translation=wish, k_rotation=-wish)[-1]["action_executed"]
+        np.testing.assert_allclose(executed[7:], [wish, -wish], atol=1e-6)
+    task.action = ActionSpec(active=names, stiffness_factor=3.0)
+    with pytest.raises(UserError, match=r"expected stiffness within .* for every action, got \[1800"):
+        make_env(task)
+
+
+def test_pictures_come_where_they_can_be_drawn() -> None:
+    env = make_env(PegInsertion(), seed=0, images=True)
+    try:
+        observation, _ = env.reset(seed=0)
+    except (RuntimeError, ImportError, AttributeError) as error:
+        pytest.skip(f"nothing to draw with here: {error}")
+    assert env.observation_space.contains(observation)
+    assert {key: observation[key].shape for key in observation if key.startswith("image")} == {
+        "image_side": (64, 64, 3),
+        "image_wrist": (64, 64, 3),
+    }
+    assert all(observation[key].std() > 5.0 for key in ("image_side", "image_wrist"))
+    env.close()
+
+
+def test_peaks_are_of_short_means() -> None:
+    forces = np.zeros((50, 3))
+    forces[10, 0] = 30.0
+    assert peak_force(forces) == pytest.approx(30.0 / PEAK_WINDOW_TICKS)
+    forces[20:23, 1] = 9.0
+    assert peak_force(forces) == pytest.approx(10.0)
+    assert peak_force(forces[20:21]) == pytest.approx(9.0)

@@ -1,0 +1,163 @@
+"""The automatic reset frees the tool from anything within the leash's force, and says so when it cannot."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from controllers.description.geometry import Box, Pose
+from controllers.description.scene import Fixture, Scene
+from controllers.types import Command
+from data.errors import UserError
+from robot_rl.envs.make import make_env
+from robot_rl.envs.reset import AutomaticReset, ResetConfig, ResetFailedError
+from robot_rl.envs.robot_env import RobotEnv
+from robot_rl.tasks.peg_insertion import PegInsertion
+
+INTO = np.array([1.0, 0.0, 0.0, 0.0])
+LEASH_N = 1000.0 * 0.02
+WAYS = ("pushed sideways", "tilted", "twisted and pushed", "pressed to the bottom")
+
+
+def put_tool(env: RobotEnv, pose: Pose) -> None:
+    model: Any = env.link.model  # type: ignore[attr-defined]
+    env.world.teleport(model.inverse_kinematics(pose, env.world.arm.home_rad))
+    env.link.reset()
+
+
+def jam(env: RobotEnv, way: str, rng: np.random.Generator) -> None:
+    """Leaves the peg somewhere in the true hole, then pushes, tilts and twists it with the whole leash."""
+    true = env.draw.fixtures["plate"].compose(Pose(quaternion_xyzw=INTO))
+    put_tool(env, true.compose(Pose(np.array([*rng.uniform(-0.0004, 0.0004, 2), rng.uniform(0.004, 0.029)]))))
+    push = {"tilted": (0.005, -0.01), "pressed to the bottom": (0.002, -0.03)}.get(way, (0.03, -0.02))
+    for _ in range(int(rng.integers(3, 8))):
+        report = env.link.latest()
+        here = Pose(report.position_base_m, report.quaternion_base_xyzw)
+        aside = np.array([*rng.uniform(-1.0, 1.0, 2) * push[0], push[1] * rng.uniform(0.0, 1.0)])
+        turn = rng.uniform(-0.15, 0.15, 3) * (way in ("tilted", "twisted and pushed"))
+        target = here.compose(Pose.from_rpy(np.zeros(3), turn.tolist()))
+        stiffness = np.array([1000.0] * 3 + [60.0] * 3)
+        env.link.send(Command(here.position_m + aside, target.quaternion_xyzw, stiffness))
+        env.link.step(0.1)
+
+
+def freed(count: int, variant: str) -> tuple[int, list[float], list[float]]:
+    """Jams `count` times; returns how often the reset succeeded, the pulls [N] and the times [s]."""
+    env, rng = make_env(PegInsertion(variant), seed=0), np.random.default_rng(5)
+    env.reset(seed=0)
+    good, pulls_n, times_s = 0, [], []
+    for trial in range(count):
+        jam(env, WAYS[trial % len(WAYS)], rng)
+        try:
+            _, info = env.reset(seed=1000 + trial)
+        except ResetFailedError:
+            put_tool(env, Pose(env.draw.T_base_goal.position_m + np.array([0.0, 0.0, 0.05]), INTO))
+            continue
+        good += 1
+        pulls_n.append(info["reset_pull_n"])
+        times_s.append(info["reset_s"])
+    return good, pulls_n, times_s
+
+
+@pytest.mark.parametrize(
+    ("count", "variant"),
+    [
+        (20, "default"),
+        pytest.param(200, "default", marks=pytest.mark.slow),
+        pytest.param(200, "tight", marks=pytest.mark.slow),
+    ],
+)
+def test_a_jammed_peg_is_freed_within_the_leashs_force(count: int, variant: str) -> None:
+    good, pulls_n, times_s = freed(count, variant)
+    print(f"{good} of {count} freed, pull {max(pulls_n):.1f} N, time {np.median(times_s):.1f} .. {max(times_s):.1f} s")
+    assert good >= 0.99 * count
+    assert max(pulls_n) <= LEASH_N + 2.0
+
+
+class CagedTask(PegInsertion):
+    """The peg insertion with a block that can be put over the holder, so that nothing rises."""
+
+    def scene(self) -> Scene:
+        scene = super().scene()
+        block = Box(size_m=(0.02, 0.2, 0.02))
+        lid = Fixture(name="lid", geoms=(block,), T_base_fixture=Pose(np.array([0.0, 0.6, 0.8])), movable=True)
+        return replace(scene, fixtures=(*scene.fixtures, lid))
+
+
+def test_a_tool_that_is_held_fast_ends_in_one_clear_line_in_bounded_time() -> None:
+    task = CagedTask()
+    env = make_env(task, seed=0)
+    env.reset(seed=0)
+    patient = env.automatic_reset
+    env.automatic_reset = AutomaticReset(env.link, task, ResetConfig(timeout_s=1.0, attempts=2))
+    put_tool(env, env.draw.fixtures["plate"].compose(Pose(np.array([0.0, 0.0, -0.02]), INTO)))
+    flange = env.world.data.body("flange").xpos
+    env.world.place("lid", Pose(flange + np.array([0.0, 0.0, 0.17])))  # just above the hand
+    before = env.link.latest()
+    with pytest.raises(
+        ResetFailedError, match="reset failed 2 times within 1 s each: the arm holds; free the tool by hand"
+    ):
+        env.reset(seed=1)
+    assert (env.link.latest().stamp_ns - before.stamp_ns) * 1e-9 < 2.5
+    with pytest.raises(UserError, match=r"call reset\(\) before the first step"):
+        env.step(np.zeros(7, np.float32))
+    env.world.place("lid", Pose(np.array([0.0, 0.6, 0.8])))
+    env.automatic_reset = patient
+    _, info = env.reset(seed=1)
+    assert info["reset_attempts"] == 1
+
+
+def test_a_latched_hold_is_no_obstacle() -> None:
+    env = make_env(PegInsertion(), seed=0)
+    env.reset(seed=0)
+    env.link.step(6.0)
+    _, info = env.reset(seed=1)
+    assert info["reset_attempts"] == 1
+
+
+def test_the_arm_stands_at_the_drawn_start_and_the_old_plate_stays_until_it_is_free() -> None:
+    env = make_env(PegInsertion(), seed=0)
+    env.reset(seed=0)
+    for seed in range(1, 6):
+        env.reset(seed=seed)
+        report = env.link.latest()
+        distance_m, angle_rad = env.draw.T_base_start.distance(
+            Pose(report.position_base_m, report.quaternion_base_xyzw)
+        )
+        assert distance_m < 0.003
+        assert angle_rad < 0.025
+    old = env.draw
+    jam(env, WAYS[3], np.random.default_rng(0))
+    placed = []
+    plain_place = env.world.place
+
+    class Watch:
+        """The world, with a look at how high the tool is when fixtures move."""
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(world, name)
+
+        def place(self, name: str, pose: Pose) -> None:
+            placed.append(env.link.latest().position_base_m[2] - old.T_base_goal.position_m[2])
+            plain_place(name, pose)
+
+    world, env.world = env.world, Watch()
+    env.reset(seed=99)
+    assert placed
+    assert min(placed) >= 0.005
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"timeout_s": 0.0}, "timeout_s must be"),
+        ({"attempts": 0}, "attempts must be"),
+        ({"stiffness": (1.0,)}, "stiffness needs 6"),
+    ],
+)
+def test_a_configuration_that_makes_no_sense_is_refused(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        ResetConfig(**changes)

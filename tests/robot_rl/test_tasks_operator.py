@@ -1,0 +1,131 @@
+"""Draws, actions, features and the scripted operator, without long runs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy.spatial.transform import Rotation
+
+from data.errors import UserError
+from robot_rl.envs.action_map import ActionMap, quaternion_of_vector, rotation_vector
+from robot_rl.envs.featuriser import Featuriser
+from robot_rl.envs.make import make_env
+from robot_rl.tasks.actions import ActionSpec
+from robot_rl.tasks.peg_insertion import PegInsertion
+from robot_rl.tasks.registry import make_task, task_names
+
+
+def test_what_is_seen_is_drawn_before_the_truth() -> None:
+    """Variants that differ in hidden error only share all that is seen."""
+    for seed in range(20):
+        a = PegInsertion(offset_m=0.001).draw(np.random.default_rng(seed))
+        b = PegInsertion(offset_m=0.005, yaw_error_rad=0.0).draw(np.random.default_rng(seed))
+        assert a.T_base_goal.is_close(b.T_base_goal, 1e-12)
+        assert a.T_base_start.is_close(b.T_base_start, 1e-12)
+        assert not a.fixtures["plate"].is_close(b.fixtures["plate"], 1e-6)
+
+
+def test_draws_stay_within_what_the_configuration_says() -> None:
+    task, rng = PegInsertion(), np.random.default_rng(0)
+    config = task.config
+    for _ in range(200):
+        draw = task.draw(rng)
+        lateral = draw.T_base_goal.inverse().apply(draw.fixtures["plate"].position_m)
+        assert np.abs(lateral[:2]).max() <= config.offset_m * 1.01
+        start = draw.T_base_goal.inverse().compose(draw.T_base_start)
+        assert config.start_height_m[0] <= -start.position_m[2] + 1e-12
+        assert -start.position_m[2] <= config.start_height_m[1] + 1e-12
+        assert np.abs(start.position_m[:2]).max() <= config.start_offset_m + 1e-12
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_target_and_executed_are_inverse(seed: int) -> None:
+    env = make_env(PegInsertion(), seed=0, teleport=True)
+    env.reset(seed=seed)
+    sensed: Any = env._sensed
+    spec = ActionSpec()
+    mapping = ActionMap(spec, env.draw.T_base_goal)
+    action = np.random.default_rng(seed).uniform(-1.0, 1.0, spec.size)
+    target, whole = mapping.target(sensed, action)
+
+    class After:
+        T_base_reference = target
+
+    executed = mapping.executed(sensed, After(), whole)  # type: ignore[arg-type]
+    np.testing.assert_allclose(executed[:6], action[:6], atol=1e-9)
+    assert executed[6] == 0.0, "the gripper is not active"
+
+
+def test_rotation_vectors_round_off_nothing() -> None:
+    rng = np.random.default_rng(0)
+    for angle in (0.0, 1e-12, 1e-6, 0.01, 1.0, 3.1):
+        axis = rng.normal(size=3)
+        w = axis / np.linalg.norm(axis) * angle
+        rotation = Rotation.from_quat(quaternion_of_vector(w))
+        np.testing.assert_allclose(rotation.as_rotvec(), w, atol=1e-12)
+        np.testing.assert_allclose(rotation_vector(rotation.as_matrix()), w, atol=1e-9)
+
+
+def test_features_remember_and_begin_with_copies_of_the_first() -> None:
+    featuriser = Featuriser({"state": 2}, history=2)
+    frames = [{"state": np.array([float(t), 10.0 + t], np.float32)} for t in range(4)]
+    assert featuriser.reset(frames[0]).tolist() == [0, 10] * 3
+    assert featuriser.step(frames[1]).tolist() == [1, 11, 0, 10, 0, 10]
+    assert featuriser.step(frames[2]).tolist() == [2, 12, 1, 11, 0, 10]
+    whole = featuriser.episode({"state": np.stack([frame["state"] for frame in frames])})
+    assert whole[3].tolist() == [3, 13, 2, 12, 1, 11]
+
+
+def test_features_refuse_what_a_network_must_not_see() -> None:
+    featuriser = Featuriser({"state": 2})
+    with pytest.raises(UserError, match="an observation holds a number that is not finite"):
+        featuriser.reset({"state": np.array([0.0, np.nan])})
+    with pytest.raises(UserError, match="expected the observations state, state not among other"):
+        featuriser.reset({"other": np.zeros(2)})
+    with pytest.raises(UserError, match="history must be 0 or more"):
+        Featuriser({"state": 2}, history=-1)
+
+
+def test_an_unknown_task_names_the_closest() -> None:
+    assert "peg_insertion" in task_names()
+    with pytest.raises(UserError, match="unknown task 'peg_insertoin': did you mean 'peg_insertion'"):
+        make_task("peg_insertoin")
+    with pytest.raises(UserError, match="task peg_insertion has the variants default, tight, got 'loose'"):
+        make_task("peg_insertion", "loose")
+    with pytest.raises(UserError, match="expected robot=mujoco, got robot=toaster"):
+        make_env(PegInsertion(), robot="toaster")
+
+
+def test_the_operator_acts_within_bounds_on_active_columns_and_repeats_itself() -> None:
+    task = PegInsertion()
+    streams = []
+    for _ in range(2):
+        operator = task.operator(np.random.default_rng(3))
+        rng = np.random.default_rng(4)
+        size = task.observation_space()["state"].shape
+        actions = [
+            operator.act({"state": rng.normal(size=size).astype(np.float32)}, task.action.size) for _ in range(50)
+        ]
+        streams.append(np.array(actions))
+    assert np.abs(streams[0]).max() <= 1.0
+    assert (np.delete(streams[0], task.action.active_index, axis=1) == 0.0).all()
+    np.testing.assert_array_equal(streams[0], streams[1])
+
+
+@pytest.mark.slow
+def test_the_operator_is_good_but_imperfect() -> None:
+    env = make_env(PegInsertion(), seed=0)
+    operator = env.task.operator(np.random.default_rng(0))
+    successes = 0
+    for seed in range(60):
+        observation, _ = env.reset(seed=seed)
+        operator.reset()
+        while True:
+            observation, _, terminated, truncated, _ = env.step(operator.act(observation, env.task.action.size))
+            if terminated or truncated:
+                break
+        successes += int(terminated)
+    print(f"operator: {successes} of 60")
+    assert 0.4 <= successes / 60 <= 0.9
