@@ -39,6 +39,11 @@ class AsyncTrainer(Trainer):
         self._held_since, self._held_updates = 0.0, -1
 
     @property
+    def running(self) -> bool:
+        """Whether there is a learner."""
+        return self._seam is not None
+
+    @property
     def seam(self) -> LearnerProcess:
         """The learner, which there is during `run` only."""
         if self._seam is None:

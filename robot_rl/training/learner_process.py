@@ -91,13 +91,14 @@ class Learner:
         self._progress = Progress(self.credit.updates, update_s, dict(metrics))
 
     def _publish(self) -> None:
-        """Sends new weights now and then, and at once when no more updates are due; a sign of life otherwise."""
+        """Sends weights every so often in time and updates, and at once when no more are due; else a sign of life."""
         now, pacing = time.monotonic(), self.credit.pacing
-        new = self.credit.updates > self._published
-        if new and (not self.credit.may_update or now - self._published_at >= pacing.publish_every_s):
+        unseen = self.credit.updates - self._published
+        many = unseen >= 0.5 * pacing.updates_per_step * pacing.max_ahead_steps  # before the actor has to hold for them
+        if unseen and (many or not self.credit.may_update or now - self._published_at >= pacing.publish_every_s):
             self.seam.publish(Weights.of(self.credit.updates, self.agent.weights()))
             self._published, self._published_at = self.credit.updates, now
-        elif not new and now - self._reported_at < 0.5 * pacing.heartbeat_s:
+        elif now - self._reported_at < 0.5 * pacing.heartbeat_s:
             return
         self.seam.report(self._progress)
         self._reported_at = now

@@ -19,7 +19,7 @@ class Pacing:
     max_policy_age_steps: int = 100
     """The actor stops when the newest valid weights lag behind by more than these steps, above max_ahead_steps."""
     publish_every_s: float = 0.05
-    """Shortest time between two sets of weights [s], at least 0."""
+    """Time between two sets of weights [s], at least 0; less where the actor would have to hold for them."""
     heartbeat_s: float = 0.5
     """Longest silence of a healthy learner between two blocks of updates [s], above 0."""
     timeout_s: float = 10.0
