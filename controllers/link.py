@@ -76,11 +76,11 @@ class LockstepLink:
     def send(self, command: Command) -> None:
         """Makes `command` the newest, stamped now."""
         self._sent, self._sent_ns = command, self.now_ns()
-        self._put(command)
-
-    def _put(self, command: Command) -> None:
-        self._sequence += 1
         command.write_to(self.command[0])
+        self._stamp()
+
+    def _stamp(self) -> None:
+        self._sequence += 1
         self.command["sequence"], self.command["stamp_ns"] = self._sequence, self.now_ns()
 
     def step(self, duration_s: float) -> NDArray[Any]:
@@ -90,7 +90,7 @@ class LockstepLink:
         block = round(KEEP_ALIVE_S * self.robot.rate_hz)
         for first in range(0, ticks, block):
             if first and self._sent is not None and self.now_ns() - self._sent_ns < self._sent.duration_s * 1e9:
-                self._put(self._sent)
+                self._stamp()  # the very same command once more
             self._run(reports[first : first + block])
         self._report[0] = reports[-1]
         return reports

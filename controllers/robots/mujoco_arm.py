@@ -68,7 +68,8 @@ class MujocoArm:
         # a diverged simulation must be seen as such, not silently start over
         self.model.opt.disableflags |= int(mujoco.mjtDisableBit.mjDSBL_AUTORESET)
         self.data = mujoco.MjData(self.model)
-        self.rate_hz = 1.0 / self.model.opt.timestep
+        self._dt_s: float = self.model.opt.timestep
+        self.rate_hz = 1.0 / self._dt_s
         self._rng = np.random.default_rng(seed)
         self._noise = np.zeros((_NOISE_BLOCK, 6))
         self._noise_used = _NOISE_BLOCK
@@ -153,7 +154,7 @@ class MujocoArm:
             chain.record,
             reports,
             self.data.time,
-            self.model.opt.timestep,
+            self._dt_s,
         )
         mujoco.mj_step1(self.model, self.data)
 

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from controllers.description.geometry import Pose
 from robot_rl.tasks.actions import POSE_NAMES, ActionSpec
 from robot_rl.tasks.base import Sensed
+from safety import so3
 
 Array = NDArray[np.float64]
 
@@ -21,8 +22,10 @@ class ActionMap:
     """
 
     def __init__(self, spec: ActionSpec, T_base_goal: Pose) -> None:
-        self.spec, self._goal = spec, T_base_goal
+        self.spec = spec
         self._R_goal_base = T_base_goal.rotation.T.copy()
+        x, y, z, w = T_base_goal.quaternion_xyzw.tolist()
+        self._goal: so3.Quaternion = (x, y, z, w)
         self._mask = np.zeros(spec.size)
         self._mask[spec.active_index] = 1.0
 
@@ -33,8 +36,9 @@ class ActionMap:
         position = before.T_base_tool.position_m + before.rotation_base_tool @ (whole[:3] * spec.translation_m)
         measured = rotation_vector(self._R_goal_base @ before.rotation_base_tool)
         turn = measured * mask[3:6] + whole[3:6] * spec.rotation_rad
-        quaternion = self._goal.compose(Pose(quaternion_xyzw=quaternion_of_vector(turn))).quaternion_xyzw
-        return Pose(position, quaternion), whole
+        x, y, z = turn.tolist()
+        quaternion = so3.multiply(self._goal, so3.exp((x, y, z)))
+        return Pose(position, np.array(quaternion)), whole
 
     def executed(self, before: Sensed, after: Sensed, proposed: Array, stiffness: Array | None = None) -> Array:
         """Returns the action (size,) that would have asked for the executed reference, clipped to [-1, 1].
@@ -53,21 +57,15 @@ class ActionMap:
             first = len(POSE_NAMES) + 1
             ratio = stiffness[[0, 3]] / np.array(spec.stiffness)[[0, 3]]
             executed[first : first + 2] = np.log(ratio) / np.log(spec.stiffness_factor)
-        return np.clip(executed * self._mask, -1.0, 1.0)
+        return (executed * self._mask).clip(-1.0, 1.0)
 
 
 def rotation_vector(R: Array) -> Array:
-    """log3 of a rotation matrix (3, 3) whose angle is below pi: (3,) [rad]."""
-    vector = np.array([R[2, 1] - R[1, 2], R[0, 2] - R[2, 0], R[1, 0] - R[0, 1]]) * 0.5
-    sine = float(np.sqrt(vector @ vector))
-    if sine < 1e-9:
-        return vector
-    angle = float(np.arctan2(sine, 0.5 * (R[0, 0] + R[1, 1] + R[2, 2] - 1.0)))
-    return vector * (angle / sine)
+    """log3 of a rotation matrix (3, 3), C-contiguous: (3,) [rad]."""
+    return np.array(so3.log(so3.from_matrix(R)))
 
 
 def quaternion_of_vector(w: Array) -> Array:
     """exp of a rotation vector (3,) as a unit quaternion (4,) xyzw."""
-    angle = float(np.sqrt(w @ w))
-    scale = 0.5 if angle < 1e-9 else np.sin(0.5 * angle) / angle
-    return np.array([w[0] * scale, w[1] * scale, w[2] * scale, np.cos(0.5 * angle)])
+    x, y, z = w.tolist()
+    return np.array(so3.exp((x, y, z)))

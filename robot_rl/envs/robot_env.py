@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol, runtime_checkable
 
@@ -160,7 +161,7 @@ class RobotEnv(gymnasium.Env[Observation, NDArray[np.float32]]):
         before, spec = self._sensed, self.task.action
         if before is None or self._map is None:
             raise UserError("call reset() before the first step")
-        target, whole = self._map.target(before, np.clip(proposed, -1.0, 1.0))
+        target, whole = self._map.target(before, proposed.clip(-1.0, 1.0))
         target = self.task.clip_target(target, self.draw)
         self.link.send(
             Command(
@@ -184,7 +185,7 @@ class RobotEnv(gymnasium.Env[Observation, NDArray[np.float32]]):
             "action_executed": executed.astype(np.float32),
             "success": judgement.success,
             "peak_force_n": sensed.peak_force_n,
-            "force_n": float(np.linalg.norm(sensed.wrench_tool[:3])),
+            "force_n": math.sqrt(sensed.wrench_tool[:3] @ sensed.wrench_tool[:3]),
             "q_rad": sensed.q_rad,
             "stamp_ns": sensed.stamp_ns,
             "reasons": sensed.reasons,
