@@ -44,14 +44,26 @@ class Refusal(IntEnum):
     """Which check of the intake turned a command down."""
 
     ACCEPTED = 0
+    """It became the goal."""
     NOT_FINITE = 1
+    """A number is NaN or infinite (the gripper alone may be NaN: leave it)."""
     NOT_UNIT = 2
+    """The quaternion's length is off 1 by more than 0.001: it was not meant as a rotation."""
     STIFFNESS_RANGE = 3
+    """A stiffness lies outside stiffness_min .. stiffness_max."""
     DAMPING_RANGE = 4
+    """The damping ratio lies outside its bounds."""
     WRENCH_RANGE = 5
+    """The feed-forward wrench exceeds max_wrench."""
     SEQUENCE = 6
+    """Not newer than the newest one looked at: repeated, reordered or late."""
     OLD = 7
+    """Stamped longer ago than age_limit_s."""
     FROM_FUTURE = 8
+    """Stamped more than 2 ms ahead of the motor's clock."""
     TOO_FAR = 9
+    """Farther than max_jump_m from the measured position, or within 0.1 rad of half a turn from the measured rotation."""
     DURATION = 10
+    """Not in (0, 10] s."""
     LATCHED = 11
+    """The chain is latched: a reseed comes first."""
