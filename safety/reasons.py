@@ -62,7 +62,7 @@ class Refusal(IntEnum):
     FROM_FUTURE = 8
     """Stamped more than 2 ms ahead of the motor's clock."""
     TOO_FAR = 9
-    """Farther than max_jump_m from the measured position, or within 0.1 rad of half a turn from the measured rotation."""
+    """Farther than max_jump_m from the measured position, or nearly half a turn from the measured rotation."""
     DURATION = 10
     """Not in (0, 10] s."""
     LATCHED = 11

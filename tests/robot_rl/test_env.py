@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -198,7 +199,8 @@ def test_a_latched_chain_ends_the_episode_and_a_reset_revives_it(env: RobotEnv) 
     assert act(env, dz=0.1)[-1]["held"] is False
 
 
-def test_a_reading_that_is_no_number_stops_with_one_line() -> None:
+def test_a_reading_that_is_no_number_stops_with_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)  # MuJoCo writes a log of its own where it runs
     env = make_env(PegInsertion(), seed=0)
     env.reset(seed=0)
     env.world.data.qvel[2] = np.nan
