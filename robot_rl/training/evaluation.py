@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from controllers.types import Source
+from robot_rl.report.statistics import wilson_interval
 from robot_rl.training.workplace import F32, Workplace
 
 SOURCE_NAMES = {value: name.lower() for name, value in vars(Source).items() if not name.startswith("_")}
@@ -131,16 +132,6 @@ def evaluate(
         if on_episode is not None:
             on_episode(records[-1])
     return records
-
-
-def wilson_interval(successes: int, count: int, z: float = 1.959964) -> tuple[float, float]:
-    """95 % interval of a share (Wilson, 1927)."""
-    if count == 0:
-        return 0.0, 1.0
-    share, spread = successes / count, z * z / count
-    middle = (share + spread / 2) / (1 + spread)
-    half = z * np.sqrt(share * (1 - share) / count + spread / (4 * count)) / (1 + spread)
-    return max(0.0, float(middle - half)), min(1.0, float(middle + half))
 
 
 def summary_of(records: list[EpisodeRecord], step: int, deterministic: bool, started: float) -> dict[str, Any]:

@@ -30,8 +30,8 @@ class GymWorkplace:
     def __init__(self, env_id: str, history: int = 0, options: Mapping[str, Any] | None = None) -> None:
         try:
             self.env: gymnasium.Env[Any, Any] = gymnasium.make(env_id, **dict(options or {}))
-        except (gymnasium.error.Error, ImportError, TypeError) as error:
-            first = str(error).strip().splitlines()[0]
+        except (gymnasium.error.Error, ImportError, TypeError, AssertionError) as error:  # its own checks assert
+            first = next(iter(str(error).strip().splitlines()), type(error).__name__)
             cure = "give an id of gymnasium.make or Module:Id"
             raise UserError(f"gymnasium cannot make {env_id!r}: {first}; {cure}") from error
         observation, action = self.env.observation_space, self.env.action_space

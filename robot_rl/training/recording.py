@@ -66,7 +66,7 @@ def record_episode(
     fixtures = {
         name: [*pose.position_m.tolist(), *pose.quaternion_xyzw.tolist()] for name, pose in env.draw.fixtures.items()
     }
-    return builder.finish(record.success, {**record.as_dict(), "fixtures": fixtures, "draw": info["draw"]}), record
+    return builder.finish(record.success, {**record.as_dict(), "fixtures": fixtures, "draw": env.draw.info}), record
 
 
 def record_acting(

@@ -1,0 +1,211 @@
+"""Any Gymnasium environment as a workplace; recording in any workplace; measuring episodes."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import gymnasium
+import numpy as np
+import pytest
+from gymnasium import spaces
+
+from controllers.types import Source
+from data.errors import UserError
+from data.store import EpisodeStore
+from robot_rl.agents.base import Proposal
+from robot_rl.learning.replay import Replay
+from robot_rl.training.demonstrations import fill_replay, load_episodes, successful
+from robot_rl.report.statistics import wilson_interval
+from robot_rl.training.evaluation import evaluate, summary_of
+from robot_rl.training.gym_workplace import GymWorkplace
+from robot_rl.training.recipe import AgentRecipe
+from robot_rl.training.recording import record_acting
+from robot_rl.training.settings import TrainSettings
+from robot_rl.training.sync import SyncTrainer
+from robot_rl.training.workplace import make_workplace
+from tests.robot_rl.training_fakes import TINY, Line
+
+
+class Odd(gymnasium.Env[Any, Any]):
+    """Uneven bounds, a matrix of actions, chance from the global generator, success in info."""
+
+    def __init__(self, action: Any = None, observation: Any = None, bad: float = 0.0) -> None:
+        low, high = np.array([[-2.0], [0.0]], np.float32), np.array([[2.0], [10.0]], np.float32)
+        self.action_space = spaces.Box(low, high) if action is None else action
+        self.observation_space = spaces.Box(-1, 1, (2,), np.float64) if observation is None else observation
+        self.bad, self.given, self.t = bad, np.zeros(0), 0
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        super().reset(seed=seed)
+        self.t = 0
+        return np.random.uniform(-1, 1, 2), {}  # noqa: NPY002 - the very fault that shall do no harm
+
+    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        self.given, self.t = np.array(action), self.t + 1
+        done = self.t >= 5
+        return np.full(2, self.bad), 1.0, done, done, {"is_success": done}
+
+
+gymnasium.register("Odd-v0", entry_point=lambda **options: Odd(**options), disable_env_checker=True)
+
+
+def odd(**options: Any) -> tuple[GymWorkplace, Odd]:
+    workplace = GymWorkplace("Odd-v0", options=options)
+    inner = workplace.env.unwrapped
+    assert isinstance(inner, Odd)
+    return workplace, inner
+
+
+def test_actions_are_mapped_to_the_bounds_and_clipped() -> None:
+    workplace, inner = odd()
+    workplace.reset(0)
+    outcome = workplace.step(np.array([0.5, 3.0], np.float32))
+    np.testing.assert_allclose(inner.given, [[1.0], [10.0]])
+    np.testing.assert_allclose(outcome.executed, [0.5, 1.0])
+    assert workplace.action_names == ("a0", "a1")
+    with pytest.raises(UserError, match="an action must be finite"):
+        workplace.step(np.array([np.nan, 0.0], np.float32))
+
+
+def test_trap_15_an_environment_that_draws_from_global_generators_repeats() -> None:
+    workplace, _ = odd()
+    first, _ = workplace.reset(7)
+    other, _ = workplace.reset(8)
+    again, _ = workplace.reset(7)
+    np.testing.assert_array_equal(first, again)
+    assert not np.array_equal(first, other)
+
+
+def test_what_is_not_finite_stops_the_run_in_one_line() -> None:
+    workplace, _ = odd(bad=np.nan)
+    workplace.reset(0)
+    with pytest.raises(UserError, match="an observation holds a number that is not finite"):
+        workplace.step(np.zeros(2, np.float32))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"action": spaces.Discrete(3)}, "expected a Box of floats as action space, got Discrete"),
+        (
+            {"observation": spaces.Dict({"a": spaces.Box(-1, 1)})},
+            "expected a Box of floats as observation space, got Dict",
+        ),
+        ({"action": spaces.Box(-np.inf, np.inf, (2,))}, "expected a bounded action space"),
+    ],
+)
+def test_spaces_that_do_not_fit_are_refused(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        odd(**options)
+
+
+@pytest.mark.parametrize("name", ["NoSuch-v0", "no_such_module:Env-v0", "Pendulum-v1-x"])
+def test_an_environment_that_is_not_there_is_told_in_one_line(name: str) -> None:
+    with pytest.raises(UserError, match=f"gymnasium cannot make '{name}'") as told:
+        make_workplace("gym", env_id=name)
+    assert len(str(told.value).splitlines()) == 1
+
+
+def test_gym_and_env_id_go_together() -> None:
+    with pytest.raises(UserError, match="task=gym needs env_id"):
+        make_workplace("gym")
+    with pytest.raises(UserError, match="env_id goes with task=gym"):
+        make_workplace("peg_insertion", env_id="Pendulum-v1")
+
+
+class Towards:
+    """Acts as any object may: three methods."""
+
+    def __init__(self, gain: float = -1.0) -> None:
+        self.gain, self.begun = gain, 0
+
+    def begin_episode(self) -> None:
+        self.begun += 1
+
+    def prepare(self, obs: Any, rng: np.random.Generator) -> dict[str, Any]:
+        return {"noise": rng.uniform(-0.1, 0.1, 1).astype(np.float32)}
+
+    def act(self, obs: Any, extras: Any, deterministic: bool) -> Proposal:
+        return Proposal(np.clip(self.gain + extras["noise"], -1, 1).astype(np.float32), Source.SCRIPTED)
+
+
+def test_anything_that_acts_can_demonstrate_in_any_workplace(tmp_path: Path) -> None:
+    workplace = Line()
+    with EpisodeStore.create_or_open(tmp_path / "demos.zarr", workplace.store_spec("mujoco", {})) as store:
+        for seed in range(3):
+            episode, record = record_acting(workplace, Towards(), store.spec, seed)
+            assert record.success
+            store.append(episode)
+        failed, _ = record_acting(workplace, Towards(1.0), store.spec, 9)
+        store.append(failed)
+    episodes = load_episodes(str(tmp_path / "demos.zarr"), workplace)
+    assert [len(successful(episodes, "demos.zarr")), len(episodes)] == [3, 4]
+    np.testing.assert_allclose(episodes[0].action_executed, -0.5)
+    assert episodes[0].action_proposed.max() < -0.85
+    agent = AgentRecipe("rlpd", 2, ("dx",), TINY).build()
+    demos = Replay(200, 2, 1)
+    fill_replay(demos, episodes, workplace, agent, np.random.default_rng(0))
+    assert demos.added == sum(len(episode) for episode in episodes)
+    assert int(demos.terminated.sum()) == 3
+    with pytest.raises(UserError, match="expected at least one success among the 1 episodes"):
+        successful([failed], "demos.zarr")
+
+
+def test_demonstrations_of_a_gymnasium_environment_train_and_fit_only_their_own_kind(tmp_path: Path) -> None:
+    workplace = GymWorkplace("Pendulum-v1", history=1)
+    agent = AgentRecipe("rlpd", workplace.obs_size, workplace.action_names, TINY).build()
+    with EpisodeStore.create_or_open(tmp_path / "demos.zarr", workplace.store_spec("mujoco", {})) as store:
+        store.append(record_acting(workplace, agent, store.spec, 3)[0])
+    episodes = load_episodes(str(tmp_path / "demos.zarr"), workplace)
+    demos = Replay(500, workplace.obs_size, 1)
+    fill_replay(demos, episodes, workplace, agent, np.random.default_rng(0))
+    trainer = SyncTrainer(
+        agent, workplace, None, demos, tmp_path, TrainSettings(220, eval_every=0), lambda record: None
+    )
+    trainer.run()
+    assert trainer.counters.step == 220
+    with pytest.raises(UserError, match="task"):
+        load_episodes(str(tmp_path / "demos.zarr"), Line())
+
+
+def test_the_figures_of_an_evaluation_are_those_of_its_episodes() -> None:
+    records = evaluate(Towards(), Line(), range(4))
+    assert [record.seed for record in records] == [0, 1, 2, 3]
+    for record in records:
+        assert (record.end, record.success, record.ret) == ("success", True, 1.0)
+        assert record.source_share == {"scripted": 1.0}
+        assert record.limited_share == 1.0
+        assert record.robot_s == pytest.approx(0.1 * record.length)
+    records += evaluate(Towards(1.0), Line(), [5])
+    assert records[-1].end == "timeout"
+    summary = summary_of(records, 7, True, 0.0)
+    assert (summary["kind"], summary["step"], summary["success_rate"], len(summary["episodes"])) == ("eval", 7, 0.8, 5)
+    assert summary["low"] < 0.8 < summary["high"]
+
+
+def test_an_evaluation_repeats_to_the_last_digit() -> None:
+    first, second = (evaluate(Towards(), Line(), range(4)) for _ in range(2))
+    assert [record.length for record in first] == [record.length for record in second]
+
+
+@pytest.mark.slow
+def test_pendulum_is_learned_from_scratch_within_3000_steps(tmp_path: Path) -> None:
+    workplace, evaluation = GymWorkplace("Pendulum-v1"), GymWorkplace("Pendulum-v1")
+    agent = AgentRecipe("rlpd", workplace.obs_size, workplace.action_names, seed=1).build()
+    settings = TrainSettings(3000, seed=1, eval_every=0, eval_episodes=10)
+    trainer = SyncTrainer(agent, workplace, evaluation, None, tmp_path, settings, lambda record: None)
+    trainer.run()
+    assert trainer.evaluate()["mean_return"] > -300.0
+
+
+def test_the_program_in_the_documentation_runs(tmp_path: Path) -> None:
+    page = (Path(__file__).parents[2] / "docs/training.md").read_text()
+    program = page.partition("<!-- run -->\n```python\n")[2].partition("```")[0]
+    done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    episodes = load_episodes(str(tmp_path / "demos.zarr"), GymWorkplace("Pendulum-v1"))
+    assert len(episodes) == 10
+    assert np.mean([episode.reward.sum() for episode in episodes]) > -400.0
