@@ -42,7 +42,7 @@ def _robot() -> Any:
 
 
 def _history() -> Any:
-    return option(2, "Past observations that the policy sees beside the newest one.", low=0, high=20)
+    return option(0, "Past observations that the policy sees beside the newest one.", low=0, high=20)
 
 
 def _fresh() -> Any:

@@ -14,7 +14,7 @@ from robot_rl.tasks.registry import make_task
 def run(seconds: float = 20.0, task: str = "peg_insertion", variant: str = "default", seed: int = 0) -> dict[str, Any]:
     """Returns state_steps_per_s, image_steps_per_s (None where nothing can be rendered) and how they came about.
 
-    One step is one decision of 0.1 s. The time of a measurement is all wall-clock time: decisions, the operator and resets.
+    One step is one decision of 0.1 s. The time of a measurement is all wall-clock time: decisions, operator, resets.
     """
     figures = _measure(seconds, task, variant, seed, images=False)
     result: dict[str, Any] = {
@@ -30,7 +30,8 @@ def run(seconds: float = 20.0, task: str = "peg_insertion", variant: str = "defa
     except RuntimeError as error:
         result |= {"image_steps_per_s": None, "image_missing": str(error).splitlines()[0]}
     else:
-        result |= {"image_steps_per_s": images["steps_per_s"], "image_shape": images["image_shape"], "cameras": images["cameras"]}
+        result |= {name: images[name] for name in ("image_shape", "cameras")}
+        result["image_steps_per_s"] = images["steps_per_s"]
     return result
 
 

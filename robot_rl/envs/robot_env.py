@@ -114,7 +114,7 @@ class RobotEnv(gymnasium.Env[Observation, NDArray[np.float32]]):
         self._previous = np.zeros(self.task.action.size)
         self._steps = 0
         sensed = self._sensed = sense_reports(self.link.step(0.05), self._tick_hz)
-        info = {**result, "q_rad": sensed.q_rad, "stamp_ns": sensed.stamp_ns, "draw": draw.info}
+        info = {**result, "q_rad": sensed.q_rad, "stamp_ns": sensed.stamp_ns}
         return self._observation(sensed), info
 
     def _place(self, draw: Draw) -> None:

@@ -1,4 +1,4 @@
-"""Scripted people who insert a peg by feel: imperfect only through what a person lacks too (place, delay, a steady hand)."""
+"""Scripted people who insert a peg by feel, and lack what people lack: the true place, quick nerves, a steady hand."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class OperatorConfig:
 
 
 class PegOperator(ABC):
-    """Delay and tremble around a plan in goal axes; a plan sees positions [m], rotations [rad] and the wrench [N, Nm]."""
+    """Delay and tremble around a plan in goal axes, which sees position [m], rotation [rad] and wrench [N, Nm]."""
 
     def __init__(self, rng: np.random.Generator, config: OperatorConfig | None = None) -> None:
         self.config, self.rng = config or OperatorConfig(), rng

@@ -34,7 +34,7 @@ class ActionSpec:
     """Names of all columns."""
 
     def __post_init__(self) -> None:
-        names = (*POSE_NAMES, GRIPPER_NAME)
+        names: tuple[str, ...] = (*POSE_NAMES, GRIPPER_NAME)
         if self.stiffness_factor is not None:
             if not self.stiffness_factor > 1.0:
                 raise ValueError(f"stiffness_factor must be > 1, got {self.stiffness_factor}")

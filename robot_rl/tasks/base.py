@@ -57,7 +57,10 @@ class Judgement:
 
 
 class Task(ABC):
-    """A contact-rich job for an arm. Everything a policy sees or a judge decides comes from `Sensed` and the observed goal."""
+    """A contact-rich job for an arm.
+
+    Everything that a policy sees or a judge decides comes from `Sensed` and the observed goal.
+    """
 
     name: ClassVar[str]
     text: ClassVar[str]
@@ -65,6 +68,8 @@ class Task(ABC):
     variants: ClassVar[tuple[str, ...]] = ("default",)
     rate_hz: ClassVar[float] = 10.0
     max_steps: ClassVar[int] = 100
+    agent_options: ClassVar[dict[str, dict[str, Any]]] = {}
+    """Settings per agent that this task was measured to learn well with; `agent_config` on the command line wins."""
 
     action: ActionSpec
 
@@ -97,7 +102,7 @@ class Task(ABC):
         return T_base_target
 
     def free_direction_goal(self) -> Array:
-        """Unit vector (3,) in goal axes along which a jammed tool is pulled free; by default against the goal's z axis."""
+        """Unit vector (3,) in goal axes along which a jammed tool is pulled free; by default against the z axis."""
         return np.array([0.0, 0.0, -1.0])
 
     def operator(self, rng: np.random.Generator) -> Any:

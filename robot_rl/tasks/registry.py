@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import difflib
-import os
 import sys
 from collections.abc import Mapping
 from importlib import import_module
 from importlib.metadata import entry_points
+from pathlib import Path
 from typing import Any
 
 from data.errors import UserError
@@ -23,7 +23,10 @@ def task_names() -> list[str]:
 
 
 def task_class(name: str) -> type[Task]:
-    """Returns the class of a task; `module:Class` names one of the user's own. Raises UserError with the closest and all valid names."""
+    """Returns the class of a task; `module:Class` names one of the user's own.
+
+    Raises UserError with the closest and all valid names.
+    """
     if ":" in name:
         return _own_class(name)
     if name in _OWN:
@@ -39,12 +42,13 @@ def task_class(name: str) -> type[Task]:
 
 def _own_class(name: str) -> type[Task]:
     module, _, attribute = name.partition(":")
-    if "" not in sys.path and os.getcwd() not in sys.path:
-        sys.path.insert(0, os.getcwd())  # console scripts do not look into the working folder by themselves
+    if "" not in sys.path and str(Path.cwd()) not in sys.path:
+        sys.path.insert(0, str(Path.cwd()))  # console scripts do not look into the working folder by themselves
     try:
         found = getattr(import_module(module), attribute)
     except (ImportError, AttributeError) as error:
-        raise UserError(f"task {name!r} cannot be imported ({error}): expected <module>:<class> of a file in the working folder") from error
+        cure = "expected <module>:<class> of a file in the working folder"
+        raise UserError(f"task {name!r} cannot be imported ({error}): {cure}") from error
     if not (isinstance(found, type) and issubclass(found, Task)):
         raise UserError(f"task {name!r} is no subclass of robot_rl.tasks.base.Task")
     return found

@@ -11,11 +11,14 @@ from controllers.types import Source
 from robot_rl.agents.base import Proposal
 from robot_rl.training.workplace import F32
 
+EXECUTE = 2
+"""Actions of a chunk that an imitated policy carries out by itself before it looks again."""
+
 
 class BaseActor:
     """Draws a chunk and executes its first `execute` actions before drawing the next."""
 
-    def __init__(self, policy: Any, execute: int = 1) -> None:
+    def __init__(self, policy: Any, execute: int = EXECUTE) -> None:
         self.policy, self.execute = policy, max(1, min(execute, policy.horizon))
         self._chunk: F32 | None = None
         self._used = 0

@@ -101,6 +101,7 @@ class Trainer(StoredRun):
         counters.reset_s += now.meter.record.reset_s
         while not now.ended and counters.step < self.settings.steps and not self._cut_short():
             started += self._step(now)
+        self.agent.begin_episode()  # nothing of this one stands in the checkpoint
         if not now.ended:
             self.replay.interrupt()
             now.meter.record.end = "cut"

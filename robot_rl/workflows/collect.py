@@ -16,20 +16,28 @@ from robot_rl.training.workplace import ArmWorkplace, make_workplace
 
 
 def run(config: CollectConfig) -> dict[str, Any]:
-    """Records until the store holds `episodes`; each is on the disk before the next begins. Returns episodes and successes."""
+    """Records until the store holds `episodes`; each is on the disk before the next begins.
+
+    Returns episodes, successes and the store's path.
+    """
     if config.source != "scripted":
         raise UserError(f"expected source=scripted, got source={config.source}")
     path = Path(config.out).expanduser()
     if config.fresh and path.exists() and any(path.iterdir()):
-        raise UserError(f"fresh=true needs an absent or empty out, but {path} holds files: choose another out or leave fresh out")
+        raise UserError(f"fresh=true needs an absent or empty out, but {path} holds files: choose another out")
     workplace = make_workplace(
-        config.task, variant=config.variant, robot=config.robot, seed=config.seed, images=config.images, task_config=config.task_config
+        config.task,
+        variant=config.variant,
+        robot=config.robot,
+        seed=config.seed,
+        images=config.images,
+        task_config=config.task_config,
     )
     if not isinstance(workplace, ArmWorkplace):
-        raise UserError(f"task {config.task} has no scripted operator: record demonstrations of it with your own program")
+        raise UserError(f"task {config.task} has no scripted operator: record demonstrations with your own program")
     try:
-        settings = {"variant": config.variant, "seed": config.seed, "source": config.source, "task_config": dict(config.task_config)}
-        spec = workplace.store_spec(config.robot, settings)
+        settings = {"variant": config.variant, "seed": config.seed, "source": config.source}
+        spec = workplace.store_spec(config.robot, {**settings, "task_config": dict(config.task_config)})
         with EpisodeStore.create_or_open(path, spec) as store:
             _fill(store, workplace, config)
             successes = sum(store.summary(index).success for index in range(len(store)))

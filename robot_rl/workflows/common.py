@@ -1,4 +1,4 @@
-"""What several commands share: building workplaces, agents and policies from a configuration, and finding a run's parts."""
+"""What several commands share: workplaces, agents and policies from a configuration, and the parts of a run."""
 
 from __future__ import annotations
 
@@ -10,14 +10,16 @@ from typing import Any
 import numpy as np
 
 from data.errors import UserError
-from robot_rl.training.workplace import Workplace, make_workplace
+from robot_rl.training.workplace import ArmWorkplace, Workplace, make_workplace
 
 BASE_FILE = "policy.safetensors"
-SETUP_FILE = "setup.json"
 
 
 def workplace_for(config: Mapping[str, Any], seed: int) -> Workplace:
-    """Returns a workplace as a run's configuration asks; `config` holds task, variant, env_id, robot, history, images, task_config."""
+    """Returns a workplace as a run's configuration asks.
+
+    `config` holds task, variant, env_id, robot, history, images and task_config; those not given take their defaults.
+    """
     return make_workplace(
         config["task"],
         variant=config.get("variant", "default"),
@@ -41,9 +43,15 @@ def read_setup(run: Path) -> dict[str, Any]:
     """Returns the configuration with which a run was made. Raises UserError if the folder is no run."""
     path = run / "config.json"
     if not path.is_file():
-        raise UserError(f"expected a run folder with config.json at {run}, found none: give the out of pretrain, finetune or quickstart")
+        cure = "give the out of pretrain, finetune or quickstart"
+        raise UserError(f"expected a run folder with config.json at {run}, found none: {cure}")
     setup: dict[str, Any] = json.loads(path.read_text())
     return setup
+
+
+def agent_options(workplace: Workplace, agent: str) -> dict[str, Any]:
+    """Returns the settings that the workplace's task recommends for an agent."""
+    return dict(workplace.env.task.agent_options.get(agent, {})) if isinstance(workplace, ArmWorkplace) else {}
 
 
 def load_base(folder: Path, workplace: Workplace) -> Any:
@@ -52,7 +60,8 @@ def load_base(folder: Path, workplace: Workplace) -> Any:
 
     path = folder / BASE_FILE
     if not path.is_file():
-        raise UserError(f"expected an imitated policy at {path}, found none: run robot-rl pretrain out={folder} first")
+        cure = f"run robot-rl pretrain out={folder} first"
+        raise UserError(f"expected an imitated policy at {path}, found none: {cure}")
     return DiffusionPolicy.load(path, obs_size=workplace.obs_size, action_names=workplace.action_names)
 
 

@@ -14,7 +14,7 @@ from robot_rl.training import checkpoint as checkpoints
 from robot_rl.training.evaluation import EpisodeRecord, evaluate, summary_of
 from robot_rl.training.workplace import Workplace
 from robot_rl.workflows.common import BASE_FILE, load_base, one_thread, read_setup, workplace_for
-from robot_rl.workflows.finetune import build_agent, figures_of
+from robot_rl.workflows.finetune import agent_recipe, figures_of
 
 
 def run(config: EvaluateConfig) -> dict[str, Any]:
@@ -45,11 +45,12 @@ def load_actor(path: Path, setup: dict[str, Any], workplace: Workplace) -> tuple
     """Returns what acts in a run and the step at which it was saved. Raises UserError if nothing was trained there."""
     found = checkpoints.newest(path / "checkpoints")
     if found is not None:
-        agent = build_agent(setup, workplace)
+        agent = agent_recipe(setup | {"base": setup.get("base") or str(path)}, workplace).build()
         agent.load_state(found.agent)
         return agent, found.step
     if (path / BASE_FILE).is_file():
         from robot_rl.training.base_actor import BaseActor
 
         return BaseActor(load_base(path, workplace)), 0
-    raise UserError(f"{path} holds neither a checkpoint nor an imitated policy yet: let finetune or pretrain run longer")
+    cure = "let finetune or pretrain run longer"
+    raise UserError(f"{path} holds neither a checkpoint nor an imitated policy yet: {cure}")

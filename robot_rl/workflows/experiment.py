@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +25,10 @@ def run(config: ExperimentConfig) -> dict[str, Any]:
     if config.name not in GRIDS:
         raise UserError(f"unknown experiment {config.name!r}: valid ones: {', '.join(sorted(GRIDS))}")
     grid = GRIDS[config.name]
-    unknown = [name for name in config.cells if name not in {cell.name for cell in grid.cells}]
+    names = [cell.name for cell in grid.cells]
+    unknown = [name for name in config.cells if name not in names]
     if unknown:
-        raise UserError(f"experiment {grid.name} has the cells {', '.join(cell.name for cell in grid.cells)}, got {unknown[0]!r}")
+        raise UserError(f"experiment {grid.name} has the cells {', '.join(names)}, got {unknown[0]!r}")
     out, results = Path(config.out).expanduser() / grid.name, Path(config.results).expanduser()
     results.mkdir(parents=True, exist_ok=True)
     path = results / f"{grid.name}.json"
@@ -49,24 +51,22 @@ def _done(rows: list[Row], cell: Cell, seed: int) -> bool:
 def run_cell(grid: Grid, cell: Cell, seed: int, out: Path) -> Row:
     """Runs one cell with one seed, taking up demonstrations, base policy and training where they were left."""
     settings: dict[str, Any] = {**grid.common, **cell.settings}
-    variant = settings["variant"]
-    demos = out / f"demos-{variant}-{seed}.zarr"
-    collect.run(CollectConfig(out=str(demos), task="peg_insertion", variant=variant, episodes=grid.demonstrations, seed=seed))
+    task: dict[str, Any] = {"task": "peg_insertion", "variant": settings["variant"], "seed": seed}
+    task["task_config"] = settings.get("task_config", {})
+    kind = "-".join([settings["variant"], *(f"{key}={value}" for key, value in task["task_config"].items())])
+    demos = out / f"demos-{kind}-{seed}.zarr"
+    collect.run(CollectConfig(out=str(demos), episodes=grid.demonstrations, **task))
     settings.setdefault("data", str(demos))
     row: Row = {}
     if settings["agent"] != "rlpd":
-        kind = settings.pop("base", "trained")
-        base = out / f"base-{kind}-{seed}"
-        policy_config = {"steps": 1} if kind == "untrained" else {}
-        figures = pretrain.run(
-            PretrainConfig(
-                data=str(demos), out=str(base), task="peg_insertion", variant=variant, seed=seed, eval_episodes=100, policy_config=policy_config
-            )
-        )
-        settings["base"] = str(base)
+        training = settings.pop("base", "trained")
+        folder = out / f"base-{kind}-{training}-{seed}"
+        policy_config = {"steps": 1} if training == "untrained" else {}
+        figures = pretrain.run(PretrainConfig(out=str(folder), data=str(demos), policy_config=policy_config, **task))
+        settings["base"] = str(folder)
         row["base_success_rate"] = figures["success_rate"]
     folder = out / f"{cell.name}-{seed}"
-    finetune.run(FinetuneConfig(out=str(folder), task="peg_insertion", seed=seed, **settings))
+    finetune.run(FinetuneConfig(out=str(folder), **{**task, **settings}))
     return row | summarise(read_metrics(folder), grid.target)
 
 
@@ -101,7 +101,7 @@ def summarise(records: list[dict[str, Any]], target: float) -> Row:
 
 def steps_to_target(curve: list[tuple[int, float]], target: float) -> int | None:
     """Environment steps at the first of two consecutive evaluations at the target; None if there were none."""
-    for (step, rate), (_, following) in zip(curve, curve[1:], strict=False):
+    for (step, rate), (_, following) in pairwise(curve):
         if rate >= target and following >= target:
             return step
     return None
@@ -124,18 +124,21 @@ def markdown(grid: Grid, rows: list[Row]) -> str:
         f"# {grid.question}",
         "",
         f"Command: `robot-rl experiment {grid.name}`. {grid.demonstrations} scripted demonstrations; "
-        f"settings of all cells: {_settings(grid.common)}. Success is of the final checkpoint, acting deterministically, on evaluation seeds that "
-        "training never saw; steps are counted to the first of two consecutive evaluations at the target.",
+        f"settings of all cells: {_settings(grid.common)}.",
+        "Success is of the final checkpoint, acting deterministically, on evaluation seeds that training never saw;",
+        "steps are counted to the first of two consecutive evaluations at the target.",
         "",
-        f"| cell | seed | base | final success (95 % interval) | steps to {grid.target:.0%} | lowest evaluation | training s | robot min + resets |",
+        f"| cell | seed | base | final success (95 % interval) | steps to {grid.target:.0%} | lowest evaluation "
+        "| training s | robot min + resets |",
         "|---|---|---|---|---|---|---|---|",
     ]
     for row in rows:
         base = f"{row['base_success_rate']:.0%}" if "base_success_rate" in row else "-"
         steps = "not reached" if row["steps_to_target"] is None else f"{row['steps_to_target']:,}"
         worst = "-" if row["worst"] is None else f"{row['worst']:.0%}"
+        final = f"{row['final_success_rate']:.0%} ({row['low']:.0%}-{row['high']:.0%})"
         lines.append(
-            f"| {row['cell']} | {row['seed']} | {base} | {row['final_success_rate']:.0%} ({row['low']:.0%}-{row['high']:.0%}) | {steps} | {worst} "
+            f"| {row['cell']} | {row['seed']} | {base} | {final} | {steps} | {worst} "
             f"| {row['train_s']:.0f} | {row['robot_min']:.1f} + {row['reset_min']:.1f} |"
         )
     lines += ["", "| cell | what | settings |", "|---|---|---|"]

@@ -2,36 +2,43 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 from data.errors import UserError
-from robot_rl.agents.base import AgentSpec
-from robot_rl.agents.registry import agent_class, make_agent
+from robot_rl.agents.registry import agent_class
 from robot_rl.config import FinetuneConfig
 from robot_rl.learning.replay import Replay
 from robot_rl.metrics import MetricsLog, progress
 from robot_rl.runs import RunFolder
+from robot_rl.training.asynchronous import AsyncTrainer
 from robot_rl.training.demonstrations import fill_replay, load_episodes
 from robot_rl.training.keys import HELP, Keys
-from robot_rl.training.sync import Counters, StopRequested, SyncTrainer, TrainSettings
+from robot_rl.training.recipe import AgentRecipe
+from robot_rl.training.settings import Counters, StopRequested, TrainSettings
+from robot_rl.training.sync import SyncTrainer
 from robot_rl.training.workplace import Workplace
-from robot_rl.workflows.common import load_base, one_thread, seed_generator, workplace_for
+from robot_rl.workflows.common import BASE_FILE, agent_options, load_base, one_thread, seed_generator, workplace_for
 
 
 def run(config: FinetuneConfig) -> dict[str, Any]:
     """Trains to `steps`, evaluating on the way and at the end. Returns the final evaluation's figures."""
     one_thread()
     with RunFolder.open(config.out, config, fresh=config.fresh) as folder, MetricsLog(folder.path) as log:
-        workplace, evaluation = workplace_for(vars(config), config.seed), workplace_for(vars(config), config.seed + 500_000)
+        workplace = workplace_for(vars(config), config.seed)
+        evaluation = workplace_for(vars(config), config.seed + 500_000)
         try:
             summary = train(vars(config), folder.path, workplace, evaluation, log)
         finally:
             workplace.close()
             evaluation.close()
-        print(f"{folder.path}: {summary['success_rate']:.0%} of {len(summary['episodes'])} episodes after {summary['step']} steps")
-        return {**figures_of(summary), "out": str(folder.path)}
+        figures = figures_of(summary)
+        rate = f"{figures['success_rate']:.0%} of {figures['episodes']} episodes"
+        print(f"{folder.path}: {rate} after {figures['step']} steps")
+        return {**figures, "out": str(folder.path)}
 
 
 def figures_of(summary: Mapping[str, Any]) -> dict[str, Any]:
@@ -44,31 +51,27 @@ def figures_of(summary: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def build_agent(config: Mapping[str, Any], workplace: Workplace) -> Any:
-    """Returns the agent of a configuration, with its base policy if it needs one. Raises UserError if that is not given."""
-    name = config["agent"]
-    base = None
+def agent_recipe(config: Mapping[str, Any], workplace: Workplace) -> AgentRecipe:
+    """Returns how to build the agent of a configuration; UserError if it needs a base policy that is not given."""
+    name, base = config["agent"], None
     if agent_class(name).needs_base:
         if not config.get("base"):
-            raise UserError(f"agent={name} fine-tunes an imitated policy: give base=<out of robot-rl pretrain>, or agent=rlpd")
-        base = load_base(Path(config["base"]).expanduser(), workplace)
-    names = workplace.action_names
-    spec = AgentSpec(workplace.obs_size, len(names), names.index("gripper") if "gripper" in names else None)
-    return make_agent(name, spec, config.get("agent_config") or {}, base, config["seed"])
+            raise UserError(f"agent={name} fine-tunes an imitated policy: give base=<out of pretrain>, or agent=rlpd")
+        folder = Path(config["base"]).expanduser()
+        load_base(folder, workplace)  # tells what does not fit
+        base = str(folder / BASE_FILE)
+    options = {**agent_options(workplace, name), **(config.get("agent_config") or {})}
+    return AgentRecipe(name, workplace.obs_size, tuple(workplace.action_names), options, base, config["seed"])
 
 
-def train(config: Mapping[str, Any], folder: Path, workplace: Workplace, evaluation: Workplace, log: MetricsLog) -> dict[str, Any]:
+def train(
+    config: Mapping[str, Any], folder: Path, workplace: Workplace, evaluation: Workplace, log: MetricsLog
+) -> dict[str, Any]:
     """Trains in `folder`, resuming what is there, and returns the final evaluation's record."""
-    agent = build_agent(config, workplace)
+    recipe = agent_recipe(config, workplace)
+    agent = recipe.build()
     demos = demonstration_replay(config, workplace, agent)
-    settings = TrainSettings(
-        steps=config["steps"],
-        seed=config["seed"],
-        warmup=config["warmup"],
-        eval_every=config["eval_every"],
-        eval_episodes=config["eval_episodes"],
-        checkpoint_every=config["checkpoint_every"],
-    )
+    settings = TrainSettings(**{entry.name: config[entry.name] for entry in fields(TrainSettings)})
     keys = Keys()
     with progress(settings.steps, "train", unit="step") as bar:
 
@@ -77,15 +80,19 @@ def train(config: Mapping[str, Any], folder: Path, workplace: Workplace, evaluat
             if counters.step % 20 == 0 and metrics:
                 bar.set_postfix_str(f"episode {counters.episode}, q {metrics.get('q_mean', 0.0):.2f}")
 
-        trainer = SyncTrainer(agent, workplace, evaluation, demos, folder, settings, log.write, tick, keys)
+        parts = (agent, workplace, evaluation, demos, folder, settings, log.write, tick, keys)
+        trainer = AsyncTrainer(*parts, recipe=recipe) if config["mode"] == "async" else SyncTrainer(*parts)
         if trainer.resume():
             log.truncate_to(trainer.counters.step)
             bar.update(trainer.counters.step - bar.n)
+        if sys.stdin is not None and sys.stdin.isatty():
+            print(HELP)
         try:
             trainer.run()
         except StopRequested:
             raise KeyboardInterrupt from None
-    return final_evaluation(trainer, config["final_episodes"], log)
+    with progress(config["final_episodes"], "evaluate", unit="episode") as bar:
+        return trainer.evaluate(config["final_episodes"], name="final", on_episode=lambda record: bar.update(1))
 
 
 def demonstration_replay(config: Mapping[str, Any], workplace: Workplace, agent: Any) -> Replay | None:
@@ -97,12 +104,3 @@ def demonstration_replay(config: Mapping[str, Any], workplace: Workplace, agent:
     demos = Replay(max(2, rows), workplace.obs_size, len(workplace.action_names), agent.extras_shapes)
     fill_replay(demos, episodes, workplace, agent, seed_generator(config["seed"], 4))
     return demos
-
-
-def final_evaluation(trainer: SyncTrainer, episodes: int, log: MetricsLog) -> dict[str, Any]:
-    """Evaluates the final weights once; a run that is resumed when finished only repeats this."""
-    with progress(episodes, "evaluate", unit="episode") as bar:
-        summary = trainer.evaluate(episodes, name="final", on_episode=lambda record: bar.update(1))
-    return summary
-
-

@@ -44,21 +44,28 @@ def film_strips(path: Path, settings: dict[str, Any], workplace: Workplace, eval
         for name, evaluated, success, actor in wanted:
             found = _episode_like(path, evaluated, success, actor, evaluation)
             if found is None:
-                captions[name] = f"no episode to show: none of the tries ended as {'success' if success else 'failure'}"
+                wished = "success" if success else "failure"
+                captions[name] = f"no episode to show: none of the tries ended as {wished}"
                 continue
             q_rad, fixtures, seed = found
             written.append(folder / f"{name}.png")
             save_strip(render_path(evaluation, q_rad, fixtures, FRAMES), written[-1])
-            captions[name] = f"{evaluated} policy, evaluation seed {seed}: {name} after {(len(q_rad) - 1) / evaluation.env.task.rate_hz:.1f} s"
+            duration_s = (len(q_rad) - 1) / evaluation.env.task.rate_hz
+            captions[name] = f"{evaluated} policy, evaluation seed {seed}: {name} after {duration_s:.1f} s"
     except RuntimeError as error:
-        captions["missing"] = f"no pictures: rendering is not available here ({str(error).splitlines()[0]}); robot-rl doctor tells more"
+        captions["missing"] = f"no pictures: {str(error).splitlines()[0]}; robot-rl doctor tells more"
         print(captions["missing"])
     write_atomic(folder / "captions.json", json.dumps(captions, indent=1))
     return written
 
 
-def _episode_like(path: Path, evaluated: str, success: bool, actor: Any, workplace: ArmWorkplace) -> tuple[NDArray[np.float64], dict[str, Pose], int] | None:
-    """Runs seeds again that ended as wished in an evaluation until one does so again; returns its joint angles, fixtures and seed."""
+def _episode_like(
+    path: Path, evaluated: str, success: bool, actor: Any, workplace: ArmWorkplace
+) -> tuple[NDArray[np.float64], dict[str, Pose], int] | None:
+    """Runs seeds again that ended as wished in an evaluation until one does so again.
+
+    Returns its joint angles (T + 1, 7), fixtures and seed; None if none does.
+    """
     seeds: list[int] = []
     for line in (path / "metrics.jsonl").read_text().splitlines():
         record = json.loads(line)
@@ -72,8 +79,13 @@ def _episode_like(path: Path, evaluated: str, success: bool, actor: Any, workpla
     return None
 
 
-def render_path(workplace: ArmWorkplace, q_rad: NDArray[np.float64], fixtures: Mapping[str, Pose], frames: int) -> list[Picture]:
-    """Draws `frames` moments of a path (T + 1, 7) evenly from first to last. Raises RuntimeError where nothing can be drawn."""
+def render_path(
+    workplace: ArmWorkplace, q_rad: NDArray[np.float64], fixtures: Mapping[str, Pose], frames: int
+) -> list[Picture]:
+    """Draws `frames` moments of a path (T + 1, 7) evenly from first to last.
+
+    Raises RuntimeError where nothing can be drawn.
+    """
     world = workplace.env.world
     for name, pose in fixtures.items():
         world.place(name, pose)
@@ -87,7 +99,8 @@ def render_path(workplace: ArmWorkplace, q_rad: NDArray[np.float64], fixtures: M
 
 def render_episode(workplace: ArmWorkplace, episode: Episode, frames: int = FRAMES) -> list[Picture]:
     """Draws a recorded episode from its joint angles and fixtures."""
-    fixtures = {name: Pose(np.array(values[:3]), np.array(values[3:])) for name, values in episode.info.get("fixtures", {}).items()}
+    stored = episode.info.get("fixtures", {})
+    fixtures = {name: Pose(np.array(values[:3]), np.array(values[3:])) for name, values in stored.items()}
     return render_path(workplace, np.asarray(episode.extras["q_rad"], np.float64), fixtures, frames)
 
 
@@ -95,7 +108,8 @@ def renderer_for(spec: StoreSpec, frames: int = FRAMES) -> Any:
     """Returns a callable episode -> pictures for a store's task."""
     from robot_rl.training.workplace import make_workplace
 
-    workplace = make_workplace(spec.task, variant=spec.config.get("variant", "default"), task_config=spec.config.get("task_config") or {})
+    variant, settings = spec.config.get("variant", "default"), spec.config.get("task_config") or {}
+    workplace = make_workplace(spec.task, variant=variant, task_config=settings)
     if not isinstance(workplace, ArmWorkplace):
         return lambda episode: []
     return lambda episode: render_episode(workplace, episode, frames)

@@ -27,7 +27,8 @@ def run(config: PretrainConfig) -> dict[str, Any]:
             if config.eval_episodes:
                 summary = evaluate_base(folder.path, workplace, config.eval_episodes, log)
                 figures |= {"success_rate": summary["success_rate"], "episodes": config.eval_episodes}
-                print(f"{folder.path}: imitated policy succeeds in {summary['success_rate']:.0%} of {config.eval_episodes} episodes")
+                rate = f"{summary['success_rate']:.0%} of {config.eval_episodes} episodes"
+                print(f"{folder.path}: the imitated policy succeeds in {rate}")
             return figures
         finally:
             workplace.close()
@@ -62,7 +63,9 @@ def imitate(data: str, out: Path, workplace: Workplace, options: dict[str, Any],
     policy.save(out / BASE_FILE)
 
 
-def evaluate_base(folder: Path, workplace: Workplace, episodes: int, log: MetricsLog, name: str = "base") -> dict[str, Any]:
+def evaluate_base(
+    folder: Path, workplace: Workplace, episodes: int, log: MetricsLog, name: str = "base"
+) -> dict[str, Any]:
     """Evaluates a saved policy by itself and logs it under a name."""
     from robot_rl.training.base_actor import BaseActor
 

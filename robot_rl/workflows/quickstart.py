@@ -18,14 +18,19 @@ from robot_rl.workflows.pretrain import evaluate_base, imitate
 
 
 def run(config: QuickstartConfig) -> dict[str, Any]:
-    """Collects, imitates, evaluates, fine-tunes, evaluates, reports; each part is taken up where it was left. Ends with three lines."""
+    """Collects, imitates, evaluates, fine-tunes, evaluates, reports; ends with three lines.
+
+    Each part is taken up where it was left.
+    """
     one_thread()
     started = time.monotonic()
     path = Path(config.out or f"runs/{time.strftime('%Y%m%d-%H%M%S')}-quickstart").expanduser()
+    config.out = str(path)  # the line that an interruption prints names it
     settings = finetune_settings(config, path)
     with RunFolder.open(path, config, fresh=config.fresh) as folder, MetricsLog(folder.path) as log:
         demos = collect.run(_collect_config(config, path))
-        workplace, evaluation = workplace_for(settings, config.seed), workplace_for(settings, config.seed + 500_000)
+        workplace = workplace_for(settings, config.seed)
+        evaluation = workplace_for(settings, config.seed + 500_000)
         try:
             if not (path / BASE_FILE).is_file():
                 imitate(str(path / "demos.zarr"), path, workplace, config.policy_config, config.seed, log)
@@ -39,15 +44,29 @@ def run(config: QuickstartConfig) -> dict[str, Any]:
     from robot_rl.report.html import write_report
 
     report = write_report(path)
+    print(conclusion(config, demos, before, after, report))
+    return {
+        "success_rate": after["success_rate"],
+        "base_success_rate": before["success_rate"],
+        "report": str(report),
+        "out": str(path),
+    }
+
+
+def conclusion(
+    config: QuickstartConfig, demos: dict[str, Any], before: dict[str, Any], after: dict[str, Any], report: Path
+) -> str:
+    """Three lines: what was learned, how well, where to look."""
+    count, good = demos["episodes"], demos["successes"]
     minutes = (after["robot_s"] + after["reset_s"]) / 60.0
-    print(f"learned: {config.task} ({config.variant}) with agent {config.agent}, from {demos['episodes']} demonstrations ({demos['successes']} successful)")
-    print(
-        f"result:  {before['success_rate']:.0%} imitated -> {after['success_rate']:.0%} fine-tuned "
-        f"(95 % interval {after['low']:.0%}-{after['high']:.0%}, {len(after['episodes'])} episodes) "
-        f"after {after['step']} steps, {minutes:.1f} robot minutes with resets, {after['wall_s']:.0f} s of training"
+    interval = f"95 % interval {after['low']:.0%}-{after['high']:.0%} of {len(after['episodes'])} episodes"
+    effort = f"{after['step']} steps, {minutes:.1f} robot minutes with resets, {after['wall_s']:.0f} s of training"
+    return (
+        f"learned: {config.task} ({config.variant}) by {config.agent}, from {count} demonstrations, {good} successful\n"
+        f"result:  {before['success_rate']:.0%} imitated -> {after['success_rate']:.0%} fine-tuned ({interval}) "
+        f"after {effort}\n"
+        f"report:  {report}"
     )
-    print(f"report:  {report}")
-    return {"success_rate": after["success_rate"], "base_success_rate": before["success_rate"], "report": str(report), "out": str(path)}
 
 
 def finetune_settings(config: QuickstartConfig, path: Path) -> dict[str, Any]:

@@ -79,12 +79,24 @@ def test_trap_14_metrics_after_the_checkpoint_are_written_again_alike(tmp_path: 
     assert without_clocks(rest) == later
 
 
-def test_evaluations_change_nothing_that_training_depends_on(tmp_path: Path) -> None:
-    often, _ = run(tmp_path / "often", eval_every=7)
-    never, _ = run(tmp_path / "never", eval_every=0)
+AGENTS = ["rlpd", "residual", "expo", "dsrl"]
+
+
+@pytest.mark.parametrize("agent", AGENTS)
+def test_evaluations_change_nothing_that_training_depends_on(tmp_path: Path, agent: str) -> None:
+    often, _ = run(tmp_path / "often", agent=agent, eval_every=7)
+    never, _ = run(tmp_path / "never", agent=agent, eval_every=0)
     for name, array in often.agent.state().items():
         np.testing.assert_array_equal(array, never.agent.state()[name], err_msg=name)
     assert seeds_of(often) == seeds_of(never)
+
+
+@pytest.mark.parametrize("agent", AGENTS[1:])
+def test_trap_14_agents_on_a_base_policy_resume_to_the_same_bytes(tmp_path: Path, agent: str) -> None:
+    run(tmp_path / "whole", agent=agent)
+    crash_at(line_trainer(tmp_path / "crashed", agent=agent), 77)
+    run(tmp_path / "crashed", agent=agent)
+    assert final(tmp_path / "whole") == final(tmp_path / "crashed")
 
 
 def test_evaluation_seeds_are_never_training_seeds() -> None:

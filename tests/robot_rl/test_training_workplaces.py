@@ -18,7 +18,6 @@ from data.store import EpisodeStore
 from robot_rl.agents.base import Proposal
 from robot_rl.learning.replay import Replay
 from robot_rl.training.demonstrations import fill_replay, load_episodes, successful
-from robot_rl.report.statistics import wilson_interval
 from robot_rl.training.evaluation import evaluate, summary_of
 from robot_rl.training.gym_workplace import GymWorkplace
 from robot_rl.training.recipe import AgentRecipe

@@ -79,6 +79,17 @@ class Line:
         pass
 
 
+class PoorBase:
+    """A base policy on chunks of four that steps towards 0, moved by its noise."""
+
+    obs_size, action_size, horizon = 2, 1, 4
+
+    def base(self, obs: F32, noise: F32, n: int) -> F32:
+        shaped = noise.reshape(len(obs), n, self.horizon, self.action_size)
+        chunks: F32 = np.clip(0.5 * shaped - obs[:, None, None, :1], -1, 1).astype(np.float32)
+        return chunks
+
+
 def line_trainer(
     folder: Path,
     *,
@@ -87,15 +98,16 @@ def line_trainer(
     evaluation: Line | None = None,
     log: Any = None,
     keys: Any = None,
+    agent: str = "rlpd",
     **changes: Any,
 ) -> SyncTrainer:
     """A trainer of a few seconds at most."""
     figures: dict[str, Any] = {"steps": 120, "warmup": 20, "eval_every": 40, "eval_episodes": 3, "checkpoint_every": 30}
     settings = TrainSettings(**figures | changes)
-    agent = make_agent("rlpd", AgentSpec(2, 1), TINY, seed=settings.seed)
+    learner = make_agent(agent, AgentSpec(2, 1), TINY, PoorBase() if agent != "rlpd" else None, settings.seed)
     write = (lambda record: None) if log is None else log
     where = workplace or Line(restorable)
-    return SyncTrainer(agent, where, evaluation or Line(), None, folder, settings, write, keys=keys)
+    return SyncTrainer(learner, where, evaluation or Line(), None, folder, settings, write, keys=keys)
 
 
 def seeds_of(trainer: SyncTrainer) -> list[int]:
