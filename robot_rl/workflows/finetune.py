@@ -82,9 +82,9 @@ def train(
 
         parts = (agent, workplace, evaluation, demos, folder, settings, log.write, tick, keys)
         trainer = AsyncTrainer(*parts, recipe=recipe) if config["mode"] == "async" else SyncTrainer(*parts)
-        if trainer.resume():
-            log.truncate_to(trainer.counters.step)
-            bar.update(trainer.counters.step - bar.n)
+        trainer.resume()
+        log.truncate_to(trainer.counters.step)  # also at 0: a run killed before its first checkpoint begins anew
+        bar.update(trainer.counters.step - bar.n)
         if sys.stdin is not None and sys.stdin.isatty():
             print(HELP)
         try:
