@@ -1,6 +1,6 @@
 # Each target makes its virtual environment by itself. Useful settings:
 #   make demo VENV=/path/to/venv                                         another place for the environment
-#   make demo PIP_ARGS="--extra-index-url https://download.pytorch.org/whl/cpu"   PyTorch's CPU build (docs/install.md)
+#   make demo PIP_ARGS="--extra-index-url CPU_INDEX"                     PyTorch's CPU build (docs/install.md)
 #   make demo ARGS="steps=2000 seed=1"                                   settings for robot-rl quickstart
 PYTHON ?= $(firstword $(foreach name,python3.11 python3.12 python3,$(shell command -v $(name) 2>/dev/null)))
 VENV ?= .venv
