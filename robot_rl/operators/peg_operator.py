@@ -24,7 +24,7 @@ class OperatorConfig:
 
     delay_steps: int = 1
     """Decisions between sensing and acting."""
-    motor_noise: float = 0.3
+    motor_noise: float = 0.17
     """Standard deviation of the hand's tremble, in action units, correlated over about three decisions."""
 
 

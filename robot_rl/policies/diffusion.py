@@ -41,14 +41,14 @@ class DiffusionConfig:
     """Name of the encoder, see robot_rl.policies.encoders."""
     image_shape: tuple[int, int, int] | None = None
     """Height, width, channels of the image at the end of the flat observation; None without image."""
-    prediction: str = "epsilon"
+    prediction: str = "sample"
     """What the network predicts: epsilon (the noise), sample (the clean chunk: learns sooner, its chunks vary less) or
     v_prediction (in between)."""
     train_times: int = 50
     """Diffusion times in training, at least 2."""
     sample_times: int = 8
     """Denoising steps when sampling, 1..train_times."""
-    steps: int = 3000
+    steps: int = 2000
     """Gradient steps of the training, at least 1."""
     batch_size: int = 256
     """Chunks a gradient step, at least 1."""

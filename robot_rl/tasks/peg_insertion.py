@@ -94,7 +94,7 @@ class PegInsertion(Task):
     text = "insert a square peg into a hole whose place is known to a few millimetres only"
     variants = tuple(VARIANTS)
     rate_hz: ClassVar[float] = 10.0
-    max_steps: ClassVar[int] = 100
+    max_steps: ClassVar[int] = 50
     # a window of a millimetre needs a steady hand: twice the usual exploration noise hardly ever succeeds
     agent_options: ClassVar[dict[str, dict[str, Any]]] = {
         "rlpd": {"target_entropy": -9.0, "alpha0": 0.003, "bc_weight": 0.1},

@@ -11,8 +11,8 @@ from controllers.types import Source
 from robot_rl.agents.base import Proposal
 from robot_rl.training.workplace import F32
 
-EXECUTE = 2
-"""Actions of a chunk that an imitated policy carries out by itself before it looks again."""
+EXECUTE = 1
+"""Actions of a chunk that an imitated policy carries out before it looks again: in contact, each decision counts."""
 
 
 class BaseActor:
