@@ -11,7 +11,8 @@ import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from difflib import get_close_matches
-from typing import Any
+from types import UnionType
+from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from data.errors import UserError
 
@@ -84,3 +85,50 @@ def expected_names(given: str, valid: tuple[str, ...] | list[str]) -> str:
 def may_change(config: Config) -> set[str]:
     """Returns the names of the fields that may take another value when a run is resumed."""
     return {entry.name for entry in fields(config) if entry.metadata.get("may_change")}
+
+
+def as_declared(kind: type[Any], values: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns settings from the command line with the types that the dataclass `kind` declares.
+
+    Lists become tuples, whole numbers become floats where a float is declared, 2e3 becomes 2000 where an integer is.
+    Raises `UserError`, naming the setting and what was expected. Every key must be a field of `kind`.
+    """
+    hints = get_type_hints(kind)
+    fitting = {}
+    for name, value in values.items():
+        try:
+            fitting[name] = _fit(hints[name], value)
+        except TypeError as error:
+            raise UserError(f"{name}={value} does not fit {kind.__name__}: expected {error}") from error
+    return fitting
+
+
+def _fit(hint: Any, value: Any) -> Any:
+    """Returns `value` as `hint` wants it; TypeError with the words for what is expected."""
+    if get_origin(hint) in (Union, UnionType):
+        if value is None and type(None) in get_args(hint):
+            return None
+        return _fit(next(part for part in get_args(hint) if part is not type(None)), value)
+    if get_origin(hint) is tuple:
+        return _fit_tuple(get_args(hint), value)
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if hint is int and number and int(value) == value:
+        return int(value)
+    if hint is float and number:
+        return float(value)
+    words = {bool: "true or false", int: "an integer", float: "a number", str: "a text"}
+    if hint in words and (hint in (int, float) or not isinstance(value, hint)):
+        raise TypeError(words[hint])
+    return value
+
+
+def _fit_tuple(parts: tuple[Any, ...], value: Any) -> tuple[Any, ...]:
+    if not isinstance(value, list | tuple):
+        raise TypeError("a list such as [1,2]")
+    if parts[-1] is not Ellipsis and len(parts) != len(value):
+        raise TypeError(f"a list of {len(parts)}")
+    hints = [parts[0]] * len(value) if parts[-1] is Ellipsis else parts
+    try:
+        return tuple(_fit(hint, entry) for hint, entry in zip(hints, value, strict=True))
+    except TypeError as error:
+        raise TypeError(f"a list, each entry {error}") from error

@@ -13,7 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from data.atomic import FolderLock, write_atomic
+from data.atomic import FolderLock, is_disk_full, write_atomic
 from data.errors import UserError
 from robot_rl.metrics import METRICS_FILE, TENSORBOARD_FOLDER
 from robot_rl.options import Config, may_change
@@ -42,7 +42,7 @@ class RunFolder:
         folder = Path(path).expanduser()
         if folder.exists() and not folder.is_dir():
             raise UserError(f"expected a folder for the run at {folder}, found a file; choose another out")
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
         lock = FolderLock(folder)
         try:
             resumed = _check_content(folder, config, fresh)
@@ -75,6 +75,16 @@ class RunFolder:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def make_folder(path: Path) -> None:
+    """Makes a folder and those above it where they are missing. Raises `UserError` where that cannot be."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        if is_disk_full(error):
+            raise
+        raise UserError(f"cannot make the folder {path} ({error.strerror}); choose another out") from error
 
 
 def as_stored(config: Config) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from robot_rl.learning.config import SacConfig
 from robot_rl.learning.replay import Batch, Replay
 from robot_rl.learning.sac import ActorView, Sac, State, copy_checked, pack_rng, unpack_rng
 from robot_rl.learning.sampling import SymmetricSampler
+from robot_rl.options import as_declared
 
 if TYPE_CHECKING:
     from robot_rl.policies.base import BasePolicy
@@ -125,8 +126,8 @@ class Agent(Protocol):
         ...
 
 
-def config_from(kind: type[Any], options: Mapping[str, Any]) -> Any:
-    """Builds the config dataclass `kind` from named options.
+def config_from(kind: type[Any], options: Mapping[str, Any], what: str = "agent") -> Any:
+    """Builds the config dataclass `kind` from named options; `what` has them, for the message.
 
     Raises:
         UserError: an option is unknown (tells the closest and all), or a value does not fit.
@@ -136,11 +137,8 @@ def config_from(kind: type[Any], options: Mapping[str, Any]) -> Any:
         if key not in names:
             close = difflib.get_close_matches(key, names, 1)
             hint = f"did you mean {close[0]!r}? " if close else ""
-            raise UserError(f"unknown agent option {key!r}: {hint}valid ones: {', '.join(sorted(names))}")
-    try:
-        return kind(**options)
-    except (TypeError, ValueError) as error:
-        raise UserError(f"agent options {dict(options)} do not fit {kind.__name__}: {error}") from error
+            raise UserError(f"unknown {what} option {key!r}: {hint}valid ones: {', '.join(sorted(names))}")
+    return kind(**as_declared(kind, options))
 
 
 class SacAgent:

@@ -5,6 +5,7 @@ Nothing heavy is imported here: `robot-rl --help` must answer at once.
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from collections.abc import Callable, Mapping
@@ -15,6 +16,7 @@ from data.atomic import is_disk_full
 from data.errors import UserError
 from robot_rl.cli.output import table
 from robot_rl.cli.verbs import Verb, find
+from robot_rl.config import QuickstartConfig
 from robot_rl.metrics import json_line
 from robot_rl.options import Config
 
@@ -45,6 +47,8 @@ def guarded(work: Callable[[list[Config]], int]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return DONE
     except OSError as error:
+        if error.filename and error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+            return _complain(f"no right to write or read {error.filename}: choose another place, or ask for the right")
         if not is_disk_full(error):
             raise
         place = f" at {error.filename}" if error.filename else ""
@@ -99,7 +103,9 @@ def _interrupted(config: Config | None) -> str:
         return "robot-rl: stopped before anything began"
     if out is None:
         return "robot-rl: stopped; nothing that was recorded is lost"
-    return f"robot-rl: stopped; what was recorded is kept in {out}: type the same command to go on"
+    # a quick start that was given no folder has made one up: the same words alone would make another
+    where = f" with out={out}" if isinstance(config, QuickstartConfig) else ""
+    return f"robot-rl: stopped; what was recorded is kept in {out}: type the same command{where} to go on"
 
 
 if __name__ == "__main__":

@@ -44,6 +44,8 @@ class RunData:
         )
         by_kind = {"episode": run.episodes, "update": run.updates, "eval": run.evals, "pretrain": run.pretrain}
         for record in read_metrics(path):
+            if record.get("kind") == "pretrain" and run.pretrain and record["step"] <= run.pretrain[-1]["step"]:
+                run.pretrain.clear()  # an imitation that was interrupted began anew
             by_kind.get(str(record.get("kind")), []).append(record)
         if not (run.episodes or run.evals):
             raise UserError(f"{path} holds no episode and no evaluation yet; let the run go on, then report again")

@@ -9,8 +9,9 @@ import numpy as np
 
 from data.errors import UserError
 from data.store import EpisodeStore
-from robot_rl.config import CollectConfig
+from robot_rl.config import TRAINING_SEEDS_BELOW, CollectConfig
 from robot_rl.metrics import progress
+from robot_rl.runs import make_folder
 from robot_rl.training.recording import record_episode
 from robot_rl.training.workplace import ArmWorkplace, make_workplace
 
@@ -23,8 +24,9 @@ def run(config: CollectConfig) -> dict[str, Any]:
     if config.source != "scripted":
         raise UserError(f"expected source=scripted, got source={config.source}")
     path = Path(config.out).expanduser()
-    if config.fresh and path.exists() and any(path.iterdir()):
-        raise UserError(f"fresh=true needs an absent or empty out, but {path} holds files: choose another out")
+    content = sorted(item.name for item in path.iterdir() if item.name != ".lock") if path.is_dir() else []
+    if config.fresh and content:
+        raise UserError(f"fresh=true needs an absent or empty out, but {path} holds {content[0]}; choose another out")
     workplace = make_workplace(
         config.task,
         variant=config.variant,
@@ -38,7 +40,9 @@ def run(config: CollectConfig) -> dict[str, Any]:
     try:
         settings = {"variant": config.variant, "seed": config.seed, "source": config.source}
         spec = workplace.store_spec(config.robot, {**settings, "task_config": dict(config.task_config)})
+        make_folder(path.absolute().parent)
         with EpisodeStore.create_or_open(path, spec) as store:
+            _refuse_difference(store, spec.config)
             _fill(store, workplace, config)
             successes = sum(store.summary(index).success for index in range(len(store)))
             print(f"{path}: {len(store)} episodes, {successes} of them successful")
@@ -47,13 +51,23 @@ def run(config: CollectConfig) -> dict[str, Any]:
         workplace.close()
 
 
+def _refuse_difference(store: EpisodeStore, wished: dict[str, Any]) -> None:
+    """What made the first episodes of a store makes the others too; its description tells of one making only."""
+    there = store.spec.config
+    names = [name for name, value in wished.items() if there.get(name, value) != value]
+    if names:
+        differences = ", ".join(f"{name} (there {there[name]}, asked {wished[name]})" for name in names)
+        raise UserError(f"{store.path} was collected with other settings: {differences}; choose another out")
+
+
 def _fill(store: EpisodeStore, workplace: ArmWorkplace, config: CollectConfig) -> None:
     with progress(config.episodes, "collect", unit="episode", initial=len(store)) as bar:
         while len(store) < config.episodes:
             number = len(store)
             # every episode has its own random numbers, so that a resumed collection meets the same ones
             operator = workplace.env.task.operator(np.random.default_rng([config.seed, number]))
-            episode, record = record_episode(workplace.env, operator, store.spec, config.seed * 1000 + number)
+            seed = (config.seed * 1000 + number) % TRAINING_SEEDS_BELOW  # never one of an evaluation
+            episode, record = record_episode(workplace.env, operator, store.spec, seed)
             store.append(episode)
             bar.update(1)
             bar.set_postfix_str(record.end)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,8 @@ from typing import Any
 import numpy as np
 
 from data.errors import UserError
+from robot_rl.metrics import read_metrics
+from robot_rl.runs import read_json
 from robot_rl.training.workplace import ArmWorkplace, Workplace, make_workplace
 
 BASE_FILE = "policy.safetensors"
@@ -45,8 +46,15 @@ def read_setup(run: Path) -> dict[str, Any]:
     if not path.is_file():
         cure = "give the out of pretrain, finetune or quickstart"
         raise UserError(f"expected a run folder with config.json at {run}, found none: {cure}")
-    setup: dict[str, Any] = json.loads(path.read_text())
-    return setup
+    return read_json(path)
+
+
+def former_evaluation(run: Path, name: str, step: int, episodes: int) -> dict[str, Any] | None:
+    """Returns the record of an evaluation that is done already, None if there is none of this name, step and size."""
+    for record in reversed(read_metrics(run)):
+        if record["kind"] == "eval" and (record.get("name"), record["step"]) == (name, step):
+            return record if len(record["episodes"]) == episodes else None
+    return None
 
 
 def agent_options(workplace: Workplace, agent: str) -> dict[str, Any]:

@@ -21,7 +21,15 @@ from robot_rl.training.recipe import AgentRecipe
 from robot_rl.training.settings import Counters, StopRequested, TrainSettings
 from robot_rl.training.sync import SyncTrainer
 from robot_rl.training.workplace import Workplace
-from robot_rl.workflows.common import BASE_FILE, agent_options, load_base, one_thread, seed_generator, workplace_for
+from robot_rl.workflows.common import (
+    BASE_FILE,
+    agent_options,
+    former_evaluation,
+    load_base,
+    one_thread,
+    seed_generator,
+    workplace_for,
+)
 
 
 def run(config: FinetuneConfig) -> dict[str, Any]:
@@ -36,8 +44,8 @@ def run(config: FinetuneConfig) -> dict[str, Any]:
             workplace.close()
             evaluation.close()
         figures = figures_of(summary)
-        rate = f"{figures['success_rate']:.0%} of {figures['episodes']} episodes"
-        print(f"{folder.path}: {rate} after {figures['step']} steps")
+        rate = f"success in {figures['success_rate']:.0%} of {figures['episodes']} episodes"
+        print(f"{folder.path}: {rate}, mean return {figures['mean_return']:.4g}, after {figures['step']} steps")
         return {**figures, "out": str(folder.path)}
 
 
@@ -91,8 +99,12 @@ def train(
             trainer.run()
         except StopRequested:
             raise KeyboardInterrupt from None
-    with progress(config["final_episodes"], "evaluate", unit="episode") as bar:
-        return trainer.evaluate(config["final_episodes"], name="final", on_episode=lambda record: bar.update(1))
+    episodes = config["final_episodes"]
+    former = former_evaluation(folder, "final", trainer.counters.step, episodes)
+    if former is not None:
+        return former
+    with progress(episodes, "evaluate", unit="episode") as bar:
+        return trainer.evaluate(episodes, name="final", on_episode=lambda record: bar.update(1))
 
 
 def demonstration_replay(config: Mapping[str, Any], workplace: Workplace, agent: Any) -> Replay | None:

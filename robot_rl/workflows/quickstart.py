@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from dataclasses import fields
 from pathlib import Path
@@ -12,7 +11,7 @@ from robot_rl.config import CollectConfig, FinetuneConfig, QuickstartConfig
 from robot_rl.metrics import MetricsLog
 from robot_rl.runs import RunFolder
 from robot_rl.workflows import collect, finetune
-from robot_rl.workflows.common import BASE_FILE, one_thread, workplace_for
+from robot_rl.workflows.common import one_thread, workplace_for
 from robot_rl.workflows.pictures import film_strips
 from robot_rl.workflows.pretrain import evaluate_base, imitate
 
@@ -25,6 +24,8 @@ def run(config: QuickstartConfig) -> dict[str, Any]:
     one_thread()
     started = time.monotonic()
     path = Path(config.out or f"runs/{time.strftime('%Y%m%d-%H%M%S')}-quickstart").expanduser()
+    if config.out is None:
+        print(f"run folder: {path} (out={path} goes on there after an interruption)")
     config.out = str(path)  # the line that an interruption prints names it
     settings = finetune_settings(config, path)
     with RunFolder.open(path, config, fresh=config.fresh) as folder, MetricsLog(folder.path) as log:
@@ -32,9 +33,8 @@ def run(config: QuickstartConfig) -> dict[str, Any]:
         workplace = workplace_for(settings, config.seed)
         evaluation = workplace_for(settings, config.seed + 500_000)
         try:
-            if not (path / BASE_FILE).is_file():
-                imitate(str(path / "demos.zarr"), path, workplace, config.policy_config, config.seed, log)
-            before = _former(path) or evaluate_base(path, evaluation, config.final_episodes, log)
+            made = imitate(str(path / "demos.zarr"), path, workplace, config.policy_config, config.seed, log)
+            before = evaluate_base(path, evaluation, config.final_episodes, log, anew=made)
             after = finetune.train(settings, path, workplace, evaluation, log)
             film_strips(path, settings, workplace, evaluation)
         finally:
@@ -87,17 +87,3 @@ def _collect_config(config: QuickstartConfig, path: Path) -> CollectConfig:
         seed=config.seed,
         task_config=config.task_config,
     )
-
-
-def _former(path: Path) -> dict[str, Any] | None:
-    """The evaluation of the imitated policy, if an interrupted quick start has done it already."""
-    for line in (path / "metrics.jsonl").read_text().splitlines() if (path / "metrics.jsonl").is_file() else []:
-        try:
-            record: dict[str, Any] = json.loads(line)
-        except json.JSONDecodeError:
-            continue  # the torn last line of a killed process; the log itself cuts it off at the next write
-        if record.get("kind") == "eval" and record.get("name") == "base":
-            return record
-    return None
-
-
