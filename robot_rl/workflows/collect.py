@@ -40,7 +40,7 @@ def run(config: CollectConfig) -> dict[str, Any]:
     try:
         settings = {"variant": config.variant, "seed": config.seed, "source": config.source}
         spec = workplace.store_spec(config.robot, {**settings, "task_config": dict(config.task_config)})
-        make_folder(path.absolute().parent)
+        make_folder(path)
         with EpisodeStore.create_or_open(path, spec) as store:
             _refuse_difference(store, spec.config)
             _fill(store, workplace, config)
