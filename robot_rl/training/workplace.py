@@ -39,6 +39,8 @@ class Outcome:
 class Workplace(Protocol):
     """An environment as an agent sees it."""
 
+    featuriser: Featuriser
+    """Turns observations into the vectors that a policy sees."""
     obs_size: int
     action_names: tuple[str, ...]
     rate_hz: float | None

@@ -8,12 +8,15 @@ from typing import Any
 
 import numpy as np
 
+from data.atomic import write_atomic
 from data.errors import UserError
 from robot_rl.metrics import read_metrics
 from robot_rl.runs import read_json
-from robot_rl.training.workplace import ArmWorkplace, Workplace, make_workplace
+from robot_rl.tasks.registry import task_class
+from robot_rl.training.workplace import Workplace, make_workplace
 
 BASE_FILE = "policy.safetensors"
+ADOPTED_FILE = "base.safetensors"
 
 
 def workplace_for(config: Mapping[str, Any], seed: int) -> Workplace:
@@ -57,20 +60,43 @@ def former_evaluation(run: Path, name: str, step: int, episodes: int) -> dict[st
     return None
 
 
-def agent_options(workplace: Workplace, agent: str) -> dict[str, Any]:
-    """Returns the settings that the workplace's task recommends for an agent."""
-    return dict(workplace.env.task.agent_options.get(agent, {})) if isinstance(workplace, ArmWorkplace) else {}
+def resolve_agent_options(task: str, agent: str, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns an agent's settings: those that the task was measured to learn well with, those given winning.
+
+    Done before a run's configuration is stored, so that config.json holds what was really used.
+    """
+    recommended = {} if task == "gym" else task_class(task).agent_options.get(agent, {})
+    return {**recommended, **given}
 
 
-def load_base(folder: Path, workplace: Workplace) -> Any:
-    """Loads an imitated policy and checks its widths against the workplace."""
+def load_base(folder: Path, workplace: Workplace, name: str = BASE_FILE) -> Any:
+    """Loads an imitated policy and checks its observation keys, widths and action names against the workplace."""
     from robot_rl.policies.diffusion import DiffusionPolicy
 
-    path = folder / BASE_FILE
+    path = folder / name
     if not path.is_file():
         cure = f"run robot-rl pretrain out={folder} first"
         raise UserError(f"expected an imitated policy at {path}, found none: {cure}")
-    return DiffusionPolicy.load(path, obs_size=workplace.obs_size, action_names=workplace.action_names)
+    keys = tuple(workplace.featuriser.keys)
+    return DiffusionPolicy.load(path, workplace.obs_size, workplace.action_names, keys)
+
+
+def adopt_base(source: Path, run: Path, workplace: Workplace) -> Path:
+    """Copies an imitated policy into a run, which from then on depends on nothing outside of its folder.
+
+    Raises UserError if the run has begun on another policy: what its replay caches belongs to that one.
+    """
+    own, given = run / ADOPTED_FILE, source / BASE_FILE
+    if given.is_file():
+        content = given.read_bytes()
+        if own.is_file() and own.read_bytes() != content:
+            raise UserError(f"{run} was begun on another base policy than {given}: choose another out")
+        load_base(source, workplace)  # tells what does not fit before anything is kept
+        if not own.is_file():
+            write_atomic(own, content)
+    elif not own.is_file():
+        load_base(source, workplace)
+    return own
 
 
 def seed_generator(seed: int, purpose: int) -> np.random.Generator:

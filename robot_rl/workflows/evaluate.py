@@ -45,7 +45,7 @@ def load_actor(path: Path, setup: dict[str, Any], workplace: Workplace) -> tuple
     """Returns what acts in a run and the step at which it was saved. Raises UserError if nothing was trained there."""
     found = checkpoints.newest(path / "checkpoints")
     if found is not None:
-        agent = agent_recipe(setup | {"base": setup.get("base") or str(path)}, workplace).build()
+        agent = agent_recipe(setup | {"base": setup.get("base") or str(path)}, path, workplace).build()
         agent.load_state(found.agent)
         return agent, found.step
     if (path / BASE_FILE).is_file():

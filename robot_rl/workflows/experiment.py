@@ -14,6 +14,7 @@ from data.atomic import write_atomic
 from data.errors import UserError
 from robot_rl.config import CollectConfig, ExperimentConfig, FinetuneConfig, PretrainConfig
 from robot_rl.metrics import read_metrics
+from robot_rl.runs import environment, git_commit
 from robot_rl.workflows import collect, finetune, pretrain
 from robot_rl.workflows.grids import GRIDS, Cell, Grid
 
@@ -32,20 +33,33 @@ def run(config: ExperimentConfig) -> dict[str, Any]:
     out, results = Path(config.out).expanduser() / grid.name, Path(config.results).expanduser()
     results.mkdir(parents=True, exist_ok=True)
     path = results / f"{grid.name}.json"
+    # published rows stay until their cell has run here: the run folders, not the results, say what is done
     rows: list[Row] = json.loads(path.read_text())["rows"] if path.is_file() else []
     for seed in config.seeds:
         for cell in grid.cells:
-            if (config.cells and cell.name not in config.cells) or _done(rows, cell, seed):
+            if config.cells and cell.name not in config.cells:
                 continue
-            rows.append({"cell": cell.name, "seed": seed, **run_cell(grid, cell, seed, out)})
+            row = {"cell": cell.name, "seed": seed, **run_cell(grid, cell, seed, out), "commit": git_commit()}
+            rows = [other for other in rows if (other["cell"], other["seed"]) != (cell.name, seed)] + [row]
             publish(grid, rows, results)  # after every cell: an interrupted grid keeps what it has
-    publish(grid, rows, results)
+        write_ablation(rows, seed, out)
     print(f"{results / grid.name}.md: {len(rows)} runs")
     return {"rows": len(rows), "out": str(path)}
 
 
-def _done(rows: list[Row], cell: Cell, seed: int) -> bool:
-    return any(row["cell"] == cell.name and row["seed"] == seed for row in rows)
+def write_ablation(rows: list[Row], seed: int, out: Path) -> None:
+    """Puts what the cells of one seed reached beside the run of each, for its report."""
+    of_seed = [row for row in rows if row["seed"] == seed]
+    shown = [
+        {"name": row["cell"], "success_rate": row["final_success_rate"], "episodes": row["final_episodes"]}
+        for row in of_seed
+    ]
+    for row in of_seed:
+        folder = out / f"{row['cell']}-{seed}"
+        if folder.is_dir():
+            note = "Final success of the cells of this experiment, with the same seed and demonstrations."
+            text = {"note": note, "rows": shown}
+            write_atomic(folder / "ablation.json", json.dumps(text, indent=1))
 
 
 def run_cell(grid: Grid, cell: Cell, seed: int, out: Path) -> Row:
@@ -110,7 +124,8 @@ def steps_to_target(curve: list[tuple[int, float]], target: float) -> int | None
 def publish(grid: Grid, rows: list[Row], results: Path) -> None:
     """Writes the grid's results: JSON for programs, Markdown and SVG for people."""
     rows = sorted(rows, key=lambda row: (row["cell"], row["seed"]))
-    write_atomic(results / f"{grid.name}.json", json.dumps({"experiment": grid.name, "rows": rows}, indent=1) + "\n")
+    text = {"experiment": grid.name, "machine": environment(), "rows": rows}
+    write_atomic(results / f"{grid.name}.json", json.dumps(text, indent=1) + "\n")
     write_atomic(results / f"{grid.name}.md", markdown(grid, rows))
     if rows:
         from robot_rl.report.curves import write_curves

@@ -22,11 +22,10 @@ from robot_rl.training.settings import Counters, StopRequested, TrainSettings
 from robot_rl.training.sync import SyncTrainer
 from robot_rl.training.workplace import Workplace
 from robot_rl.workflows.common import (
-    BASE_FILE,
-    agent_options,
+    adopt_base,
     former_evaluation,
-    load_base,
     one_thread,
+    resolve_agent_options,
     seed_generator,
     workplace_for,
 )
@@ -35,6 +34,7 @@ from robot_rl.workflows.common import (
 def run(config: FinetuneConfig) -> dict[str, Any]:
     """Trains to `steps`, evaluating on the way and at the end. Returns the final evaluation's figures."""
     one_thread()
+    config.agent_config = resolve_agent_options(config.task, config.agent, config.agent_config)
     with RunFolder.open(config.out, config, fresh=config.fresh) as folder, MetricsLog(folder.path) as log:
         workplace = workplace_for(vars(config), config.seed)
         evaluation = workplace_for(vars(config), config.seed + 500_000)
@@ -59,16 +59,14 @@ def figures_of(summary: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def agent_recipe(config: Mapping[str, Any], workplace: Workplace) -> AgentRecipe:
-    """Returns how to build the agent of a configuration; UserError if it needs a base policy that is not given."""
+def agent_recipe(config: Mapping[str, Any], run: Path, workplace: Workplace) -> AgentRecipe:
+    """Returns how to build the agent of a run; UserError if it needs a base policy that is not given."""
     name, base = config["agent"], None
     if agent_class(name).needs_base:
         if not config.get("base"):
             raise UserError(f"agent={name} fine-tunes an imitated policy: give base=<out of pretrain>, or agent=rlpd")
-        folder = Path(config["base"]).expanduser()
-        load_base(folder, workplace)  # tells what does not fit
-        base = str(folder / BASE_FILE)
-    options = {**agent_options(workplace, name), **(config.get("agent_config") or {})}
+        base = str(adopt_base(Path(config["base"]).expanduser(), run, workplace))
+    options = dict(config.get("agent_config") or {})
     return AgentRecipe(name, workplace.obs_size, tuple(workplace.action_names), options, base, config["seed"])
 
 
@@ -76,7 +74,7 @@ def train(
     config: Mapping[str, Any], folder: Path, workplace: Workplace, evaluation: Workplace, log: MetricsLog
 ) -> dict[str, Any]:
     """Trains in `folder`, resuming what is there, and returns the final evaluation's record."""
-    recipe = agent_recipe(config, workplace)
+    recipe = agent_recipe(config, folder, workplace)
     agent = recipe.build()
     demos = demonstration_replay(config, workplace, agent)
     settings = TrainSettings(**{entry.name: config[entry.name] for entry in fields(TrainSettings)})

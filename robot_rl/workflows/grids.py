@@ -40,7 +40,7 @@ _INSERTION = Grid(
         Cell("residual", {"agent": "residual"}, "per-step correction of the frozen diffusion policy"),
         Cell("expo", {"agent": "expo"}, "edits, and the best of base and edited actions"),
         Cell("dsrl", {"agent": "dsrl"}, "steers the noise of the diffusion policy"),
-        Cell("residual-untrained", {"agent": "residual", "base": "untrained"}, "on a base that never saw data"),
+        Cell("residual-untrained", {"agent": "residual", "base": "untrained"}, "a base after one gradient step"),
     ),
     {"variant": "default", "steps": 6000, "eval_every": 500, "eval_episodes": 30, "final_episodes": 100},
 )

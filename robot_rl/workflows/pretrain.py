@@ -70,6 +70,7 @@ def imitate(data: str, out: Path, workplace: Workplace, options: dict[str, Any],
             seed_generator(seed, 5),
             report,
             workplace.action_names,
+            tuple(workplace.featuriser.keys),
         )
     policy.save(out / BASE_FILE)
     return True

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import json
+import resource
 import time
+from contextlib import closing
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+from data.atomic import write_atomic
 from robot_rl.config import CollectConfig, FinetuneConfig, QuickstartConfig
 from robot_rl.metrics import MetricsLog
 from robot_rl.runs import RunFolder
+from robot_rl.training.workplace import Workplace
 from robot_rl.workflows import collect, finetune
-from robot_rl.workflows.common import one_thread, workplace_for
+from robot_rl.workflows.common import one_thread, resolve_agent_options, workplace_for
 from robot_rl.workflows.pictures import film_strips
 from robot_rl.workflows.pretrain import evaluate_base, imitate
 
@@ -26,21 +31,24 @@ def run(config: QuickstartConfig) -> dict[str, Any]:
     path = Path(config.out or f"runs/{time.strftime('%Y%m%d-%H%M%S')}-quickstart").expanduser()
     if config.out is None:
         print(f"run folder: {path} (out={path} goes on there after an interruption)")
+    config.agent_config = resolve_agent_options(config.task, config.agent, config.agent_config)
     config.out = str(path)  # the line that an interruption prints names it
     settings = finetune_settings(config, path)
     with RunFolder.open(path, config, fresh=config.fresh) as folder, MetricsLog(folder.path) as log:
         demos = collect.run(_collect_config(config, path))
-        workplace = workplace_for(settings, config.seed)
-        evaluation = workplace_for(settings, config.seed + 500_000)
-        try:
+        with closing(_evaluation(settings)) as base_place, closing(workplace_for(settings, config.seed)) as workplace:
             made = imitate(str(path / "demos.zarr"), path, workplace, config.policy_config, config.seed, log)
-            before = evaluate_base(path, evaluation, config.final_episodes, log, anew=made)
+            before = evaluate_base(path, base_place, config.final_episodes, log, anew=made)
+        # evaluations of the training start from an untouched world, whether the base was evaluated just now or long ago
+        with closing(workplace_for(settings, config.seed)) as workplace, closing(_evaluation(settings)) as evaluation:
             after = finetune.train(settings, path, workplace, evaluation, log)
             film_strips(path, settings, workplace, evaluation)
-        finally:
-            workplace.close()
-            evaluation.close()
-        log.write({"kind": "summary", "step": after["step"], "total_s": time.monotonic() - started})
+        if config.ablation:
+            _ablation(config, settings, path, before, after)
+        usage_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024.0
+        log.write(
+            {"kind": "summary", "step": after["step"], "total_s": time.monotonic() - started, "peak_rss_mb": usage_mb}
+        )
     from robot_rl.report.html import write_report
 
     report = write_report(path)
@@ -48,9 +56,39 @@ def run(config: QuickstartConfig) -> dict[str, Any]:
     return {
         "success_rate": after["success_rate"],
         "base_success_rate": before["success_rate"],
+        "total_s": round(time.monotonic() - started, 1),
+        "peak_rss_mb": round(usage_mb),
         "report": str(report),
         "out": str(path),
     }
+
+
+def _evaluation(settings: dict[str, Any]) -> Workplace:
+    return workplace_for(settings, settings["seed"] + 500_000)
+
+
+def _ablation(
+    config: QuickstartConfig, settings: dict[str, Any], path: Path, before: dict[str, Any], after: dict[str, Any]
+) -> None:
+    """Fine-tunes a base after one gradient step in the same way, and writes ablation.json for the report."""
+    folder = path / "untrained"
+    folder.mkdir(exist_ok=True)
+    other = settings | {"base": str(folder), "out": str(folder), "eval_every": 0}
+    with (
+        MetricsLog(folder, tensorboard=False) as log,
+        closing(workplace_for(settings, config.seed)) as workplace,
+        closing(_evaluation(settings)) as evaluation,
+    ):
+        options = {**config.policy_config, "steps": 1}
+        imitate(str(path / "demos.zarr"), folder, workplace, options, config.seed, log)
+        untrained = finetune.train(other, folder, workplace, evaluation, log)
+    named = {"imitated": before, f"{config.agent} on it": after, f"{config.agent} on an untrained base": untrained}
+    rows = [
+        {"name": name, "success_rate": record["success_rate"], "episodes": len(record["episodes"])}
+        for name, record in named.items()
+    ]
+    note = "The same fine-tuning on a base after one gradient step tells what the imitated policy contributes."
+    write_atomic(path / "ablation.json", json.dumps({"note": note, "rows": rows}, indent=1))
 
 
 def conclusion(
