@@ -206,7 +206,7 @@ class QuickstartConfig(Config):
         100, "Episodes of the evaluations before and after fine-tuning.", low=1, may_change=True
     )
     history: int = _history()
-    ablation: bool = option(True, "Fine-tune an untrained base as well, to show what imitation contributes.", may_change=True)
+    ablation: bool = option(True, "Fine-tune an untrained base as well, for comparison.", may_change=True)
     robot: str = _robot()
     seed: int = _seed()
     fresh: bool = _fresh()
