@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import robot_rl.agents
 from data.errors import UserError
+from robot_rl.plugins import load_plugin
 
 if TYPE_CHECKING:
     from robot_rl.agents.base import Agent, AgentSpec
@@ -29,13 +30,13 @@ def agent_class(name: str) -> Any:
     """Returns the class of agent `name`.
 
     Raises:
-        UserError: there is none; tells the valid names.
+        UserError: there is none (tells the valid names), or it is a plug-in that cannot be imported.
     """
     if name in _modules():
         return importlib.import_module(f"robot_rl.agents.{name}").AGENT
     plugins = _plugins()
     if name in plugins:
-        return plugins[name].load()
+        return load_plugin(plugins[name])
     close = difflib.get_close_matches(name, agent_names(), 1)
     hint = f"did you mean {close[0]!r}? " if close else ""
     raise UserError(f"unknown agent {name!r}: {hint}valid ones: {', '.join(agent_names())}")

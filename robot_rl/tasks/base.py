@@ -72,6 +72,8 @@ class Task(ABC):
     """Settings per agent that this task was measured to learn well with; `agent_config` on the command line wins."""
 
     action: ActionSpec
+    success_target: float = 0.95
+    """Success rate in (0, 1] that counts as solved; a variant may set its own."""
 
     @abstractmethod
     def scene(self) -> Scene:

@@ -7,6 +7,7 @@ corner, then raise the peg and push. A policy may therefore turn the peg about a
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
@@ -20,6 +21,7 @@ from controllers.description.geometry import Pose, look_at
 from controllers.description.scene import CameraDescription, Scene
 from controllers.description.tool import square_peg_tool
 from data.errors import UserError
+from robot_rl.options import as_declared
 from robot_rl.tasks.actions import POSE_NAMES, STIFFNESS_NAMES, ActionSpec
 from robot_rl.tasks.base import Draw, Judgement, Sensed, Task
 from safety.reference_limiter import ReferenceLimiterConfig
@@ -75,16 +77,28 @@ class PegInsertionConfig:
     """Let the policy choose the stiffness as well."""
 
     def __post_init__(self) -> None:
+        for name in _LENGTHS_AND_ANGLES:
+            if not 0.0 <= getattr(self, name) < math.inf:
+                raise UserError(f"{name} must be a number of at least 0, got {getattr(self, name)}")
+        low, high = self.start_height_m
+        if not 0.0 <= low <= high < math.inf:
+            raise UserError(f"start_height_m must be two heights, 0 <= lowest <= highest [m], got {low}, {high}")
         if not 0.0 < self.clearance_m < 0.01:
             raise UserError(f"clearance_m must lie in (0, 0.01) m, got {self.clearance_m}")
         if not 0.0 < self.depth_m < 0.03:
             raise UserError(f"depth_m must lie in (0, 0.03) m since the hole is 30 mm deep, got {self.depth_m}")
 
 
+_LENGTHS_AND_ANGLES = (
+    *("offset_m", "yaw_error_rad", "height_error_m", "spread_m", "yaw_spread_rad"),
+    *("start_offset_m", "start_yaw_rad", "bound_m"),
+)
 VARIANTS = {
     "default": PegInsertionConfig(),
     "tight": PegInsertionConfig(clearance_m=0.0005, yaw_error_rad=0.02),
 }
+SUCCESS_TARGETS = {"default": 0.95, "tight": 0.90}
+"""What counts as solved in each variant."""
 
 
 class PegInsertion(Task):
@@ -98,6 +112,7 @@ class PegInsertion(Task):
     # a window of a millimetre needs a steady hand: twice the usual exploration noise hardly ever succeeds
     agent_options: ClassVar[dict[str, dict[str, Any]]] = {
         "rlpd": {"target_entropy": -9.0, "alpha0": 0.003, "bc_weight": 0.1},
+        "residual": {"scale": 0.4},
     }
 
     def __init__(self, variant: str = "default", **changes: Any) -> None:
@@ -107,7 +122,8 @@ class PegInsertion(Task):
         if unknown:
             known = ", ".join(PegInsertionConfig.__dataclass_fields__)
             raise UserError(f"peg_insertion has no setting {unknown[0]!r}; it has {known}")
-        self.config = replace(VARIANTS[variant], **changes)
+        self.config = replace(VARIANTS[variant], **as_declared(PegInsertionConfig, changes))
+        self.success_target = SUCCESS_TARGETS[variant]
         active = POSE_NAMES if self.config.tilt else ("dx", "dy", "dz", "drz")
         self.action = ActionSpec(
             # sideways less than along the peg: 4.8 N are enough to slide, and exploration must not overshoot the hole

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import difflib
-import sys
 from collections.abc import Mapping
 from importlib import import_module
 from importlib.metadata import entry_points
-from pathlib import Path
 from typing import Any
 
 from data.errors import UserError
+from robot_rl.plugins import load_plugin, look_in_working_folder
 from robot_rl.tasks.base import Task
 
 GROUP = "robot_rl.tasks"
@@ -25,7 +24,7 @@ def task_names() -> list[str]:
 def task_class(name: str) -> type[Task]:
     """Returns the class of a task; `module:Class` names one of the user's own.
 
-    Raises UserError with the closest and all valid names.
+    Raises UserError with the closest and all valid names, or for a plug-in that cannot be imported.
     """
     if ":" in name:
         return _own_class(name)
@@ -34,7 +33,7 @@ def task_class(name: str) -> type[Task]:
         return getattr(import_module(module), attribute)  # type: ignore[no-any-return]
     for point in entry_points(group=GROUP):
         if point.name == name:
-            return point.load()  # type: ignore[no-any-return]
+            return _checked(name, load_plugin(point))
     close = difflib.get_close_matches(name, task_names(), 1)
     hint = f"did you mean {close[0]!r}? " if close else ""
     raise UserError(f"unknown task {name!r}: {hint}valid ones: {', '.join([*task_names(), 'gym'])}")
@@ -42,13 +41,16 @@ def task_class(name: str) -> type[Task]:
 
 def _own_class(name: str) -> type[Task]:
     module, _, attribute = name.partition(":")
-    if "" not in sys.path and str(Path.cwd()) not in sys.path:
-        sys.path.insert(0, str(Path.cwd()))  # console scripts do not look into the working folder by themselves
+    look_in_working_folder()
     try:
         found = getattr(import_module(module), attribute)
-    except (ImportError, AttributeError) as error:
+    except (ImportError, AttributeError, SyntaxError, ValueError) as error:
         cure = "expected <module>:<class> of a file in the working folder"
         raise UserError(f"task {name!r} cannot be imported ({error}): {cure}") from error
+    return _checked(name, found)
+
+
+def _checked(name: str, found: Any) -> type[Task]:
     if not (isinstance(found, type) and issubclass(found, Task)):
         raise UserError(f"task {name!r} is no subclass of robot_rl.tasks.base.Task")
     return found
@@ -59,4 +61,10 @@ def make_task(name: str, variant: str = "default", settings: Mapping[str, Any] |
     kind = task_class(name)
     if variant not in kind.variants:
         raise UserError(f"task {name} has the variants {', '.join(kind.variants)}, got {variant!r}")
-    return kind(variant, **dict(settings or {}))  # type: ignore[call-arg]
+    if not settings:
+        return kind(variant)  # type: ignore[call-arg]
+    try:
+        return kind(variant, **dict(settings))  # type: ignore[call-arg]
+    except (TypeError, ValueError) as error:  # a constructor's way to say that a name or a value does not fit
+        given = ", ".join(f"task_config.{key}={value}" for key, value in settings.items())
+        raise UserError(f"task {name} does not take {given}: {error}; see the arguments of its class") from error

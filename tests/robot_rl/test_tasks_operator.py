@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,9 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from data.errors import UserError
+from robot_rl.agents.registry import agent_class
+from robot_rl.cli.listing import tasks
+from robot_rl.config import TasksConfig
 from robot_rl.envs.action_map import ActionMap, quaternion_of_vector, rotation_vector
 from robot_rl.envs.featuriser import Featuriser
 from robot_rl.envs.make import make_env
@@ -96,6 +100,47 @@ def test_an_unknown_task_names_the_closest() -> None:
         make_task("peg_insertion", "loose")
     with pytest.raises(UserError, match="expected robot=mujoco, got robot=toaster"):
         make_env(PegInsertion(), robot="toaster")
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"clearance_m": "abc"}, "clearance_m=abc does not fit PegInsertionConfig: expected a number"),
+        ({"offset_m": -0.001}, "offset_m must be a number of at least 0, got -0.001"),
+        ({"start_height_m": [0.02, 0.01]}, "start_height_m must be two heights"),
+        ({"clearence_m": 0.001}, "peg_insertion has no setting 'clearence_m'"),
+    ],
+)
+def test_settings_of_the_insertion_that_do_not_fit_are_told(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        make_task("peg_insertion", "default", settings)
+
+
+def test_each_variant_says_what_counts_as_solved() -> None:
+    assert [make_task("peg_insertion", variant).success_target for variant in ("default", "tight")] == [0.95, 0.90]
+
+
+def broken_plugins(folder: Path) -> None:
+    about = folder / "broken_thing-1.0.dist-info"
+    about.mkdir()
+    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: broken-thing\nVersion: 1.0\n")
+    groups = "[robot_rl.tasks]\nbroken = no_such_module:Task\n[robot_rl.agents]\nlost = no_such_module:AGENT\n"
+    (about / "entry_points.txt").write_text(groups)
+
+
+def test_a_broken_plug_in_is_named_and_hides_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    broken_plugins(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    listed = tasks(TasksConfig())
+    assert "peg_insertion" in listed["tasks"]
+    assert "plug-in 'broken' (no_such_module:Task of package broken-thing)" in listed["broken"]["broken"]
+    assert "broken: plug-in 'broken'" in capsys.readouterr().out
+    with pytest.raises(UserError, match="plug-in 'broken' .* cannot be imported: ModuleNotFoundError: No module"):
+        make_task("broken")
+    with pytest.raises(UserError, match="plug-in 'lost' .* cannot be imported"):
+        agent_class("lost")
 
 
 def test_the_operator_acts_within_bounds_on_active_columns_and_repeats_itself() -> None:
