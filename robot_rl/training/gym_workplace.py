@@ -15,11 +15,14 @@ from data.episode import Episode
 from data.errors import UserError
 from data.spec import ArraySpec, StoreSpec
 from robot_rl.envs.featuriser import Featuriser
+from robot_rl.plugins import look_in_working_folder
 from robot_rl.training.workplace import F32, Outcome
 
 
 class GymWorkplace:
-    """Maps actions in [-1, 1] to the environment's bounds.
+    """Maps actions in [-1, 1] to the environment's bounds, and observations of any number type to float32.
+
+    Whole numbers, such as the bytes of a picture, are cast and not scaled.
 
     Success is `info["success"]` or `info["is_success"]`, where the environment tells one of them.
     """
@@ -28,16 +31,21 @@ class GymWorkplace:
     rate_hz: float | None = None
 
     def __init__(self, env_id: str, history: int = 0, options: Mapping[str, Any] | None = None) -> None:
+        look_in_working_folder()  # for Module:Id
         try:
             self.env: gymnasium.Env[Any, Any] = gymnasium.make(env_id, **dict(options or {}))
-        except (gymnasium.error.Error, ImportError, TypeError, AssertionError) as error:  # its own checks assert
+        except (gymnasium.error.Error, ImportError, SyntaxError, TypeError, ValueError, AssertionError) as error:
+            # its own checks assert
             first = next(iter(str(error).strip().splitlines()), type(error).__name__)
             cure = "give an id of gymnasium.make or Module:Id"
             raise UserError(f"gymnasium cannot make {env_id!r}: {first}; {cure}") from error
         observation, action = self.env.observation_space, self.env.action_space
-        for name, space in (("observation", observation), ("action", action)):
-            if not isinstance(space, spaces.Box) or not np.issubdtype(space.dtype, np.floating):
-                wanted = f"expected a Box of floats as {name} space"
+        for name, space, content, kind in (
+            ("observation", observation, "numbers", np.number),
+            ("action", action, "floats", np.floating),
+        ):
+            if not isinstance(space, spaces.Box) or not np.issubdtype(space.dtype, kind):
+                wanted = f"expected a Box of {content} as {name} space"
                 raise UserError(f"{env_id}: {wanted}, got {space}; wrap the environment first")
         assert isinstance(action, spaces.Box)  # told by the loop above; for the type checker
         if not np.isfinite([action.low, action.high]).all():
@@ -98,7 +106,10 @@ class GymWorkplace:
         return StoreSpec("gym", self.env_id, robot, 1.0, observations, self.action_names, (), config)
 
     def check_store(self, spec: StoreSpec) -> None:
-        """Widths and action names must fit."""
+        """Environment, widths and action names must fit."""
+        if spec.task == "gym" and spec.task_text.rpartition(":")[2] != self.env_id.rpartition(":")[2]:
+            cure = "use the data that was recorded for this environment"
+            raise UserError(f"the store holds episodes of env_id={spec.task_text}, not of {self.env_id}; {cure}")
         needed = {"state": ArraySpec((self.featuriser.frame_size,), "float32")}
         spec.require(task="gym", action_names=self.action_names, observations=needed)
 

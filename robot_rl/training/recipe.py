@@ -22,6 +22,8 @@ class AgentRecipe:
     """File of the imitated policy, for agents that fine-tune one."""
     seed: int = 0
     """Seed of the initial weights and of all that the agent draws."""
+    obs_keys: tuple[str, ...] = ()
+    """Names of what a flat observation is made of, as the imitated policy must have seen it; () leaves it unchecked."""
 
     def build(self) -> Any:
         """Returns the agent. Raises UserError where name, settings or the policy's widths do not fit."""
@@ -32,7 +34,7 @@ class AgentRecipe:
         if self.base is not None:
             from robot_rl.policies.diffusion import DiffusionPolicy
 
-            base = DiffusionPolicy.load(self.base, obs_size=self.obs_size, action_names=self.action_names)
+            base = DiffusionPolicy.load(self.base, self.obs_size, self.action_names, self.obs_keys or None)
         names = self.action_names
         gripper = names.index("gripper") if "gripper" in names else None
         return make_agent(self.agent, AgentSpec(self.obs_size, len(names), gripper), self.options, base, self.seed)
@@ -44,4 +46,5 @@ class AgentRecipe:
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> AgentRecipe:
         """Returns the recipe of `to_json`'s values."""
-        return cls(**{**value, "action_names": tuple(value["action_names"])})
+        names = {name: tuple(value.get(name, ())) for name in ("action_names", "obs_keys")}
+        return cls(**{**value, **names})

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
+from gymnasium import spaces
 from numpy.typing import NDArray
 
 from controllers.types import Source
@@ -16,6 +17,7 @@ from data.spec import ArraySpec, StoreSpec
 from robot_rl.envs.featuriser import Featuriser
 from robot_rl.envs.make import make_env
 from robot_rl.envs.robot_env import RobotEnv
+from robot_rl.tasks.base import Task
 from robot_rl.tasks.registry import make_task
 
 F32 = NDArray[np.float32]
@@ -79,15 +81,16 @@ class Workplace(Protocol):
 
 
 class ArmWorkplace:
-    """A task on an arm, restricted to its active action columns, with a short memory in front of the policy."""
+    """A task on an arm, restricted to its active action columns, with a short memory in front of the policy.
+
+    Policies see the task's vectors, in the order of its observation space; pictures of cameras are recorded only.
+    """
 
     restorable = True
 
     def __init__(self, env: RobotEnv, history: int = 0) -> None:
         self.env = env
-        spaces = env.observation_space.spaces
-        sizes = {key: int(np.prod(space.shape or ())) for key, space in spaces.items() if key == "state"}
-        self.featuriser = Featuriser(sizes, history)
+        self.featuriser = Featuriser(vector_sizes(env.task), history)
         self.obs_size = self.featuriser.size
         spec = env.task.action
         self.columns = spec.active_index
@@ -139,15 +142,27 @@ class ArmWorkplace:
         spec.require(task=self.env.task.name, action_names=self.env.task.action.names, observations=self._needed())
 
     def _needed(self) -> dict[str, ArraySpec]:
-        spaces = self.env.observation_space.spaces
+        known = self.env.observation_space.spaces
         return {
-            key: ArraySpec(tuple(spaces[key].shape or ()), np.dtype(spaces[key].dtype).name)
+            key: ArraySpec(tuple(known[key].shape or ()), np.dtype(known[key].dtype).name)
             for key in self.featuriser.keys
         }
 
     def close(self) -> None:
         """Ends torque control."""
         self.env.close()
+
+
+def vector_sizes(task: Task) -> dict[str, int]:
+    """Returns the width of each observation of a task. Raises UserError for what is no vector of floats."""
+    sizes = {}
+    for key, space in task.observation_space().spaces.items():
+        vector = isinstance(space, spaces.Box) and len(space.shape) == 1 and np.issubdtype(space.dtype, np.floating)
+        if not vector:
+            wanted = f"task {task.name}: policies take vectors of floats, observation {key!r} is {space}"
+            raise UserError(f"{wanted}: flatten it in `observe`; pictures come from the cameras of `scene`")
+        sizes[key] = int(np.prod(space.shape or ()))
+    return sizes
 
 
 def make_workplace(
@@ -159,9 +174,20 @@ def make_workplace(
     seed: int = 0,
     history: int = 0,
     images: bool = False,
+    record_images: bool = False,
     task_config: Mapping[str, Any] | None = None,
 ) -> Workplace:
-    """Returns the workplace of a task by name; `task=gym` takes any Gymnasium environment by its id."""
+    """Returns the workplace of a task by name; `task=gym` takes any Gymnasium environment by its id.
+
+    record_images: observations hold the cameras' pictures as well, for episode stores; policies see vectors.
+    images: would let policies see the pictures. Raises UserError: no command learns from them.
+    """
+    if images:
+        learn = "learned from in a program by DiffusionConfig(encoder=conv), see docs/learning.md"
+        raise UserError(
+            f"images=true: pictures are recorded by `robot-rl collect images=true` and {learn}; "
+            "pretrain and finetune use vectors: leave images off"
+        )
     if task == "gym":
         from robot_rl.training.gym_workplace import GymWorkplace
 
@@ -170,4 +196,5 @@ def make_workplace(
         return GymWorkplace(env_id, history=history, options=task_config or {})
     if env_id is not None:
         raise UserError(f"env_id goes with task=gym, got task={task}")
-    return ArmWorkplace(make_env(make_task(task, variant, task_config), robot=robot, seed=seed, images=images), history)
+    env = make_env(make_task(task, variant, task_config), robot=robot, seed=seed, images=record_images)
+    return ArmWorkplace(env, history)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from data.errors import UserError
 from data.store import EpisodeStore
 from robot_rl.agents.base import Proposal
 from robot_rl.learning.replay import Replay
+from robot_rl.tasks.registry import make_task
 from robot_rl.training.demonstrations import fill_replay, load_episodes, successful
 from robot_rl.training.evaluation import evaluate, summary_of
 from robot_rl.training.gym_workplace import GymWorkplace
@@ -24,7 +26,7 @@ from robot_rl.training.recipe import AgentRecipe
 from robot_rl.training.recording import record_acting
 from robot_rl.training.settings import TrainSettings
 from robot_rl.training.sync import SyncTrainer
-from robot_rl.training.workplace import make_workplace
+from robot_rl.training.workplace import make_workplace, vector_sizes
 from tests.robot_rl.training_fakes import TINY, Line
 
 
@@ -91,8 +93,9 @@ def test_what_is_not_finite_stops_the_run_in_one_line() -> None:
         ({"action": spaces.Discrete(3)}, "expected a Box of floats as action space, got Discrete"),
         (
             {"observation": spaces.Dict({"a": spaces.Box(-1, 1)})},
-            "expected a Box of floats as observation space, got Dict",
+            "expected a Box of numbers as observation space, got Dict",
         ),
+        ({"action": spaces.Box(0, 9, (2,), np.int64)}, "expected a Box of floats as action space, got Box"),
         ({"action": spaces.Box(-np.inf, np.inf, (2,))}, "expected a bounded action space"),
     ],
 )
@@ -113,6 +116,67 @@ def test_gym_and_env_id_go_together() -> None:
         make_workplace("gym")
     with pytest.raises(UserError, match="env_id goes with task=gym"):
         make_workplace("peg_insertion", env_id="Pendulum-v1")
+
+
+def test_whole_numbers_as_observation_are_cast() -> None:
+    workplace, _ = odd(observation=spaces.Box(0, 255, (2,), np.uint8), bad=7)
+    features, _ = workplace.reset(0)
+    assert features.dtype == np.float32
+    assert features.shape == (2,)
+    np.testing.assert_array_equal(workplace.step(np.zeros(2, np.float32)).obs, [7, 7])
+
+
+def test_a_store_of_another_environment_is_refused() -> None:
+    workplace, _ = odd()
+    spec = workplace.store_spec("mujoco", {})
+    workplace.check_store(spec)
+    with pytest.raises(UserError, match=r"the store holds episodes of env_id=Other-v0, not of Odd-v0; use the data"):
+        workplace.check_store(replace(spec, task_text="Other-v0"))
+
+
+OWN_MODULE = """
+import gymnasium
+from gymnasium import spaces
+from robot_rl.tasks.peg_insertion import PegInsertion
+
+gymnasium.register("Mine-v0", entry_point=lambda: gymnasium.make("Pendulum-v1").unwrapped)
+
+class Pressing(PegInsertion):
+    name = "pressing"
+
+    def __init__(self, variant="default", force_n=4.0):
+        super().__init__(variant)
+        self.force_n = force_n + 0.0
+
+    def observation_space(self):
+        force = spaces.Box(-1.0, 1.0, (1,))
+        return spaces.Dict({**super().observation_space().spaces, "force": force})
+
+class Seeing(PegInsertion):
+    def observation_space(self):
+        return spaces.Dict({"map": spaces.Box(0.0, 1.0, (4, 4))})
+"""
+
+
+def test_modules_of_the_working_folder_give_environments_and_tasks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "own_module_of_test.py").write_text(OWN_MODULE)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [entry for entry in sys.path if entry])  # as a console script finds it
+    assert make_workplace("gym", env_id="own_module_of_test:Mine-v0").obs_size == 3
+    assert vector_sizes(make_task("own_module_of_test:Pressing")) == {"state": 30, "force": 1}
+    with pytest.raises(UserError, match="policies take vectors of floats, observation 'map' is Box"):
+        vector_sizes(make_task("own_module_of_test:Seeing"))
+    assert make_task("own_module_of_test:Pressing", "default", {"force_n": 5}).success_target == 0.95
+    for settings, reason in (({"forze_n": 5.0}, "unexpected keyword argument 'forze_n'"), ({"force_n": "x"}, "str")):
+        with pytest.raises(UserError, match=rf"does not take task_config.{next(iter(settings))}=.*{reason}"):
+            make_task("own_module_of_test:Pressing", "default", settings)
+
+
+def test_pictures_are_recorded_but_not_trained_on() -> None:
+    with pytest.raises(UserError, match="pictures are recorded by `robot-rl collect images=true` and learned from"):
+        make_workplace("peg_insertion", images=True)
 
 
 class Towards:

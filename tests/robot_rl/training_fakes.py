@@ -14,6 +14,7 @@ from data.episode import Episode
 from data.spec import ArraySpec, StoreSpec
 from robot_rl.agents.base import AgentSpec
 from robot_rl.agents.registry import make_agent
+from robot_rl.envs.featuriser import Featuriser
 from robot_rl.training.settings import TrainSettings
 from robot_rl.training.sync import SyncTrainer
 from robot_rl.training.workplace import F32, Outcome
@@ -28,6 +29,7 @@ class Line:
     """x moves by at most 0.05 a step. Success within 0.1 of 0; after `length` steps the time is up."""
 
     obs_size = 2
+    featuriser = Featuriser({"state": 2})
     action_names: tuple[str, ...] = ("dx",)
     rate_hz: float | None = 10.0
 
