@@ -17,7 +17,7 @@ from controllers.types import Source
 from data.errors import UserError
 from robot_rl.learning.config import SacConfig
 from robot_rl.learning.replay import Batch, Replay
-from robot_rl.learning.sac import ActorView, Sac, State, copy_checked, pack_rng, unpack_rng
+from robot_rl.learning.sac import ActorView, Sac, State, pack_rng, unpack_rng
 from robot_rl.learning.sampling import SymmetricSampler
 from robot_rl.options import as_declared
 
@@ -198,7 +198,7 @@ class SacAgent:
 
     def actor_output(self, x: F32, deterministic: bool) -> F32:
         """Returns tanh(u) (A,) of the actor for one input (n_x,)."""
-        return self.squashed(one_head(self.sac, x), deterministic)
+        return self.squashed(one_head(self.sac, x, deterministic), deterministic)
 
     def squashed(self, head: F32, deterministic: bool) -> F32:
         """Returns tanh(u) (A,) for an actor's output (2 A,): of its mean, or of a draw."""
@@ -233,12 +233,12 @@ class SacAgent:
         return self.sac.propose(self.view(torch.from_numpy(batch.next_obs), tensors(batch.next_extras)))
 
     def weights(self) -> State:
-        """Returns the actor's weights."""
-        return {"actor": self.sac.actor.flat.numpy().copy()}
+        """Returns the weights of the actor and of its average."""
+        return self.sac.actor_weights()
 
     def load_weights(self, weights: State) -> None:
-        """Takes the actor's weights."""
-        copy_checked("actor", weights, self.sac.actor.flat)
+        """Takes what `weights` returned elsewhere."""
+        self.sac.load_actor(weights)
 
     def state(self) -> State:
         """Returns networks, optimisers, temperature, generators and the count of updates."""
@@ -252,9 +252,9 @@ class SacAgent:
         self.updates = int(state["updates"][0])
 
 
-def one_head(sac: Sac, x: F32) -> F32:
-    """Returns the output (2 A,) of the actor of `sac` for one input (n_x,)."""
-    head: F32 = sac.actor.forward(torch.from_numpy(x)[None])[0, 0].numpy()
+def one_head(sac: Sac, x: F32, averaged: bool) -> F32:
+    """Returns the output (2 A,) of the actor of `sac`, or of its average, for one input (n_x,)."""
+    head: F32 = (sac.average if averaged else sac.actor).forward(torch.from_numpy(x)[None])[0, 0].numpy()
     return head
 
 

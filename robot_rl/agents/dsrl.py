@@ -94,7 +94,7 @@ class DsrlAgent(OnBaseAgent):
         obs = self.checked(obs)
         if self.warming_up:
             return self.act_base(extras, deterministic)
-        noise = self.config.bound * self.squashed(one_head(self.noise, obs), deterministic)
+        noise = self.config.bound * self.squashed(one_head(self.noise, obs, deterministic), deterministic)
         return Proposal(self.generate(obs[None], noise[None])[0], self.source)
 
     def next_action(self, batch: Batch) -> tuple[Tensor, Tensor | None]:
@@ -128,7 +128,7 @@ class DsrlAgent(OnBaseAgent):
 
     def weights(self) -> State:
         """Returns the noise actor's weights and the count of updates."""
-        return {"actor": self.noise.actor.flat.numpy().copy(), "updates": np.array([self.updates], np.int64)}
+        return self.noise.actor_weights() | {"updates": np.array([self.updates], np.int64)}
 
     def load_weights(self, weights: State) -> None:
         """Takes what `weights` returned elsewhere."""

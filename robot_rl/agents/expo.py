@@ -91,7 +91,7 @@ class ExpoAgent(OnBaseAgent):
             wide = obs[:, None].expand(rows, edits, obs.shape[-1]).reshape(rows * edits, -1)
             view = edit_view(wide, base[:, :edits].reshape(rows * edits, width), self.config.scale)
             if deterministic:
-                output = torch.tanh(self.sac.actor.forward(view.x)[0, :, :width])
+                output = torch.tanh(self.sac.average.forward(view.x)[0, :, :width])
             else:
                 output = self.sac.policy(view.x).action
             options = torch.cat([base, place(output, view).view(rows, edits, width)], 1)

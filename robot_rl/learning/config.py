@@ -46,6 +46,8 @@ class SacConfig:
     """Entropy [nats] that the temperature steers to; None: minus half the action dimensions, gripper not counted."""
     entropy_backup: bool = False
     """Whether the target's value includes the entropy of the next action (masked and discounted as the value is)."""
+    average_rate: float = 0.01
+    """Step of the averaged actor, which acts deterministically, towards the actor per block, in (0, 1]; 1: none."""
     bc_weight: float = 0.0
     """Weight of the squared distance between the actor's mean action and the demonstration's, at least 0."""
     log_std0: float = 0.0
@@ -66,6 +68,7 @@ class SacConfig:
         check("demo_fraction", self.demo_fraction, 0.0 <= self.demo_fraction <= 1.0, "a number in [0, 1]")
         check("utd", self.utd, self.utd >= 1, "at least 1")
         check("tau", self.tau, 0.0 < self.tau <= 1.0, "a number in (0, 1]")
+        check("average_rate", self.average_rate, 0.0 < self.average_rate <= 1.0, "a number in (0, 1]")
         for name in ("critic_rate", "actor_rate", "alpha0"):
             value = getattr(self, name)
             check(name, value, 0.0 < value < math.inf, "a finite number above 0")

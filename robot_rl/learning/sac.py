@@ -65,6 +65,9 @@ class Sac:
         self.critics = Mlp(critic_sizes, config.critics, config.layer_norm, self.generator, config.critic_last_scale)
         self.targets = Mlp(critic_sizes, config.critics, config.layer_norm, self.generator)
         self.targets.flat.copy_(self.critics.flat)
+        # one weight vector after another acts a little differently; their average acts steadily
+        self.average = Mlp(actor_sizes, 1, config.layer_norm, torch.Generator())
+        self.average.flat.copy_(self.actor.flat)
         self.log_alpha = torch.tensor([math.log(config.alpha0)])
         self.actor_adam = Adam(self.actor.flat, config.actor_rate)
         self.critic_adam = Adam(self.critics.flat, config.critic_rate)
@@ -143,6 +146,7 @@ class Sac:
         grad = head_gradient(sample, action_grad * view.scale, alpha / size, mean_grad)
         self.actor.backward(tape, grad[None])
         self.actor_adam.step(self.actor.grad)
+        torch._foreach_lerp_([self.average.flat], [self.actor.flat], self.config.average_rate)
         log_prob = (sample.log_prob @ self.counted).mean() - self.counted.sum() * math.log(view.scale)
         self.alpha_adam.step(alpha * (-log_prob - self.target_entropy))
         figures = {"q_actor": q.mean(), "entropy": -log_prob, "alpha": alpha[0]}
@@ -185,12 +189,17 @@ class Sac:
         self.generator.set_state(torch.from_numpy(np.array(state["generator"])))
         unpack_rng(self.rng, state["rng"])
 
+    def actor_weights(self) -> State:
+        """Returns the weights of the actor and of its average: what another process needs in order to act."""
+        return {"actor": self.actor.flat.numpy().copy(), "average": self.average.flat.numpy().copy()}
+
     def load_actor(self, weights: State) -> None:
-        """Takes the actor's weights from `weights["actor"]`, checked."""
+        """Takes what `actor_weights` returned elsewhere, checked."""
         copy_checked("actor", weights, self.actor.flat)
+        copy_checked("average", weights, self.average.flat)
 
     def _tensors(self) -> dict[str, Tensor]:
-        nets = {"actor": self.actor, "critics": self.critics, "targets": self.targets}
+        nets = {"actor": self.actor, "average": self.average, "critics": self.critics, "targets": self.targets}
         return {name: net.flat for name, net in nets.items()} | {"log_alpha": self.log_alpha}
 
     def _adams(self) -> dict[str, Adam]:

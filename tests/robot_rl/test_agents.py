@@ -77,13 +77,29 @@ def test_learns_a_small_task_within_a_few_hundred_updates(name: str) -> None:
         "expo": {"scale": 0.4, "warm_up": 50, "critics": 3},
         "dsrl": {"utd": 1, "bound": 2.5, "warm_up": 50},
     }
-    agent = make(name, **options[name])
+    agent = make(name, average_rate=1.0, **options[name])  # so few updates leave no time for an average
     task = Reach(agent)
     before = task.success()
     while agent.updates < 450:
         task.episode(learn=True)
     assert task.success() >= 0.9 > before
     assert all(np.isfinite(value) for value in agent.metrics.values())
+
+
+@pytest.mark.parametrize("name", ["rlpd", "residual"])
+def test_acting_deterministically_takes_the_averaged_actor(name: str) -> None:
+    agent = make(name, average_rate=0.25, **({} if name == "rlpd" else {"warm_up": 0}))
+    task = Reach(agent)
+    task.episode(learn=True)
+    sac = agent.sac
+    before = sac.average.flat.clone()
+    agent.update(task.sampler)
+    assert torch.equal(sac.average.flat, torch.lerp(before, sac.actor.flat, 0.25))
+    obs = np.array([0.1], np.float32)
+    extras = agent.prepare(obs, task.rng)
+    steady = agent.act(obs, extras, deterministic=True).action
+    sac.actor.flat.zero_()
+    assert np.array_equal(agent.act(obs, extras, deterministic=True).action, steady)
 
 
 @pytest.mark.parametrize("name", ["rlpd", *ON_BASE])
