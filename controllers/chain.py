@@ -131,7 +131,10 @@ def write_report(
     for i in range(6):
         report.twist_base[i] = chain.work.twist[i]
         report.wrench_tool[i] = state.wrench_tool[i]
-        report.proposed_stiffness[i], report.executed_stiffness[i] = chain.goal_stiffness[i], chain.stiffness[i]
+        report.proposed_stiffness[i], report.executed_stiffness[i] = chain.proposed_stiffness[i], chain.stiffness[i]
+        report.proposed_wrench_base[i], report.executed_wrench_base[i] = chain.proposed_wrench[i], chain.wrench[i]
+    report.proposed_damping_ratio, report.executed_damping_ratio = chain.proposed_damping_ratio, chain.damping_ratio
+    report.proposed_gripper_m, report.duration_s = chain.proposed_gripper_m, chain.proposed_duration_s
     report.tank_energy_j = report.risk = math.nan
     report.gripper_m = state.gripper_m
 

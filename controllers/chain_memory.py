@@ -35,9 +35,13 @@ CHAIN = np.dtype(
         ("goal_stiffness", "f8", 6),
         ("goal_damping_ratio", "f8"),
         ("goal_wrench", "f8", 6),
-        ("goal_gripper_m", "f8"),
         ("proposed_position", "f8", 3),
         ("proposed_quaternion", "f8", 4),
+        ("proposed_stiffness", "f8", 6),
+        ("proposed_damping_ratio", "f8"),
+        ("proposed_wrench", "f8", 6),
+        ("proposed_gripper_m", "f8"),
+        ("proposed_duration_s", "f8"),
         ("reference_position", "f8", 3),
         ("reference_quaternion", "f8", 4),
         ("reference_velocity", "f8", 3),
@@ -51,4 +55,5 @@ CHAIN = np.dtype(
     ],
     align=True,
 )
-"""Goal: what was accepted last, inside box and cone. Reference: where the limiter lets the spring pull at this tick."""
+"""Proposed: what was accepted last, as it came. Goal: the same inside box and cone, or the hold's. Reference: where the
+limiter lets the spring pull at this tick."""

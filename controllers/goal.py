@@ -32,14 +32,16 @@ def seed_chain(
     for i in range(4):
         chain.goal_quaternion[i] = chain.proposed_quaternion[i] = chain.reference_quaternion[i] = quaternion[i]
     for i in range(6):
-        chain.goal_stiffness[i] = chain.stiffness[i] = config.limiter.hold_stiffness[i]
-        chain.goal_wrench[i] = chain.wrench[i] = 0.0
-    chain.goal_damping_ratio = chain.damping_ratio = config.limiter.hold_damping_ratio
+        hold = config.limiter.hold_stiffness[i]
+        chain.proposed_stiffness[i] = chain.goal_stiffness[i] = chain.stiffness[i] = hold
+        chain.proposed_wrench[i] = chain.goal_wrench[i] = chain.wrench[i] = 0.0
+    ratio = config.limiter.hold_damping_ratio
+    chain.proposed_damping_ratio = chain.goal_damping_ratio = chain.damping_ratio = ratio
     for i in range(JOINTS):  # a NaN here would slip through every later comparison of the rate limit
         chain.tau_previous[i] = tau_applied[i] if math.isfinite(tau_applied[i]) else 0.0
     chain.commanded = chain.latched = chain.held = chain.newest_refused = chain.goal_reason = 0
     chain.goal_stamp_ns = now_ns
-    chain.goal_gripper_m = math.nan
+    chain.proposed_gripper_m, chain.proposed_duration_s = math.nan, 0.0
 
 
 @kernel
@@ -62,10 +64,11 @@ def take_command(
     chain.newest_refused = chain.held = chain.goal_reason = 0
     chain.commanded = 1
     chain.goal_stamp_ns, chain.goal_sequence, chain.goal_source = command.stamp_ns, command.sequence, command.source
-    chain.goal_damping_ratio, chain.goal_gripper_m = command.damping_ratio, command.gripper_m
+    chain.proposed_damping_ratio = chain.goal_damping_ratio = command.damping_ratio
+    chain.proposed_gripper_m, chain.proposed_duration_s = command.gripper_m, command.duration_s
     for i in range(6):
-        chain.goal_stiffness[i] = command.stiffness[i]
-        chain.goal_wrench[i] = command.feedforward_wrench_base[i]
+        chain.proposed_stiffness[i] = chain.goal_stiffness[i] = command.stiffness[i]
+        chain.proposed_wrench[i] = chain.goal_wrench[i] = command.feedforward_wrench_base[i]
     bound_goal(command, config.limiter, chain)
 
 

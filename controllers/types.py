@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 Array = NDArray[np.float64]
 
 JOINTS = 7
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 """Raised whenever a field of a record below changes; part of the layout hash of shared memory."""
 
 STATE = np.dtype(
@@ -73,9 +73,15 @@ REPORT = np.dtype(
         ("executed_quaternion_base_xyzw", "f8", 4),
         ("proposed_stiffness", "f8", 6),
         ("executed_stiffness", "f8", 6),
+        ("proposed_damping_ratio", "f8"),
+        ("executed_damping_ratio", "f8"),
+        ("proposed_wrench_base", "f8", 6),  # feed-forward, as commanded [N, Nm]
+        ("executed_wrench_base", "f8", 6),  # after its slew limit
+        ("proposed_gripper_m", "f8"),  # wished opening; NaN while nothing is wished
+        ("duration_s", "f8"),  # of the command that is followed; 0 before the first
         ("tank_energy_j", "f8"),  # NaN while no passivity ledger runs
         ("risk", "f8"),  # NaN while no safety critic runs
-        ("gripper_m", "f8"),
+        ("gripper_m", "f8"),  # measured opening; NaN where there is no gripper
     ],
     align=True,
 )
@@ -174,6 +180,12 @@ class TickReport:
     executed_quaternion_base_xyzw: Array
     proposed_stiffness: Array
     executed_stiffness: Array
+    proposed_damping_ratio: float
+    executed_damping_ratio: float
+    proposed_wrench_base: Array
+    executed_wrench_base: Array
+    proposed_gripper_m: float
+    duration_s: float
     tank_energy_j: float
     risk: float
     gripper_m: float
