@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import json
 import math
+import os
+import socket
 import sys
 import time
 from collections.abc import Iterator, Mapping
+from io import BytesIO, FileIO
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol, Self
@@ -86,19 +89,7 @@ class MetricsLog:
 
     def write(self, record: Mapping[str, Any]) -> None:
         """Appends one record; numbers that are not finite become null. Raises `UserError` where the disk is full."""
-        line = json_line(record).encode() + b"\n"
-        start = self._file.tell()
-        try:
-            written = self._file.write(line)
-            if written != len(line):  # the disk took a part only: ask for the rest, which raises if it is full
-                self._file.write(line[written:])
-        except OSError as error:
-            if not is_disk_full(error):
-                raise
-            self._file.truncate(start)
-            raise UserError(
-                f"disk full while writing {self._path}; free some space and run the same command"
-            ) from error
+        _append_whole(self._file, json_line(record).encode() + b"\n", self._path)
         if self._scalars is not None:
             self._scalars.write(record)
 
@@ -130,36 +121,59 @@ class MetricsLog:
         self.close()
 
 
+def _append_whole(file: FileIO, content: bytes, path: Path) -> None:
+    """Appends `content` wholly or not at all. Raises `UserError` where the disk is full."""
+    start = file.tell()
+    try:
+        written = file.write(content)
+        if written != len(content):  # the disk took a part only: ask for the rest, which raises if it is full
+            file.write(content[written:])
+    except OSError as error:
+        if not is_disk_full(error):
+            raise
+        file.truncate(start)
+        raise UserError(f"disk full while writing {path}; free some space and run the same command") from error
+
+
 def _later(record: Mapping[str, Any], step: int) -> bool:
     return record.get("kind") in ONLINE_KINDS and record.get("step", 0) > step
 
 
 class _Scalars:
-    """Numbers as TensorBoard scalars, by TensorBoard's own writer (which needs neither torch nor TensorFlow)."""
+    """Numbers as TensorBoard scalars, in TensorBoard's own format (which needs neither torch nor TensorFlow).
+
+    Written here and now: TensorBoard's own file writer does it in a thread, which prints a traceback on a full disk.
+    """
 
     def __init__(self, folder: Path) -> None:
-        from tensorboard.summary.writer.event_file_writer import EventFileWriter
-
         folder.mkdir(exist_ok=True)
-        self._writer: Any = EventFileWriter(str(folder))
+        # names sort by age; the nanoseconds keep two writers of one second apart
+        name = f"events.out.tfevents.{time.time_ns() // 10**9:010d}.{socket.gethostname()}.{os.getpid()}"
+        self._path = folder / f"{name}.{time.monotonic_ns()}"
+        self._file = self._path.open("ab", buffering=0)
+        self._add(file_version="brain.Event:2")
+
+    def _add(self, **content: Any) -> None:
+        from tensorboard.compat.proto.event_pb2 import Event
+        from tensorboard.summary.writer.record_writer import RecordWriter
+
+        packed = BytesIO()
+        RecordWriter(packed).write(Event(wall_time=time.time(), **content).SerializeToString())
+        _append_whole(self._file, packed.getvalue(), self._path)
 
     def write(self, record: Mapping[str, Any]) -> None:
-        from tensorboard.compat.proto.event_pb2 import Event
         from tensorboard.compat.proto.summary_pb2 import Summary
 
         values = [Summary.Value(tag=tag, simple_value=value) for tag, value in scalars(record)]
-        self._writer.add_event(
-            Event(wall_time=time.time(), step=int(record.get("step", 0)), summary=Summary(value=values))
-        )
+        self._add(step=int(record.get("step", 0)), summary=Summary(value=values))
 
     def forget_after(self, step: int) -> None:
-        from tensorboard.compat.proto.event_pb2 import Event, SessionLog
+        from tensorboard.compat.proto.event_pb2 import SessionLog
 
-        restart = SessionLog(status=SessionLog.START)
-        self._writer.add_event(Event(wall_time=time.time(), step=step + 1, session_log=restart))
+        self._add(step=step + 1, session_log=SessionLog(status=SessionLog.START))
 
     def close(self) -> None:
-        self._writer.close()
+        self._file.close()
 
 
 def scalars(record: Mapping[str, Any]) -> Iterator[tuple[str, float]]:

@@ -156,6 +156,33 @@ def test_a_broken_line_inside_is_named(tmp_path: Path) -> None:
     assert read_metrics(tmp_path / "nowhere") == []
 
 
+def test_tensorboard_reads_what_was_written(tmp_path: Path) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    with MetricsLog(tmp_path) as log:
+        for step in range(5):
+            log.write({"kind": "episode", "step": step, "return": 0.5 * step})
+        log.truncate_to(2)
+        log.write({"kind": "episode", "step": 3, "return": 9.0})
+    read = EventAccumulator(str(tmp_path / "tensorboard")).Reload().Scalars("episode/return")
+    assert [(event.step, event.value) for event in read] == [(0, 0.0), (1, 0.5), (2, 1.0), (3, 9.0)]
+
+
+@pytest.mark.parametrize("limit", [0, 20, 700])
+def test_a_full_disk_under_tensorboard_is_one_error_of_ours(tmp_path: Path, limit: int) -> None:
+    code = (
+        "import resource; from pathlib import Path; from robot_rl.metrics import MetricsLog;"
+        "from robot_rl.cli.main import guarded;"
+        f"resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit}));"
+        "write = lambda log: [log.write({'kind': 'e', 'step': n, **dict.fromkeys('abcdefgh', n)}) for n in range(100)];"
+        f"print(guarded(lambda started: write(MetricsLog(Path({str(tmp_path)!r})))))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.stdout.strip() == "2", done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert "disk full while writing" in done.stderr
+
+
 def test_a_full_disk_is_said_and_leaves_whole_lines(tmp_path: Path) -> None:
     code = (
         "import resource; from pathlib import Path; from robot_rl.metrics import MetricsLog;"
