@@ -35,6 +35,9 @@ def render(run: RunData) -> str:
         ),
         page.section("Before and after", sections.before_after(run), say=_INTERVALS),
         page.section(
+            "Evaluated later", sections.later(run), say="By robot-rl evaluate; the figures above leave it out."
+        ),
+        page.section(
             "Contact force and cycle time",
             page.picture(figures.distributions(run), "Histograms of contact forces and cycle times before and after"),
             say="Episodes of the evaluations before and after; dotted lines are medians.",

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import cached_property
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 from data.errors import UserError
 from robot_rl.metrics import read_metrics
+from robot_rl.report.statistics import steps_to_target
 from robot_rl.runs import CONFIG_FILE, VERSIONS_FILE, read_json
+from robot_rl.tasks.base import Task
+from robot_rl.tasks.registry import make_task
 
 Record = dict[str, Any]
-TARGET = 0.95
-"""Success rate that counts as solved."""
+NAMED = ("base", "final", "evaluate")
+"""Evaluations that are not of the training itself."""
 
 
 @dataclass
@@ -28,6 +30,7 @@ class RunData:
     updates: list[Record] = field(default_factory=list)
     pretrain: list[Record] = field(default_factory=list)
     evals: list[Record] = field(default_factory=list)
+    summaries: list[Record] = field(default_factory=list)
     strips: list[tuple[Path, str]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     """Sentences about pictures that could not be made."""
@@ -43,6 +46,7 @@ class RunData:
             path, read_json(path / CONFIG_FILE), read_json(versions)["environments"] if versions.is_file() else []
         )
         by_kind = {"episode": run.episodes, "update": run.updates, "eval": run.evals, "pretrain": run.pretrain}
+        by_kind["summary"] = run.summaries
         for record in read_metrics(path):
             if record.get("kind") == "pretrain" and run.pretrain and record["step"] <= run.pretrain[-1]["step"]:
                 run.pretrain.clear()  # an imitation that was interrupted began anew
@@ -89,7 +93,8 @@ class RunData:
         """Evaluations along the training, deterministic ones, one a step count, in their order."""
         deterministic = [record for record in self.evals if record.get("deterministic", True)]
         planned = [record for record in deterministic if record.get("name") != "evaluate"]
-        rows = {record["step"]: record for record in planned or deterministic}
+        by_size = sorted(deterministic, key=lambda record: len(record.get("episodes", [])))
+        rows = {record["step"]: record for record in planned or by_size}  # of several at one step the last stays
         return [rows[step] for step in sorted(rows)]
 
     @cached_property
@@ -100,11 +105,26 @@ class RunData:
 
     @cached_property
     def after(self) -> Record | None:
-        """Final evaluation: the last deterministic one."""
-        named = [record for record in self.evals if record.get("name") in ("final", "evaluate")]
-        chosen = [record for record in named if record.get("deterministic", True)]
-        last = chosen[-1] if chosen else self.curve[-1] if self.curve else None
+        """Final evaluation, else the last one of the training; what `robot-rl evaluate` measured later stands apart."""
+        last = self.curve[-1] if self.curve else None
         return None if last is self.before else last
+
+    @property
+    def later(self) -> list[Record]:
+        """What `robot-rl evaluate` measured, in the order of writing."""
+        return [record for record in self.evals if record.get("name") == "evaluate"]
+
+    @cached_property
+    def target(self) -> float:
+        """Success rate that counts as solved: what config.json says, else the task, else that of all tasks."""
+        if "success_target" in self.config:
+            return float(self.config["success_target"])
+        try:
+            settings = self.config.get("task_config")
+            task = make_task(str(self.config.get("task")), self.config.get("variant") or "default", settings)
+        except UserError:  # no task of ours (gym), or one that is not installed where the report is made
+            return Task.success_target
+        return task.success_target
 
     def compared(self) -> list[tuple[str, Record]]:
         """Returns what is compared, with its label: the evaluations before and after, as far as they are there."""
@@ -117,12 +137,11 @@ class RunData:
         """Environment steps of training so far."""
         return max((int(record["step"]) for record in [*self.episodes, *self.evals]), default=0)
 
-    def steps_to_target(self, target: float = TARGET) -> int | None:
+    def steps_to_target(self) -> int | None:
         """Returns the steps at the first of two consecutive evaluations at the target, None if never reached."""
-        for first, second in pairwise(self.curve):
-            if min(first["success_rate"], second["success_rate"]) >= target:
-                return int(first["step"])
-        return None
+        training = [record for record in self.evals if record.get("name") not in NAMED]
+        chosen = [record for record in training if record.get("deterministic", True)]
+        return steps_to_target([(int(record["step"]), float(record["success_rate"])) for record in chosen], self.target)
 
     def worst_dip(self) -> float | None:
         """Returns by how much the worst later evaluation fell below the first one (0 if never), None without them."""

@@ -12,7 +12,7 @@ import numpy as np
 from robot_rl.report import page
 from robot_rl.report.figures import episodes_of
 from robot_rl.report.plots import data_uri
-from robot_rl.report.run_data import TARGET, Record, RunData
+from robot_rl.report.run_data import Record, RunData
 from robot_rl.report.statistics import bootstrap_interval, wilson_interval
 
 _BOOTSTRAP_SEED = 0
@@ -63,7 +63,7 @@ def tiles(run: RunData) -> str:
             entries.append((f"{record['mean_return']:.4g}", f"mean return, {label}"))
     if run.by_success and run.episodes:
         reached = run.steps_to_target()
-        text = f"steps to the first of two evaluations in a row at {TARGET:.0%}"
+        text = f"steps to the first of two evaluations in a row at {run.target:.0%}"
         entries.append((f"{reached:,}" if reached is not None else "not yet", text))
         dip = run.worst_dip()
         if dip is not None and run.before and run.before.get("name") == "base":
@@ -78,7 +78,18 @@ def tiles(run: RunData) -> str:
         )
     if wall_s:
         entries.append((f"{wall_s / 60:.1f} min", "wall-clock of acting and learning"))
-    return page.tiles(entries)
+    return page.tiles([*entries, *_whole_command(run)])
+
+
+def _whole_command(run: RunData) -> list[tuple[str, str]]:
+    """What the command as a whole took, where it said so; the last record, if it was typed again."""
+    record = run.summaries[-1] if run.summaries else {}
+    entries = []
+    if record.get("total_s") is not None:
+        entries.append((f"{record['total_s'] / 60:.1f} min", "wall-clock of the whole command, evaluations included"))
+    if record.get("peak_rss_mb") is not None:
+        entries.append((f"{record['peak_rss_mb']:,.0f} MB", "peak memory of the command's process"))
+    return entries
 
 
 def _mean(values: Sequence[float], digits: int, unit: str) -> str:
@@ -123,16 +134,25 @@ def _success(items: list[Record]) -> str:
 
 def evaluations(run: RunData) -> str:
     """Returns the table of all evaluations in their order."""
+    return page.details(f"all {len(run.evals)} evaluations", _table_of(run, run.evals)) if run.evals else ""
+
+
+def later(run: RunData) -> str:
+    """Returns the table of what was evaluated after the training, by `robot-rl evaluate`."""
+    return _table_of(run, run.later) if run.later else ""
+
+
+def _table_of(run: RunData, records: list[Record]) -> str:
     head = ["evaluation", "policy acts", "steps", "success", "mean return", "mean length"]
     rows = []
-    for record in run.evals:
+    for record in records:
         count = len(episodes_of(record))
         rate = f"{percent(record['success_rate'])}|{percent(record['low'])} to {percent(record['high'])}, n = {count}"
         mode = "deterministically" if record.get("deterministic", True) else "with exploration"
         success = rate if run.by_success else "-"
         figures = [f"{record['mean_return']:.4g}", f"{record['mean_length']:.1f}"]
         rows.append([str(record.get("name") or "during training"), mode, f"{record['step']:,}", success, *figures])
-    return page.details(f"all {len(rows)} evaluations", page.table(head, rows, numeric_from=2)) if rows else ""
+    return page.table(head, rows, numeric_from=2)
 
 
 def endings(run: RunData) -> str:
@@ -199,7 +219,12 @@ def ablation(run: RunData) -> str:
 
 def configuration(run: RunData) -> str:
     """Returns the run's settings and the surroundings it ran in, side by side."""
-    settings = {key: value for key, value in run.config.items() if key != "kind" and value is not None and value != {}}
+    apart = ("kind", "resolved_agent_options")
+    settings = {
+        key: value for key, value in run.config.items() if key not in apart and value is not None and value != {}
+    }
+    options = run.config.get("resolved_agent_options") or {}
+    settings |= {f"agent option {name}": value for name, value in options.items()}
     columns = [f"<div>{page.pairs(settings)}</div>"]
     if run.environments:
         current = dict(run.environments[-1])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 
@@ -32,6 +33,20 @@ def bootstrap_interval(values: Sequence[float], rng: np.random.Generator, draws:
     means = sample[rng.integers(0, len(sample), (draws, len(sample)))].mean(axis=1)
     low, high = np.quantile(means, [0.025, 0.975])
     return float(low), float(high)
+
+
+def steps_to_target(curve: Sequence[tuple[int, float]], target: float) -> int | None:
+    """Returns the steps at the first of two consecutive evaluations at the target, None if there are no such two.
+
+    Args:
+        curve: (environment steps, success rate) of the evaluations during training, in their order; neither that of
+            the imitated base nor the final one.
+        target: success rate in (0, 1].
+    """
+    for (step, rate), (_, following) in pairwise(curve):
+        if min(rate, following) >= target:
+            return step
+    return None
 
 
 def rolling_mean(values: Sequence[float], window: int) -> list[float]:

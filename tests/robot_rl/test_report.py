@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import re
 from pathlib import Path
@@ -17,7 +18,7 @@ from robot_rl.config import FinetuneConfig
 from robot_rl.metrics import MetricsLog
 from robot_rl.report.html import render, write_report
 from robot_rl.report.run_data import RunData
-from robot_rl.report.statistics import bootstrap_interval, rolling_mean, wilson_interval
+from robot_rl.report.statistics import bootstrap_interval, rolling_mean, steps_to_target, wilson_interval
 from robot_rl.runs import RunFolder
 
 Record = dict[str, Any]
@@ -134,7 +135,57 @@ def test_steps_to_target_need_two_evaluations_in_a_row(tmp_path: Path) -> None:
     rates = {500: 0.96, 1000: 0.90, 1500: 0.95, 2000: 0.97, 2500: 0.5}
     run.evals = [{"step": step, "success_rate": rate} for step, rate in rates.items()]
     assert run.steps_to_target() == 1500
-    assert run.steps_to_target(0.97) is None
+    curve = list(rates.items())
+    assert [steps_to_target(curve, target) for target in (0.95, 0.9, 0.97)] == [1500, 500, None]
+
+
+def test_base_final_and_later_evaluations_are_no_steps_to_the_target(tmp_path: Path) -> None:
+    run = RunData(tmp_path, {}, [])
+    named = [(0, "base"), (500, None), (900, "final"), (900, "evaluate")]
+    run.evals = [{"step": step, "success_rate": 1.0, **({"name": name} if name else {})} for step, name in named]
+    assert run.steps_to_target() is None
+    run.evals.insert(2, {"step": 800, "success_rate": 1.0})
+    assert run.steps_to_target() == 500
+
+
+@pytest.mark.parametrize(
+    ("config", "target"),
+    [
+        ({"task": "peg_insertion", "variant": "tight"}, 0.90),
+        ({"task": "peg_insertion", "variant": "default"}, 0.95),
+        ({"task": "gym", "env_id": "Pendulum-v1"}, 0.95),
+        ({"task": "gone_with_its_package"}, 0.95),
+        ({"task": "peg_insertion", "success_target": 0.8}, 0.8),
+    ],
+)
+def test_the_target_is_that_of_the_task(config: Record, target: float, tmp_path: Path) -> None:
+    assert RunData(tmp_path, config, []).target == target
+
+
+def test_a_later_evaluation_is_no_headline(tmp_path: Path) -> None:
+    folder = write_run(tmp_path / "run", steps=600)
+    before = text_of(render(RunData.read(folder)))
+    with MetricsLog(folder, tensorboard=False) as log:
+        log.write(evaluation(np.random.default_rng(5), 620, 0.0, count=1, name="evaluate"))
+    run = RunData.read(folder)
+    after = text_of(render(run))
+    assert run.after is not None and run.after["name"] == "final"
+    headline = before[before.index("peg_insertion: from") :].partition(":")[2][:60]
+    assert headline in after
+    assert "Evaluated later" not in before
+    assert "Evaluated later By robot-rl evaluate; the figures above leave it out." in after
+
+
+def test_what_the_whole_command_took_and_used_is_told(tmp_path: Path) -> None:
+    folder = write_run(tmp_path / "run", steps=300)
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "resolved_agent_options": {"utd": 4}}))
+    with MetricsLog(folder, tensorboard=False) as log:
+        log.write({"kind": "summary", "step": 300, "total_s": 480.0, "peak_rss_mb": 1234.4})
+    words = text_of(render(RunData.read(folder)))
+    assert "8.0 min wall-clock of the whole command, evaluations included" in words
+    assert "1,234 MB peak memory of the command's process" in html.unescape(words)
+    assert "agent option utd 4" in words
 
 
 def test_worst_dip_is_measured_from_the_base(tmp_path: Path) -> None:
