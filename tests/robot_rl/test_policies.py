@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from data.normalisation import Normaliser
 from robot_rl.policies.diffusion import DiffusionConfig, DiffusionPolicy
 from robot_rl.policies.encoders import make_encoder
 from robot_rl.policies.pretrain import pretrain
+from robot_rl.training.recipe import AgentRecipe
 
 F32 = NDArray[np.float32]
 torch.set_num_threads(1)
@@ -96,6 +98,11 @@ def test_weights_of_another_task_are_refused_with_both_sides_told(policy: Diffus
     ]:
         with pytest.raises(UserError, match=message):
             DiffusionPolicy.load(path, **wanted)  # type: ignore[arg-type]
+    recipe = AgentRecipe("residual", 2, ("x", "y"), {}, str(path), obs_keys=("pose",))
+    with pytest.raises(UserError, match=r"its observation keys is \('point',\)"):
+        AgentRecipe.from_json(json.loads(json.dumps(recipe.to_json()))).build()
+    assert replace(recipe, obs_keys=("point",)).build().base.obs_keys == ("point",)
+    assert replace(recipe, obs_keys=()).build().base.obs_keys == ("point",)
     Normaliser.fit(np.zeros((2, 2))).save(path)
     with pytest.raises(UserError, match="is not a diffusion policy"):
         DiffusionPolicy.load(path)
