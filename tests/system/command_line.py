@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 PROGRAM = Path(sys.executable).with_name("robot-rl")
-TINY_POLICY = "policy_config.steps=20 policy_config.width=16 policy_config.blocks=1"
+TINY_POLICY = "policy_config.steps=200 policy_config.width=16 policy_config.blocks=1"
 TINY_AGENT = "agent_config.hidden=[16,16] agent_config.batch_size=16"
 SHORT = "warmup=60 eval_every=60 eval_episodes=1 final_episodes=2"
 COLLECT = "collect task=peg_insertion source=scripted episodes=8 out=demos.zarr"
