@@ -104,7 +104,6 @@ class FinetuneConfig(Config):
     final_episodes: int = option(100, "Episodes of the last evaluation.", low=1, may_change=True)
     warmup: int = option(300, "Environment steps before the first update.", unit="steps", low=1)
     checkpoint_every: int = option(500, "Environment steps between checkpoints.", unit="steps", low=1, may_change=True)
-    images: bool = option(False, "Let the policy see the task's cameras (needs EGL; slower).")
     history: int = _history()
     robot: str = _robot()
     seed: int = _seed()

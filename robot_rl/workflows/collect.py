@@ -32,7 +32,7 @@ def run(config: CollectConfig) -> dict[str, Any]:
         variant=config.variant,
         robot=config.robot,
         seed=config.seed,
-        images=config.images,
+        record_images=config.images,
         task_config=config.task_config,
     )
     if not isinstance(workplace, ArmWorkplace):

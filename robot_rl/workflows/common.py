@@ -22,7 +22,7 @@ ADOPTED_FILE = "base.safetensors"
 def workplace_for(config: Mapping[str, Any], seed: int) -> Workplace:
     """Returns a workplace as a run's configuration asks.
 
-    `config` holds task, variant, env_id, robot, history, images and task_config; those not given take their defaults.
+    `config` holds task, variant, env_id, robot, history and task_config; those not given take their defaults.
     """
     return make_workplace(
         config["task"],
@@ -31,7 +31,6 @@ def workplace_for(config: Mapping[str, Any], seed: int) -> Workplace:
         robot=config.get("robot", "mujoco"),
         seed=seed,
         history=int(config.get("history", 0)),
-        images=bool(config.get("images", False)),
         task_config=config.get("task_config") or {},
     )
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ from data.atomic import write_atomic
 from data.errors import UserError
 from robot_rl.config import CollectConfig, ExperimentConfig, FinetuneConfig, PretrainConfig
 from robot_rl.metrics import read_metrics
+from robot_rl.report.statistics import steps_to_target
 from robot_rl.runs import environment, git_commit
 from robot_rl.workflows import collect, finetune, pretrain
 from robot_rl.workflows.grids import GRIDS, Cell, Grid
@@ -111,14 +111,6 @@ def summarise(records: list[dict[str, Any]], target: float) -> Row:
         "mean_length": final["mean_length"],
         "source_share": {source: float(np.mean(values)) for source, values in shares.items()},
     }
-
-
-def steps_to_target(curve: list[tuple[int, float]], target: float) -> int | None:
-    """Environment steps at the first of two consecutive evaluations at the target; None if there were none."""
-    for (step, rate), (_, following) in pairwise(curve):
-        if rate >= target and following >= target:
-            return step
-    return None
 
 
 def publish(grid: Grid, rows: list[Row], results: Path) -> None:

@@ -67,7 +67,8 @@ def agent_recipe(config: Mapping[str, Any], run: Path, workplace: Workplace) -> 
             raise UserError(f"agent={name} fine-tunes an imitated policy: give base=<out of pretrain>, or agent=rlpd")
         base = str(adopt_base(Path(config["base"]).expanduser(), run, workplace))
     options = dict(config.get("agent_config") or {})
-    return AgentRecipe(name, workplace.obs_size, tuple(workplace.action_names), options, base, config["seed"])
+    names, keys = tuple(workplace.action_names), tuple(workplace.featuriser.keys)
+    return AgentRecipe(name, workplace.obs_size, names, options, base, config["seed"], keys)
 
 
 def train(
