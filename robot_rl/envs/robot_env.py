@@ -18,6 +18,7 @@ from data.errors import UserError
 from robot_rl.envs.action_map import ActionMap
 from robot_rl.envs.reset import AutomaticReset, ResetConfig
 from robot_rl.envs.sensing import sense_reports
+from robot_rl.tasks.actions import GRIPPER_NAME
 from robot_rl.tasks.base import Draw, Sensed, Task
 from safety.reasons import Reason
 
@@ -45,7 +46,7 @@ class RobotEnv(gymnasium.Env[Observation, NDArray[np.float32]]):
     info of `step`: `action_executed` (what the limiter let through, in action units), `success`, `peak_force_n`,
     `force_n`, `q_rad`, `stamp_ns`, `reasons` (see safety.reasons), `held` (the chain has latched: the episode is over).
     info of `reset`: `reset_s`, `reset_attempts`, `reset_kind` (automatic | teleport), `reset_pull_n`, `reset_peak_n`,
-    `q_rad`, `stamp_ns`, and `draw`: what chance decided, for the record only; a policy must not see it.
+    `q_rad`, `stamp_ns`. What chance decided is `draw`, for the record only; a policy must not see it.
     """
 
     metadata = {"render_modes": ["rgb_array"]}  # noqa: RUF012 - Gymnasium's own form
@@ -70,6 +71,7 @@ class RobotEnv(gymnasium.Env[Observation, NDArray[np.float32]]):
         self.task, self.link, self.world, self.teleport = task, link, world, teleport
         self.automatic_reset = AutomaticReset(link, task, reset_config)
         self._tick_hz = task.chain_config().rate_hz
+        self._gripper_range_m = task.scene().tool.gripper_range_m
         size = task.action.size
         self.action_space = spaces.Box(-1.0, 1.0, (size,), np.float32)
         self.cameras = tuple(task.scene().cameras) if images else ()
@@ -109,7 +111,7 @@ class RobotEnv(gymnasium.Env[Observation, NDArray[np.float32]]):
         draw = (options or {}).get("draw") or self.task.draw(self.np_random)
         self._sensed = None  # a step after a reset that failed is refused
         result = self._reset_on_bench(draw) if self.teleport is None else self._reset_by_teleport(draw)
-        self._draw, self._map = draw, ActionMap(self.task.action, draw.T_base_goal)
+        self._draw, self._map = draw, ActionMap(self.task.action, draw.T_base_goal, self._gripper_range_m)
         self.link.step(0.05)
         self._previous = np.zeros(self.task.action.size)
         self._steps = 0
@@ -169,14 +171,14 @@ class RobotEnv(gymnasium.Env[Observation, NDArray[np.float32]]):
                 target.quaternion_xyzw,
                 spec.stiffness_of(whole),
                 damping_ratio=spec.damping_ratio,
+                gripper_m=self._map.gripper_m(whole),
                 duration_s=1.0 / self.task.rate_hz,
                 source=self.source,
             )
         )
         reports = self.link.step(1.0 / self.task.rate_hz)
         self._sensed = sensed = sense_reports(reports, self._tick_hz)
-        stiffness = None if spec.stiffness_factor is None else reports[-1]["executed_stiffness"]
-        executed = self._previous = self._map.executed(before, sensed, whole, stiffness)
+        executed = self._previous = self._map.executed(before, sensed, whole, reports[-1])
         self._steps += 1
         judgement = self.task.judge(sensed, self.draw)
         held = not _OVER.isdisjoint(sensed.reasons)
@@ -247,8 +249,13 @@ class RobotEnv(gymnasium.Env[Observation, NDArray[np.float32]]):
 
 
 def require_acceptable_actions(task: Task) -> None:
-    """Raises UserError if the task's own motor limits would refuse the stiffness that some of its actions ask for."""
-    spec, limiter = task.action, task.chain_config().limiter
+    """Raises UserError if the tool lacks a gripper that actions move, or the limits refuse a stiffness they ask for."""
+    spec, limiter, tool = task.action, task.chain_config().limiter, task.scene().tool
+    if GRIPPER_NAME in spec.active and tool.gripper_range_m is None:
+        raise UserError(
+            f"expected a tool with a gripper since the task lets a policy move one, got {tool.name} without: set "
+            f"gripper_range_m of the tool, or leave {GRIPPER_NAME!r} out of ActionSpec.active"
+        )
     for extreme in (-1.0, 1.0):
         stiffness = spec.stiffness_of(np.full(spec.size, extreme))
         if (stiffness > limiter.stiffness_max).any() or (stiffness < limiter.stiffness_min).any():
