@@ -30,6 +30,8 @@ from controllers.shared_memory_link import SharedMemoryLink, SharedMemoryLinkCon
 from controllers.types import COMMAND, REPORT, STATE, Command
 from data.errors import UserError
 
+_OBS_SIZE, _ACTION_SIZE = 30, 6
+"""Those of the peg insertion."""
 _STIFFNESS = np.array([600.0] * 3 + [40.0] * 3)
 _DECISION_TICKS = 100
 _BARE_EVERY = 4
@@ -40,8 +42,8 @@ def run(seconds: float = 60.0, ticks: int = 1_000_000) -> dict[str, Any]:
     """Returns the figures of the tick (over `ticks` ticks) and of the loop (over `seconds` of real time).
 
     Times in microseconds. `tick_*`: whole tick from state to torque. `tick_ratio_pinocchio`: its median over that of
-    Jacobian plus nonlinear effects alone. `loop_*`: the motor process pinned to one core while the other trains
-    networks.
+    Jacobian plus nonlinear effects alone. `loop_*`: the motor process pinned to one core while the other acts
+    and trains RLPD.
     """
     if not (seconds > 0.0 and ticks >= 1000):
         raise UserError(f"bench control needs seconds > 0 and ticks >= 1000, got {seconds} and {ticks}")
@@ -157,11 +159,11 @@ def measure_loop(seconds: float) -> dict[str, Any]:
     )
     separate = keep_off_core(core)
     try:
-        train = _learner_load()
+        learner = _learner()
         with SharedMemoryLink(SharedMemoryLinkConfig(motor)) as link:
             process, stolen_ms = psutil.Process(link.status().pid), _stolen_ms(core)
             overruns, resident_bytes = link.status().overruns, process.memory_info().rss
-            reports, updates = _act_and_train(link, train, seconds)
+            reports, updates = _act_and_train(link, learner, seconds)
             status, stolen_ms = link.status(), _stolen_ms(core) - stolen_ms
             lost, growth_bytes = link.lost_reports, process.memory_info().rss - resident_bytes
     finally:
@@ -186,39 +188,57 @@ def measure_loop(seconds: float) -> dict[str, Any]:
     }
 
 
-def _act_and_train(link: SharedMemoryLink, train: Callable[[], None], seconds: float) -> tuple[NDArray[Any], int]:
-    """Ten commands a second, training without a pause in between; returns all reports and the number of updates."""
+def _act_and_train(link: SharedMemoryLink, learner: _Learner, seconds: float) -> tuple[NDArray[Any], int]:
+    """Ten actions a second, training without a pause in between; returns all reports and the number of updates."""
     link.reset()
     start, parts, updates = link.latest(), [], 0
     begin_s = time.monotonic()
     for decision in range(max(1, round(seconds * 10))):
         goal = start.position_base_m + 0.03 * np.sin(0.3 * decision + np.array([0.0, 1.0, 2.0]))
+        goal += 0.001 * learner.act()[:3]
         link.send(Command(goal, start.quaternion_base_xyzw, _STIFFNESS))
         while time.monotonic() < begin_s + 0.1 * (decision + 1):
-            train()
+            learner.update()
             updates += 1
         parts.append(link.step(0.001))
     return np.concatenate(parts), updates
 
 
-def _learner_load() -> Callable[[], None]:
-    """Returns one update of a critic of 512 x 512 (two of 256 x 256 cost less) on batches of 256, on one thread."""
-    import torch
+@dataclass(frozen=True)
+class _Learner:
+    """The load beside the motor: an agent as it acts and trains."""
 
-    torch.set_num_threads(1)
-    generator = torch.Generator().manual_seed(0)
-    network = torch.nn.Sequential(
-        torch.nn.Linear(40, 512), torch.nn.ReLU(), torch.nn.Linear(512, 512), torch.nn.ReLU(), torch.nn.Linear(512, 2)
-    )
-    optimiser = torch.optim.Adam(network.parameters())
-    inputs, targets = torch.randn(256, 40, generator=generator), torch.randn(256, 2, generator=generator)
+    act: Callable[[], NDArray[np.float32]]
+    """One proposal (A,) for an observation."""
+    update: Callable[[], None]
+    """One block of updates."""
+
+
+def _learner() -> _Learner:
+    """Returns RLPD as it trains by default, on a filled replay and demonstrations, on one thread."""
+    from robot_rl.agents.base import AgentSpec
+    from robot_rl.agents.rlpd import RlpdAgent
+    from robot_rl.learning.replay import Replay
+    from robot_rl.learning.torch_setup import prepare_torch
+
+    prepare_torch(1)
+    rng = np.random.default_rng(0)
+    agent = RlpdAgent(AgentSpec(_OBS_SIZE, _ACTION_SIZE), RlpdAgent.config_class())
+
+    def filled(steps: int) -> Replay:
+        replay = Replay(steps, _OBS_SIZE, _ACTION_SIZE)
+        observations = rng.standard_normal((steps + 1, _OBS_SIZE))
+        for step in range(steps):
+            action, over = rng.uniform(-1.0, 1.0, _ACTION_SIZE), step % 50 == 49
+            replay.add(observations[step], action, float(over), observations[step + 1], over, False)
+        return replay
+
+    sampler, seen = agent.make_sampler(filled(5000), filled(1000)), rng.standard_normal(_OBS_SIZE).astype(np.float32)
 
     def update() -> None:
-        optimiser.zero_grad()
-        torch.nn.functional.mse_loss(network(inputs), targets).backward()  # type: ignore[no-untyped-call]
-        optimiser.step()
+        agent.update(sampler)
 
-    return update
+    return _Learner(lambda: agent.act(seen, {}, deterministic=False).action, update)
 
 
 def _stolen_ms(core: int) -> float:
