@@ -112,7 +112,7 @@ def _fit(hint: Any, value: Any) -> Any:
     if get_origin(hint) is tuple:
         return _fit_tuple(get_args(hint), value)
     number = isinstance(value, int | float) and not isinstance(value, bool)
-    if hint is int and number and int(value) == value:
+    if hint is int and number and float(value).is_integer():
         return int(value)
     if hint is float and number:
         return float(value)

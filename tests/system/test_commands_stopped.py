@@ -91,6 +91,10 @@ def test_evaluate_leaves_the_run_as_it_was(practice: Practice, tmp_path: Path) -
     typed("evaluate run=runs/x episodes=1", tmp_path)
 
 
+def evaluations(run: Path) -> list[tuple[str, int, float]]:
+    return [(record["name"], record["step"], record["success_rate"]) for record in records(run, "eval")]
+
+
 def test_quickstart_stopped_and_killed_ends_as_if_left_alone(tmp_path: Path) -> None:
     run = tmp_path / "runs/q"
     kill(begun(QUICKSTART, tmp_path, recorded(run, "pretrain")))
@@ -104,14 +108,7 @@ def test_quickstart_stopped_and_killed_ends_as_if_left_alone(tmp_path: Path) -> 
         assert {key: left[key] for key in whole if key != "clock.json"} == (
             {key: value for key, value in whole.items() if key != "clock.json"}
         )
-    left_rates, whole_rates = (
-        [
-            (record["name"], record["step"], record["success_rate"])
-            for record in records(tmp_path / f"runs/{which}", "eval")
-        ]
-        for which in ("q", "whole")
-    )
-    assert left_rates == whole_rates
+    assert evaluations(run) == evaluations(tmp_path / "runs/whole")
 
 
 def test_a_quick_start_without_a_folder_says_where_it_goes_on(tmp_path: Path) -> None:
