@@ -24,7 +24,7 @@ def run(config: CollectConfig) -> dict[str, Any]:
     if config.source != "scripted":
         raise UserError(f"expected source=scripted, got source={config.source}")
     path = Path(config.out).expanduser()
-    content = sorted(item.name for item in path.iterdir() if item.name != ".lock") if path.is_dir() else []
+    content = sorted(item.name for item in path.iterdir() if item.name[0] != ".") if path.is_dir() else []
     if config.fresh and content:
         raise UserError(f"fresh=true needs an absent or empty out, but {path} holds {content[0]}; choose another out")
     workplace = make_workplace(
