@@ -132,8 +132,9 @@ def test_data_tells_verifies_plays_and_repairs(practice: Practice, tmp_path: Pat
     assert content(folder / "demos.zarr") == before
     assert typed("data play demos.zarr out=page.html", folder).out == "episodes: page.html\n"
     assert_self_contained(folder / "page.html", pictures=1)
-    damaged = next(path for path in sorted((folder / "demos.zarr/episodes/000003").rglob("*")) if path.name == "0")
-    damaged.write_bytes(bytes([damaged.read_bytes()[0] ^ 1]) + damaged.read_bytes()[1:])
+    damaged = folder / "demos.zarr/episodes/000003/observations/state/c/0/0"
+    first, *others = damaged.read_bytes()
+    damaged.write_bytes(bytes([first ^ 1, *others]))
     assert typed("data verify demos.zarr --json", folder, status=1).figures["ok"] is False
     assert "000003" in typed(PRETRAIN.replace("runs/base", "runs/other"), folder, status=2).complaint
     assert typed("data repair demos.zarr --json", folder).figures["quarantined"]
