@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import json
 import os
 from collections.abc import Mapping
 from contextlib import suppress
@@ -98,7 +99,15 @@ def save_arrays_atomic(
     from safetensors.numpy import save
 
     plain = {name: np.array(array, order="C") for name, array in arrays.items()}
-    write_atomic(path, save(plain, dict(metadata) if metadata else None))
+    write_atomic(path, _canonical(save(plain, dict(metadata) if metadata else None)))
+
+
+def _canonical(content: bytes) -> bytes:
+    """Returns a safetensors file with its header's keys in order: the library's own order differs from call to call."""
+    size = int.from_bytes(content[:8], "little")
+    header = json.dumps(json.loads(content[8 : 8 + size]), sort_keys=True, separators=(",", ":")).encode()
+    header += b" " * (-len(header) % 8)  # arrays begin at a multiple of 8
+    return len(header).to_bytes(8, "little") + header + content[8 + size :]
 
 
 def load_arrays(path: str | os.PathLike[str]) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:

@@ -87,3 +87,12 @@ def test_a_locked_folder_names_its_owner_and_a_kill_frees_it(tmp_path: Path) -> 
     lock.release()
     lock.release()
     assert not lock.held
+
+
+def test_equal_arrays_and_texts_give_an_equal_file(tmp_path: Path) -> None:
+    arrays, texts = {"b": np.arange(3), "a": np.ones((2, 2))}, {key: key for key in "tuvwxyz"}
+    for number in range(8):  # the library orders the texts anew at each call
+        save_arrays_atomic(tmp_path / str(number), arrays, texts)
+    assert len({(tmp_path / str(number)).read_bytes() for number in range(8)}) == 1
+    loaded, told = load_arrays(tmp_path / "0")
+    assert told == texts and np.array_equal(loaded["a"], arrays["a"]) and np.array_equal(loaded["b"], arrays["b"])
