@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from controllers.chain import ChainConfig
 from controllers.description.geometry import Pose
 from controllers.description.scene import Scene
+from data.errors import UserError
 from robot_rl.tasks.actions import ActionSpec
 
 Array = NDArray[np.float64]
@@ -108,5 +109,5 @@ class Task(ABC):
         return np.array([0.0, 0.0, -1.0])
 
     def operator(self, rng: np.random.Generator) -> Any:
-        """Returns a scripted operator for this task, or raises NotImplementedError if nobody wrote one."""
-        raise NotImplementedError(f"task {self.name} has no scripted operator: record demonstrations by teleoperation")
+        """Returns a scripted operator for this task, or raises UserError if nobody wrote one."""
+        raise UserError(f"task {self.name} has no scripted operator: record demonstrations by teleoperation")
