@@ -65,8 +65,7 @@ def run_tick(state: Record, terms: Floats, command: Record, config: Record, chai
     if reason == _NONE:
         reason = chain.goal_reason
     reason = max(reason, move_reference(config, chain))
-    chain.leashed = 1 if leash(position, quaternion, config, chain) else 0
-    if chain.leashed != 0:
+    if leash(position, quaternion, config, chain):
         reason = max(reason, _LEASH)
     nearest_rad = impedance_law(
         state.q_rad,
@@ -97,7 +96,7 @@ def run_tick(state: Record, terms: Floats, command: Record, config: Record, chai
 def let_go(state: Record, terms: Floats, config: Record, chain: Record, report: Record) -> None:
     """The tick of a state that is not finite: torque towards zero at the rate limit, latched; the pose is unknown."""
     chain.latched = _STATE_INVALID
-    chain.held = chain.leashed = 0  # once the state is good again, the hold is entered where the arm is then
+    chain.held = 0  # once the state is good again, the hold is entered where the arm is then
     for i in range(JOINTS):
         chain.tau_wish[i] = 0.0
     limit_torque(chain.tau_wish, chain.tau_previous, config.torque, report.tau_executed_nm)
@@ -118,16 +117,14 @@ def write_report(
         report.q_rad[i], report.qd_rad_s[i] = state.q_rad[i], state.qd_rad_s[i]
         report.tau_proposed_nm[i] = chain.tau_wish[i]
         chain.tau_previous[i] = report.tau_executed_nm[i]
-    # While the leash does not bite, the goal itself counts as executed, also while the reference is on its way there.
-    leashed = chain.leashed != 0
     for i in range(3):
         report.position_base_m[i] = terms[0][i]
         report.proposed_position_base_m[i] = chain.proposed_position[i]
-        report.executed_position_base_m[i] = chain.reference_position[i] if leashed else chain.goal_position[i]
+        report.executed_position_base_m[i] = chain.reference_position[i]
     for i in range(4):
         report.quaternion_base_xyzw[i] = quaternion[i]
         report.proposed_quaternion_base_xyzw[i] = chain.proposed_quaternion[i]
-        report.executed_quaternion_base_xyzw[i] = chain.reference_quaternion[i] if leashed else chain.goal_quaternion[i]
+        report.executed_quaternion_base_xyzw[i] = chain.reference_quaternion[i]
     for i in range(6):
         report.twist_base[i] = chain.work.twist[i]
         report.wrench_tool[i] = state.wrench_tool[i]

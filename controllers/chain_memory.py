@@ -20,7 +20,6 @@ CHAIN = np.dtype(
         ("commanded", "i8"),  # 1 once a command was accepted since the last seed
         ("latched", "i8"),  # 0, LATCHED or STATE_INVALID
         ("held", "i8"),  # 1 while in a soft hold
-        ("leashed", "i8"),  # 1 if the leash bit in this tick
         ("seen_sequence", "i8"),  # of the record looked at last: the same one is looked at, and counted, once
         ("last_sequence", "i8"),  # newest sequence looked at, accepted or not: what is not newer is refused
         ("newest_refused", "i8"),  # 1 while the newest command looked at was refused

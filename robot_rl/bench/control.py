@@ -150,6 +150,8 @@ def _time_ticks(
 
 def measure_loop(seconds: float) -> dict[str, Any]:
     """Runs the simulated arm in its motor process on one core while this process, on the other, acts and trains."""
+    from robot_rl.learning.torch_setup import quick_torch
+
     cores, core = os.sched_getaffinity(0), choose_core(-1)
     motor = mujoco_motor(
         f"bench-{uuid.uuid4().hex[:12]}",
@@ -159,8 +161,8 @@ def measure_loop(seconds: float) -> dict[str, Any]:
     )
     separate = keep_off_core(core)
     try:
-        learner = _learner()
-        with SharedMemoryLink(SharedMemoryLinkConfig(motor)) as link:
+        with quick_torch(), SharedMemoryLink(SharedMemoryLinkConfig(motor)) as link:
+            learner = _learner()
             process, stolen_ms = psutil.Process(link.status().pid), _stolen_ms(core)
             overruns, resident_bytes = link.status().overruns, process.memory_info().rss
             reports, updates = _act_and_train(link, learner, seconds)
@@ -219,9 +221,6 @@ def _learner() -> _Learner:
     from robot_rl.agents.base import AgentSpec
     from robot_rl.agents.rlpd import RlpdAgent
     from robot_rl.learning.replay import Replay
-    from robot_rl.learning.torch_setup import prepare_torch
-
-    prepare_torch(1)
     rng = np.random.default_rng(0)
     agent = RlpdAgent(AgentSpec(_OBS_SIZE, _ACTION_SIZE), RlpdAgent.config_class())
 

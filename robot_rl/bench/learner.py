@@ -20,7 +20,7 @@ from data.errors import UserError
 from robot_rl.agents.base import AgentSpec, SacAgent
 from robot_rl.learning.config import SacConfig
 from robot_rl.learning.replay import Replay
-from robot_rl.learning.torch_setup import prepare_torch
+from robot_rl.learning.torch_setup import quick_torch
 
 OBS_SIZE, ACTION_SIZE, WIDTH, BATCH = 32, 6, 256, 256
 
@@ -34,13 +34,8 @@ def run(json: bool = False, rounds: int = 5, updates: int = 100) -> dict[str, fl
     Raises:
         UserError: stable-baselines3 is not installed.
     """
-    threads = torch.get_num_threads()
-    prepare_torch(1)
-    try:
+    with quick_torch():
         figures = _measure(rounds, updates)
-    finally:
-        torch.set_num_threads(threads)
-        torch.set_flush_denormal(False)
     if json:
         print(json_module.dumps(figures))
     else:

@@ -25,7 +25,7 @@ class ResetConfig:
     """Stiffness while resetting [N/m x3, Nm/rad x3]; with the leash it bounds the pull on a jammed tool."""
     step_s: float = 0.05
     """Time between commands [s]."""
-    lift_m: float = 0.005
+    lift_m: float = 0.008
     """The tool counts as free when it is this far above the goal plane [m]."""
     pull_m: float = 0.012
     """Target ahead of the measured pose while pulling free [m]."""

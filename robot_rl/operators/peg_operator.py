@@ -24,7 +24,7 @@ class OperatorConfig:
 
     delay_steps: int = 1
     """Decisions between sensing and acting."""
-    motor_noise: float = 0.17
+    motor_noise: float = 0.14
     """Standard deviation of the hand's tremble, in action units, correlated over about three decisions."""
 
 
@@ -128,7 +128,7 @@ class LeaningOperator(PegOperator):
     def plan(self, position: Array, rotation: Array, wrench: Array) -> Array:
         """In the hole: give way and push; on the plate: lean and wander; above it: come down."""
         action = np.zeros(6)
-        action[5] = -rotation[2] / 0.08
+        action[5] = -rotation[2] / 0.06
         if position[2] > 0.003:
             action[:2], action[2] = 0.15 * wrench[:2], 1.0
         elif wrench[2] < -TOUCH_N:  # the support pushes at its middle: the tip's moment points to the free side

@@ -19,6 +19,8 @@ class BasePolicy(Protocol):
     """Number A of action dimensions."""
     horizon: int
     """Number of consecutive actions in a chunk."""
+    execute: int
+    """Actions of a chunk that are executed before the next is drawn, 1..horizon."""
 
     def base(self, obs: F32, noise: F32, n: int) -> F32:
         """Returns chunks (B, n, horizon, A) in [-1, 1].

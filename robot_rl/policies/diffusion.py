@@ -33,6 +33,8 @@ class DiffusionConfig:
 
     horizon: int = 4
     """Actions in a chunk, at least 1."""
+    execute: int = 2
+    """Actions of a chunk that are executed before the next is drawn, 1..horizon: more keep to one plan, fewer react."""
     width: int = 256
     """Width of the denoiser's hidden layers, at least 1."""
     blocks: int = 3
@@ -64,6 +66,7 @@ class DiffusionConfig:
             object.__setattr__(self, "image_shape", tuple(int(size) for size in self.image_shape))
         for name in ("horizon", "width", "blocks", "steps", "batch_size"):
             check(name, getattr(self, name), getattr(self, name) >= 1, "at least 1")
+        check("execute", self.execute, 1 <= self.execute <= self.horizon, f"a number from 1 to horizon={self.horizon}")
         check("prediction", self.prediction, self.prediction in PREDICTIONS, f"one of {', '.join(PREDICTIONS)}")
         check("train_times", self.train_times, self.train_times >= 2, "at least 2")
         fits = 1 <= self.sample_times <= self.train_times
@@ -90,7 +93,7 @@ class DiffusionPolicy:
         action_normaliser: Normaliser, seed: int = 0, obs_keys: tuple[str, ...] = (),
     ) -> None:  # fmt: skip
         self.config, self.obs_size, self.action_names, self.obs_keys = config, obs_size, action_names, obs_keys
-        self.action_size, self.horizon = len(action_names), config.horizon
+        self.action_size, self.horizon, self.execute = len(action_names), config.horizon, config.execute
         self.obs_normaliser, self.action_normaliser = obs_normaliser, action_normaliser
         self.state_size = state_size(obs_size, config.image_shape)
         with torch.random.fork_rng(devices=[]):  # layers draw their initial weights from the global generator

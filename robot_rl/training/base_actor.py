@@ -11,15 +11,14 @@ from controllers.types import Source
 from robot_rl.agents.base import Proposal
 from robot_rl.training.workplace import F32
 
-EXECUTE = 1
-"""Actions of a chunk that an imitated policy carries out before it looks again: in contact, each decision counts."""
-
-
 class BaseActor:
-    """Draws a chunk and executes its first `execute` actions before drawing the next."""
+    """Draws a chunk and executes its first `policy.execute` actions before drawing the next.
 
-    def __init__(self, policy: Any, execute: int = EXECUTE) -> None:
-        self.policy, self.execute = policy, max(1, min(execute, policy.horizon))
+    Each chunk is drawn from fresh noise, also when acting deterministically: the noise is part of the policy.
+    """
+
+    def __init__(self, policy: Any) -> None:
+        self.policy = policy
         self._chunk: F32 | None = None
         self._used = 0
 
@@ -29,7 +28,7 @@ class BaseActor:
 
     def prepare(self, obs: F32, rng: np.random.Generator) -> dict[str, F32]:
         """Draws the next chunk when the last one is used up."""
-        if self._chunk is None or self._used >= self.execute:
+        if self._chunk is None or self._used >= self.policy.execute:
             noise = rng.standard_normal((1, 1, self.policy.horizon * self.policy.action_size), np.float32)
             self._chunk, self._used = self.policy.base(obs[None], noise, 1)[0, 0], 0
         return {}

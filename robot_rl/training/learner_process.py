@@ -141,12 +141,12 @@ def _next(channel: Channel) -> tuple[Kind, bytes]:
 
 def main() -> int:
     """Serves the socket whose file descriptor is the first argument."""
-    from robot_rl.learning.torch_setup import prepare_torch
+    from robot_rl.learning.torch_setup import quick_torch
 
     channel = Channel(socket.socket(fileno=int(sys.argv[1])))
     try:
-        prepare_torch(1)
-        set_up(channel).run()
+        with quick_torch():
+            set_up(channel).run()
     except PeerGone:
         return 0  # without an actor there is nothing to do, and nothing here that it had not recorded
     except UserError as error:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -35,11 +36,13 @@ def workplace_for(config: Mapping[str, Any], seed: int) -> Workplace:
     )
 
 
-def one_thread() -> None:
-    """Lets torch use one core: on two cores the other one belongs to the simulator or the motor process."""
-    from robot_rl.learning.torch_setup import prepare_torch
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Lets torch use one core, quickly: on two cores the other one belongs to the simulator or the motor process."""
+    from robot_rl.learning.torch_setup import quick_torch  # late: torch takes seconds to import
 
-    prepare_torch(1)
+    with quick_torch():
+        yield
 
 
 def read_setup(run: Path) -> dict[str, Any]:

@@ -17,9 +17,9 @@ from robot_rl.workflows.common import BASE_FILE, load_base, one_thread, read_set
 from robot_rl.workflows.finetune import agent_recipe, figures_of
 
 
+@one_thread()
 def run(config: EvaluateConfig) -> dict[str, Any]:
     """Evaluates and adds the result to the run's metrics. Returns success rate, mean return and number of episodes."""
-    one_thread()
     path = Path(config.run).expanduser()
     setup = read_setup(path)
     workplace = workplace_for(setup, setup["seed"] + 500_000)

@@ -45,21 +45,21 @@ _INSERTION = Grid(
     {"variant": "default", "steps": 6000, "eval_every": 500, "eval_episodes": 30, "final_episodes": 100},
 )
 
-_NO_TILT: dict[str, Any] = {"task_config": {"tilt": False}}
+_NO_TILT: dict[str, Any] = {"agent": "rlpd", "task_config": {"tilt": False}, **_agent(target_entropy=-6.0)}
 
 _TIGHT = Grid(
     "tight",
     "What does it take to insert with 0.5 mm a side?",
     0.90,
     (
-        Cell("rlpd", {"agent": "rlpd"}, "all of it: tilt, demonstrations, a steady hand"),
-        Cell("no-tilt", {"agent": "rlpd", **_NO_TILT}, "no turns about x and y, an operator who leans"),
+        Cell("rlpd", {"agent": "rlpd", "steps": 12_000}, "all of it: tilt, demonstrations, little exploration noise"),
+        Cell("residual", {"agent": "residual", "steps": 12_000}, "correction of the diffusion policy"),
+        Cell("no-tilt", _NO_TILT, "no turns about x and y, an operator who leans; the same entropy a dimension"),
         Cell("history-2", {"agent": "rlpd", "history": 2}, "the two observations before the newest as well"),
         Cell("entropy", {"agent": "rlpd", **_agent(target_entropy=-3.0, alpha0=0.01)}, "exploration noise as usual"),
         Cell("no-imitation", {"agent": "rlpd", **_agent(bc_weight=0.0)}, "no imitation term in the actor's loss"),
         Cell("no-demonstrations", {"agent": "rlpd", "data": None}, "nothing to start from"),
         Cell("ten-critics", {"agent": "rlpd", **_agent(critics=10)}, "minimum of two out of ten critics"),
-        Cell("residual", {"agent": "residual"}, "correction of the diffusion policy"),
     ),
     {"variant": "tight", "steps": 8000, "eval_every": 1000, "eval_episodes": 30, "final_episodes": 100},
 )

@@ -22,9 +22,9 @@ from robot_rl.workflows.common import (
 )
 
 
+@one_thread()
 def run(config: PretrainConfig) -> dict[str, Any]:
     """Trains, saves, evaluates; what is there already is not done again. Returns the success rate."""
-    one_thread()
     with RunFolder.open(config.out, config, fresh=config.fresh) as folder, MetricsLog(folder.path) as log:
         workplace = workplace_for(vars(config), config.seed)
         try:

@@ -21,12 +21,12 @@ from robot_rl.workflows.pictures import film_strips
 from robot_rl.workflows.pretrain import evaluate_base, imitate
 
 
+@one_thread()
 def run(config: QuickstartConfig) -> dict[str, Any]:
     """Collects, imitates, evaluates, fine-tunes, evaluates, reports; ends with three lines.
 
     Each part is taken up where it was left.
     """
-    one_thread()
     started = time.monotonic()
     path = Path(config.out or f"runs/{time.strftime('%Y%m%d-%H%M%S')}-quickstart").expanduser()
     if config.out is None:

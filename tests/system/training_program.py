@@ -15,7 +15,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from data.errors import UserError
-from robot_rl.learning.torch_setup import prepare_torch
+from robot_rl.learning.torch_setup import quick_torch
 from robot_rl.metrics import MetricsLog
 from robot_rl.training.asynchronous import AsyncTrainer
 from robot_rl.training.keys import Keys
@@ -56,9 +56,9 @@ def trainer(world: str, mode: str, out: Path, settings: TrainSettings, log: Metr
     return made
 
 
+@quick_torch()
 def main() -> int:
     world, mode, out, steps, *changes = sys.argv[1:]
-    prepare_torch(1)
     figures: dict[str, Any] = {"warmup": 20, "eval_every": 0, "eval_episodes": 1, "checkpoint_every": 60}
     figures |= {key: int(value) for key, _, value in (change.partition("=") for change in changes)}
     largest = figures.pop("largest_file", None)
