@@ -1,5 +1,5 @@
-# Each target makes its virtual environment by itself. Useful settings:
-#   make demo VENV=/path/to/venv                                         another place for the environment
+# Every target creates the virtual environment it needs. Useful settings:
+#   make demo VENV=/path/to/venv                                         put the environment elsewhere
 #   make demo PIP_ARGS="--extra-index-url CPU_INDEX"                     PyTorch's CPU build (docs/install.md)
 #   make demo ARGS="steps=2000 seed=1"                                   settings for robot-rl quickstart
 PYTHON ?= $(firstword $(foreach name,python3.11 python3.12 python3,$(shell command -v $(name) 2>/dev/null)))
@@ -15,9 +15,9 @@ help:
 	@echo "make demo    install, then robot-rl quickstart: demonstrations, imitation, fine-tuning, report"
 	@echo "make test    install with [ros,dev], then all tests"
 	@echo "make check   linters, types and the fast tests"
-	@echo "make bench   install with [bench], then the measured figures"
-	@echo "make doctor  what is here, what is missing"
-	@echo "make clean   remove the environment and all caches of this folder (runs/ stays)"
+	@echo "make bench   install with [bench], then run the benchmarks"
+	@echo "make doctor  check what is installed and what is missing"
+	@echo "make clean   remove the environment and all caches in this folder (runs/ is kept)"
 
 demo: venv egl
 	$(RUN)/robot-rl quickstart $(ARGS)
@@ -60,13 +60,13 @@ $(VENV)/.installed-bench: pyproject.toml constraints.txt | $(VENV)/bin/python
 	$(RUN)/python -m pip install -q $(PIP_ARGS) -c constraints.txt -e ".[bench]"
 	touch $@
 
-# Pictures need EGL. Where this may install it, it does; otherwise everything works but the pictures.
+# Rendering needs EGL. It is installed here when running as root; without it everything works except pictures.
 egl:
 	@if ls /usr/lib/*/libEGL.so.1 /usr/lib64/libEGL.so.1 >/dev/null 2>&1; then exit 0; \
 	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null \
 	  && apt-get update -qq >/dev/null 2>&1 \
 	  && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq libegl1 libgl1-mesa-dri >/dev/null 2>&1; then echo "installed EGL"; \
-	else echo "no EGL library: everything runs, without pictures (sudo apt-get install libegl1 libgl1-mesa-dri)"; fi
+	else echo "no EGL library: everything runs, but without pictures (sudo apt-get install libegl1 libgl1-mesa-dri)"; fi
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
