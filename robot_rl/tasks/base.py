@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, ClassVar
 
 import numpy as np
@@ -69,10 +71,11 @@ class Task(ABC):
     variants: ClassVar[tuple[str, ...]] = ("default",)
     rate_hz: ClassVar[float] = 10.0
     max_steps: ClassVar[int] = 100
-    agent_options: ClassVar[dict[str, dict[str, Any]]] = {}
-    """Settings per agent that this task was measured to learn well with; `agent_config` on the command line wins."""
 
     action: ActionSpec
+    agent_options: Mapping[str, Mapping[str, Any]] = MappingProxyType({})
+    """Settings per agent that this task was measured to learn well with, a variant may set its own; `agent_config` on
+    the command line wins."""
     success_target: float = 0.95
     """Success rate in (0, 1] that counts as solved; a variant may set its own."""
 

@@ -76,7 +76,7 @@ class PegInsertionConfig:
     stiffness_action: bool = False
     """Let the policy choose the stiffness as well."""
     operator_noise: float = 0.14
-    """Motor noise of the scripted operator, in action units: chosen so that it succeeds in about two of three trials."""
+    """Motor noise of the scripted operator, in action units: it then succeeds in about two of three trials."""
 
     def __post_init__(self) -> None:
         for name in _AT_LEAST_ZERO:
@@ -101,6 +101,19 @@ VARIANTS = {
 }
 SUCCESS_TARGETS = {"default": 0.95, "tight": 0.90}
 """What counts as solved in each variant."""
+# a window of a millimetre leaves little room for exploration: with the usual noise the peg hardly ever goes in
+_AGENT_OPTIONS: dict[str, dict[str, Any]] = {
+    "rlpd": {"target_entropy": -9.0, "alpha0": 0.003, "bc_weight": 0.1},
+    "residual": {"scale": 0.4, "replan": 2},
+    "expo": {},
+    "dsrl": {},
+}
+AGENT_OPTIONS = {
+    # with two updates per step instead of four, evaluations still swing between 80 and 100 % after 4,000 steps
+    "default": {agent: {**options, "utd": 4} for agent, options in _AGENT_OPTIONS.items()},
+    "tight": _AGENT_OPTIONS,
+}
+"""Settings per variant and agent that were measured to learn well."""
 
 
 class PegInsertion(Task):
@@ -111,11 +124,6 @@ class PegInsertion(Task):
     variants = tuple(VARIANTS)
     rate_hz: ClassVar[float] = 10.0
     max_steps: ClassVar[int] = 50
-    # a window of a millimetre needs a steady hand: twice the usual exploration noise hardly ever succeeds
-    agent_options: ClassVar[dict[str, dict[str, Any]]] = {
-        "rlpd": {"target_entropy": -9.0, "alpha0": 0.003, "bc_weight": 0.1},
-        "residual": {"scale": 0.4, "replan": 2},
-    }
 
     def __init__(self, variant: str = "default", **changes: Any) -> None:
         if variant not in VARIANTS:
@@ -125,7 +133,7 @@ class PegInsertion(Task):
             known = ", ".join(PegInsertionConfig.__dataclass_fields__)
             raise UserError(f"peg_insertion has no setting {unknown[0]!r}; it has {known}")
         self.config = replace(VARIANTS[variant], **as_declared(PegInsertionConfig, changes))
-        self.success_target = SUCCESS_TARGETS[variant]
+        self.success_target, self.agent_options = SUCCESS_TARGETS[variant], AGENT_OPTIONS[variant]
         active = POSE_NAMES if self.config.tilt else ("dx", "dy", "dz", "drz")
         self.action = ActionSpec(
             # sideways less than along the peg: 4.8 N are enough to slide, and exploration must not overshoot the hole

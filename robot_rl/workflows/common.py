@@ -13,7 +13,7 @@ from data.atomic import write_atomic
 from data.errors import UserError
 from robot_rl.metrics import read_metrics
 from robot_rl.runs import read_json
-from robot_rl.tasks.registry import task_class
+from robot_rl.tasks.registry import make_task
 from robot_rl.training.workplace import Workplace, make_workplace
 
 BASE_FILE = "policy.safetensors"
@@ -62,12 +62,12 @@ def former_evaluation(run: Path, name: str, step: int, episodes: int) -> dict[st
     return None
 
 
-def resolve_agent_options(task: str, agent: str, given: Mapping[str, Any]) -> dict[str, Any]:
+def resolve_agent_options(task: str, variant: str, agent: str, given: Mapping[str, Any]) -> dict[str, Any]:
     """Returns an agent's settings: those that the task was measured to learn well with, those given winning.
 
     Done before a run's configuration is stored, so that config.json holds what was really used.
     """
-    recommended = {} if task == "gym" else task_class(task).agent_options.get(agent, {})
+    recommended = {} if task == "gym" else make_task(task, variant).agent_options.get(agent, {})
     return {**recommended, **given}
 
 

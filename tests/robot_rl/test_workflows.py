@@ -87,11 +87,11 @@ def test_an_evaluation_is_known_by_name_step_and_size(tmp_path: Path) -> None:
 
 
 def test_given_settings_win_over_the_recommended_ones() -> None:
-    recommended = PegInsertion.agent_options["rlpd"]
+    recommended = PegInsertion().agent_options["rlpd"]
     name = next(iter(recommended))
-    assert resolve_agent_options("peg_insertion", "rlpd", {}) == recommended
-    assert resolve_agent_options("peg_insertion", "rlpd", {name: -1})[name] == -1
-    assert resolve_agent_options("gym", "rlpd", {"utd": 3}) == {"utd": 3}
+    assert resolve_agent_options("peg_insertion", "default", "rlpd", {}) == recommended
+    assert resolve_agent_options("peg_insertion", "default", "rlpd", {name: -1})[name] == -1
+    assert resolve_agent_options("gym", "default", "rlpd", {"utd": 3}) == {"utd": 3}
 
 
 def test_a_folder_that_is_no_run(tmp_path: Path) -> None:
