@@ -52,7 +52,8 @@ def test_its_gripper_opens_and_closes_until_an_object_stops_it() -> None:
     with SharedMemoryLink(SharedMemoryLinkConfig(motor)) as link:
 
         def grip(opening_m: float) -> Any:
-            for _ in range(20):
+            enough = link.latest().tick + 1500  # simulated milliseconds: on a busy machine they take longer
+            while link.latest().tick < enough:
                 command = Command(home.position_m, home.quaternion_xyzw, np.array([800.0] * 3 + [40.0] * 3))
                 link.send(replace(command, gripper_m=opening_m))
                 link.step(0.1)
