@@ -131,7 +131,8 @@ def write_report(
         report.proposed_stiffness[i], report.executed_stiffness[i] = chain.proposed_stiffness[i], chain.stiffness[i]
         report.proposed_wrench_base[i], report.executed_wrench_base[i] = chain.proposed_wrench[i], chain.wrench[i]
     report.proposed_damping_ratio, report.executed_damping_ratio = chain.proposed_damping_ratio, chain.damping_ratio
-    report.proposed_gripper_m, report.duration_s = chain.proposed_gripper_m, chain.proposed_duration_s
+    report.proposed_gripper_m, report.executed_gripper_m = chain.proposed_gripper_m, chain.goal_gripper_m
+    report.duration_s = chain.proposed_duration_s
     report.tank_energy_j = report.risk = math.nan
     report.gripper_m = state.gripper_m
 
@@ -156,13 +157,17 @@ def kernel_terms(terms: ModelTerms) -> tuple[NDArray[np.float64], ...]:
 class Chain:
     """The tick with its memory: configuration, state and scratch space of one arm. Records are arrays of shape (1,)."""
 
-    def __init__(self, config: ChainConfig, arm: ArmDescription) -> None:
-        self.config = config
+    def __init__(
+        self, config: ChainConfig, arm: ArmDescription, gripper_range_m: tuple[float, float] | None = None
+    ) -> None:
+        """gripper_range_m: the tool's closed and open width; None where it has no gripper."""
+        self.config, self.gripper_range_m = config, gripper_range_m
         self.config_record = np.zeros(1, CHAIN_CONFIG)
         self.config_record["limiter"] = config.limiter.to_record()
         self.config_record["impedance"] = config.impedance.to_record(arm.lower_rad, arm.upper_rad, arm.home_rad)
         self.config_record["torque"] = config.torque.to_record(tuple(arm.max_torque_nm), 1.0 / config.rate_hz)
         self.config_record["dt_s"] = 1.0 / config.rate_hz
+        self.config_record["gripper_range_m"] = (math.nan, math.nan) if gripper_range_m is None else gripper_range_m
         self.record = np.zeros(1, CHAIN)
         for name in ("seen_sequence", "last_sequence", "goal_sequence"):
             self.record[name] = -1

@@ -11,7 +11,14 @@ from safety.reference_limiter import LIMITER
 from safety.torque_limits import TORQUE_LIMITS
 
 CHAIN_CONFIG = np.dtype(
-    [("limiter", LIMITER), ("impedance", IMPEDANCE), ("torque", TORQUE_LIMITS), ("dt_s", "f8")], align=True
+    [
+        ("limiter", LIMITER),
+        ("impedance", IMPEDANCE),
+        ("torque", TORQUE_LIMITS),
+        ("dt_s", "f8"),
+        ("gripper_range_m", "f8", 2),
+    ],
+    align=True,
 )
 
 CHAIN = np.dtype(
@@ -34,6 +41,7 @@ CHAIN = np.dtype(
         ("goal_stiffness", "f8", 6),
         ("goal_damping_ratio", "f8"),
         ("goal_wrench", "f8", 6),
+        ("goal_gripper_m", "f8"),
         ("proposed_position", "f8", 3),
         ("proposed_quaternion", "f8", 4),
         ("proposed_stiffness", "f8", 6),
@@ -54,5 +62,5 @@ CHAIN = np.dtype(
     ],
     align=True,
 )
-"""Proposed: what was accepted last, as it came. Goal: the same inside box and cone, or the hold's. Reference: where the
-limiter lets the spring pull at this tick."""
+"""Proposed: what was accepted last, as it came. Goal: the same inside box, cone and gripper range, or the hold's.
+Reference: where the limiter lets the spring pull at this tick."""

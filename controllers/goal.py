@@ -41,7 +41,8 @@ def seed_chain(
         chain.tau_previous[i] = tau_applied[i] if math.isfinite(tau_applied[i]) else 0.0
     chain.commanded = chain.latched = chain.held = chain.newest_refused = chain.goal_reason = 0
     chain.goal_stamp_ns = now_ns
-    chain.proposed_gripper_m, chain.proposed_duration_s = math.nan, 0.0
+    chain.proposed_gripper_m = chain.goal_gripper_m = math.nan
+    chain.proposed_duration_s = 0.0
 
 
 @kernel
@@ -66,10 +67,19 @@ def take_command(
     chain.goal_stamp_ns, chain.goal_sequence, chain.goal_source = command.stamp_ns, command.sequence, command.source
     chain.proposed_damping_ratio = chain.goal_damping_ratio = command.damping_ratio
     chain.proposed_gripper_m, chain.proposed_duration_s = command.gripper_m, command.duration_s
+    chain.goal_gripper_m = bounded_opening(command.gripper_m, config.gripper_range_m)
     for i in range(6):
         chain.proposed_stiffness[i] = chain.goal_stiffness[i] = command.stiffness[i]
         chain.proposed_wrench[i] = chain.goal_wrench[i] = command.feedforward_wrench_base[i]
     bound_goal(command, config.limiter, chain)
+
+
+@kernel
+def bounded_opening(wish_m: float, range_m: Floats) -> float:
+    """Returns the wished opening within the tool's range (2,) [m]; NaN, leave it alone, without a wish or a gripper."""
+    if math.isnan(wish_m) or math.isnan(range_m[0]):
+        return math.nan
+    return float(min(range_m[1], max(range_m[0], wish_m)))
 
 
 @kernel

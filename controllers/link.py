@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from controllers.arm_model import ArmModel, ModelTerms
 from controllers.chain import Chain, ChainConfig
-from controllers.robots.base import Robot
+from controllers.robots.base import GripRelay, Robot
 from controllers.types import COMMAND, REPORT, STATE, Command, TickReport
 from data.errors import UserError
 
@@ -44,16 +44,18 @@ class MotorLink(Protocol):
 class LockstepLink:
     """Runs the tick inside the caller, in simulated time: the arm waits while its caller thinks.
 
-    A robot that offers `run_ticks` runs whole intervals as one compiled loop; any other is stepped tick by tick.
+    A robot that offers `run_ticks` runs whole intervals as one compiled loop, in which it also follows the executed
+    gripper opening; any other is stepped tick by tick. Raises UserError for a gripper that the robot cannot move.
     """
 
     def __init__(self, robot: Robot, model: ArmModel, config: ChainConfig | None = None) -> None:
         self.robot, self.model = robot, model
-        self.chain = Chain(config or ChainConfig(), model.arm)
+        self.chain = Chain(config or ChainConfig(), model.arm, model.tool.gripper_range_m)
         if not math.isclose(self.chain.config.rate_hz, robot.rate_hz):
             raise ValueError(
                 f"chain and robot must tick at one rate, got {self.chain.config.rate_hz:g} and {robot.rate_hz:g} Hz"
             )
+        self._gripper = GripRelay(robot, self.chain.gripper_range_m)
         self.terms = ModelTerms()
         self.state = np.zeros(1, STATE)
         self.command = np.zeros(1, COMMAND)
@@ -105,6 +107,7 @@ class LockstepLink:
             self.robot.read(self.state)
             self.model.terms(self.state["q_rad"][0], self.state["qd_rad_s"][0], self.terms)
             self.chain.tick(self.state, self.terms, self.command, report)
+            self._gripper.follow(report["executed_gripper_m"].item())
             self.robot.write(report["tau_executed_nm"][0])
 
     def _records(self) -> dict[str, NDArray[Any]]:
@@ -131,6 +134,7 @@ class LockstepLink:
         for name, record in records.items():
             record[:] = snapshot[name]
         self._sequence, self._sent = int(snapshot["link.sequence"][0]), None
+        self._gripper.forget()
 
     def latest(self) -> TickReport:
         """The report of the last tick run."""

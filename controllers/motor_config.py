@@ -28,6 +28,9 @@ class TickModel(Protocol):
 class TickChain(Protocol):
     """From state to torque, see controllers.chain.Chain."""
 
+    gripper_range_m: tuple[float, float] | None
+    """Closed and open width of the tool's gripper; None: it has none, and the robot is never asked to grip."""
+
     def reseed(self, state: Array, terms: Any) -> None: ...
 
     def tick(self, state: Array, terms: Any, command: Array, report: Array) -> None: ...
@@ -132,5 +135,5 @@ def build_mujoco_arm(options: dict[str, Any]) -> MotorParts:
     given = {key: from_plain(value) for key, value in options.items()}
     arm, scene = given["arm"], given["scene"]
     robot = MujocoArm(arm, scene, given.get("sensor"), given.get("seed", 0))
-    chain = Chain(given.get("chain") or ChainConfig(rate_hz=robot.rate_hz), arm)
+    chain = Chain(given.get("chain") or ChainConfig(rate_hz=robot.rate_hz), arm, scene.tool.gripper_range_m)
     return MotorParts(robot, ArmModel(arm, scene.tool), ModelTerms(), chain, arm.home_rad)

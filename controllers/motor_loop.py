@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from controllers.motor_config import MotorConfig, MotorParts
 from controllers.motor_requests import RequestDesk
 from controllers.realtime import Pacer
+from controllers.robots.base import GripRelay
 from controllers.shared_memory.layout import MotorState, Parent, Status
 from controllers.shared_memory.mailbox import record_bytes
 from controllers.shared_memory.sides import MotorSide
@@ -27,6 +28,7 @@ def _word(field: str) -> int:
 
 
 _LATENESS_WORD, _WORK_WORD, _OVERRUNS_WORD = _word("lateness_ns"), _word("work_ns"), _word("overruns")
+_GRIPPER_WORD = _word("executed_gripper_m")
 
 
 class TorqueRamp:
@@ -73,6 +75,8 @@ class MotorLoop:
         self._command_bytes = record_bytes(self._command)
         self._report_bytes = record_bytes(self._report)
         self._report_words = self._report_bytes.cast("q")
+        self._report_floats = self._report_bytes.cast("d")
+        self._gripper = GripRelay(parts.robot, parts.chain.gripper_range_m)
         self._desk = RequestDesk(side, parts.robot, self.reseed)
         period_ns = round(1e9 / parts.robot.rate_hz)
         self._pacer = Pacer(period_ns, config.realtime.spin_us * 1000)
@@ -132,6 +136,7 @@ class MotorLoop:
             self._tau[:] = self._ramp.limit(self._tau)
         work_ns = time.monotonic_ns() - begin_ns
         self._parts.robot.write(self._tau)
+        self._gripper.follow(self._report_floats[_GRIPPER_WORD])
         self._publish(lateness_ns, work_ns)
         if self._desk.serve():
             self._stop_asked = True

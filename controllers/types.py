@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 Array = NDArray[np.float64]
 
 JOINTS = 7
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 """Raised whenever a field of a record below changes; part of the layout hash of shared memory."""
 
 STATE = np.dtype(
@@ -78,6 +78,7 @@ REPORT = np.dtype(
         ("proposed_wrench_base", "f8", 6),  # feed-forward, as commanded [N, Nm]
         ("executed_wrench_base", "f8", 6),  # after its slew limit
         ("proposed_gripper_m", "f8"),  # wished opening; NaN while nothing is wished
+        ("executed_gripper_m", "f8"),  # the wish within the tool's range; NaN: the gripper is left alone
         ("duration_s", "f8"),  # of the command that is followed; 0 before the first
         ("tank_energy_j", "f8"),  # NaN while no passivity ledger runs
         ("risk", "f8"),  # NaN while no safety critic runs
@@ -185,6 +186,7 @@ class TickReport:
     proposed_wrench_base: Array
     executed_wrench_base: Array
     proposed_gripper_m: float
+    executed_gripper_m: float
     duration_s: float
     tank_energy_j: float
     risk: float

@@ -3,9 +3,10 @@
 from controllers.description.arm import ArmDescription
 from controllers.description.fr3 import fr3
 from controllers.description.geometry import Box, Capsule, ContactSoftness, Cylinder, Geom, Pose, Sphere, look_at
+from controllers.description.gripper import FingerDescription
 from controllers.description.mjcf import SimulationOptions, to_mjcf
 from controllers.description.scene import CameraDescription, Fixture, Scene, table
-from controllers.description.tool import ToolDescription, square_peg_tool
+from controllers.description.tool import ToolDescription, parallel_gripper_tool, square_peg_tool
 from controllers.description.urdf import to_urdf
 
 __all__ = [
@@ -15,6 +16,7 @@ __all__ = [
     "Capsule",
     "ContactSoftness",
     "Cylinder",
+    "FingerDescription",
     "Fixture",
     "Geom",
     "Pose",
@@ -24,6 +26,7 @@ __all__ = [
     "ToolDescription",
     "fr3",
     "look_at",
+    "parallel_gripper_tool",
     "square_peg_tool",
     "table",
     "to_mjcf",

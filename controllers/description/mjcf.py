@@ -5,6 +5,11 @@ motor1..7 (torque, Nm); site `tool` at the control point with the tool's axes; s
 `wrist_force` and `wrist_torque`; keyframe `home`. Movable fixtures are mocap bodies. All bodies of arm and tool have
 their gravity compensated, as the drives of a real FR3 do; the wrist sensor still feels the tool's weight.
 
+A tool with a gripper brings, behind the arm in every list: bodies and slide joints `finger_left` and `finger_right`
+(joint position: half the opening), held symmetric by an equality, tendon `opening` (their sum) and the position
+actuator `gripper` on it, whose control is the opening [m]. At standstill the drive presses with up to `max_force_n`;
+its damping makes `max_speed_m_s` the speed at which nothing of that is left for the pads.
+
 At rest the wrist sensor reads -(external force on the tool + its weight) and the moment of that about the flange's
 origin, both in flange axes; in motion the tool's inertia adds to it.
 """
@@ -29,7 +34,9 @@ from controllers.description.geometry import (
     Vector3,
     require_positive,
 )
+from controllers.description.gripper import SIDES
 from controllers.description.scene import CameraDescription, Fixture, Scene
+from controllers.description.tool import ToolDescription
 
 # A pair collides if one's contype meets the other's conaffinity: robot against surroundings, none against its own kind.
 _ROBOT = {"contype": "1", "conaffinity": "0"}
@@ -38,6 +45,9 @@ _SEEN_ONLY = {"contype": "0", "conaffinity": "0"}
 
 _CAMERA_FROM_OPTICAL = Pose(np.zeros(3), np.array([1.0, 0.0, 0.0, 0.0]))
 """MuJoCo cameras look along -z with y up; optical axes look along +z with y down: half a turn about x."""
+
+_FULL_FORCE_ERROR_M = 0.002
+"""A gripper's drive presses with all its force from this distance to the wished opening on."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,7 +101,9 @@ def to_mjcf(arm: ArmDescription, scene: Scene, options: SimulationOptions | None
     _tool(flange, scene)
     for camera in scene.cameras:
         _camera(world if camera.T_base_camera is not None else flange, camera)
-    _motors_and_sensors(root, arm)
+    _motors_and_sensors(root, arm, scene.tool)
+    if scene.tool.gripper_range_m is not None:
+        _gripper_drive(root, scene.tool, scene.tool.gripper_range_m, options.contact)
     ET.indent(root)
     return ET.tostring(root, encoding="unicode")
 
@@ -207,11 +219,36 @@ def _tool(flange: ET.Element, scene: Scene) -> None:
     """Appends the tool as a body of its own: the wrist sensor measures what passes between it and the flange."""
     tool = scene.tool
     body = ET.SubElement(flange, "body", name="tool", gravcomp="1")
-    _inertial(body, tool.mass_kg, tool.com_flange_m, tool.inertia_flange_kg_m2)
+    if tool.gripper_range_m is None:
+        _inertial(body, tool.mass_kg, tool.com_flange_m, tool.inertia_flange_kg_m2)
+    else:
+        rest = tool.without_fingers()
+        _inertial(body, rest.mass_kg, rest.com_m, rest.matrix_kg_m2)
     ET.SubElement(body, "site", name="wrist", size="0.002", rgba="0 0 0 0")
     _child(body, "site", {"name": "tool", "size": "0.002", "rgba": "0 0 0 0"}, _placed(tool.T_flange_tool))
     for geom in tool.geoms:
         _geom(body, geom, _ROBOT)
+    if tool.gripper_range_m is not None:
+        _fingers(body, tool, tool.gripper_range_m)
+
+
+def _fingers(body: ET.Element, tool: ToolDescription, range_m: tuple[float, float]) -> None:
+    """Appends the two fingers, each in a body whose origin is the control point at a joint position of 0."""
+    fingers = tool.fingers
+    for side in SIDES:
+        finger = _child(body, "body", {"name": f"finger_{side}", "gravcomp": "1"}, _placed(tool.T_flange_tool))
+        _inertial(finger, fingers.mass_kg, fingers.centre_m(side, 0.0), np.diag(fingers.moments_kg_m2))
+        ET.SubElement(
+            finger,
+            "joint",
+            name=f"finger_{side}",
+            type="slide",
+            axis=_text(fingers.axis(side)),
+            range=_text(np.array(range_m) / 2),
+            armature=_text(fingers.drive_inertia_kg),
+            damping=_text(2.0 * fingers.max_force_n / fingers.max_speed_m_s),
+        )
+        _geom(finger, fingers.box(side), _ROBOT)
 
 
 def _camera(owner: ET.Element, camera: CameraDescription) -> None:
@@ -219,7 +256,7 @@ def _camera(owner: ET.Element, camera: CameraDescription) -> None:
     _child(owner, "camera", {"name": camera.name, "fovy": _text(camera.fovy_deg)}, placed)
 
 
-def _motors_and_sensors(root: ET.Element, arm: ArmDescription) -> None:
+def _motors_and_sensors(root: ET.Element, arm: ArmDescription, tool: ToolDescription) -> None:
     actuator = ET.SubElement(root, "actuator")
     for number, joint in enumerate(arm.joints, start=1):
         limits = _text((-joint.max_torque_nm, joint.max_torque_nm))
@@ -228,4 +265,28 @@ def _motors_and_sensors(root: ET.Element, arm: ArmDescription) -> None:
     ET.SubElement(sensor, "force", name="wrist_force", site="wrist")
     ET.SubElement(sensor, "torque", name="wrist_torque", site="wrist")
     keyframe = ET.SubElement(root, "keyframe")
-    ET.SubElement(keyframe, "key", name="home", qpos=_text(arm.home_rad))
+    fingers_m = () if tool.gripper_range_m is None else (0.5 * tool.gripper_range_m[1],) * len(SIDES)
+    key = ET.SubElement(keyframe, "key", name="home", qpos=_text((*arm.home_rad, *fingers_m)))
+    if tool.gripper_range_m is not None:
+        key.set("ctrl", _text((*(0.0 for _ in arm.joints), tool.gripper_range_m[1])))
+
+
+def _gripper_drive(
+    root: ET.Element, tool: ToolDescription, range_m: tuple[float, float], contact: ContactSoftness
+) -> None:
+    """Appends what moves both fingers as one: a tendon, a position actuator of bounded force, and their symmetry."""
+    fingers = tool.fingers
+    tendon = ET.SubElement(ET.SubElement(root, "tendon"), "fixed", name="opening")
+    for side in SIDES:
+        ET.SubElement(tendon, "joint", joint=f"finger_{side}", coef="1")
+    equal = {"name": "fingers", "joint1": "finger_right", "joint2": "finger_left", "polycoef": "0 1 0 0 0"}
+    _child(ET.SubElement(root, "equality"), "joint", equal, _softness(contact))
+    ET.SubElement(
+        ET.SubElement(root, "actuator"),
+        "position",
+        name="gripper",
+        tendon="opening",
+        kp=_text(fingers.max_force_n / _FULL_FORCE_ERROR_M),
+        ctrlrange=_text(range_m),
+        forcerange=_text((-fingers.max_force_n, fingers.max_force_n)),
+    )

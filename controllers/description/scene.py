@@ -8,7 +8,9 @@ from controllers.description.arm import vector
 from controllers.description.geometry import Box, Geom, Pose, require_positive
 from controllers.description.tool import ToolDescription
 
-RESERVED_NAMES = frozenset({"world", "flange", "tool", "wrist", "floor", *(f"link{i}" for i in range(8))})
+RESERVED_NAMES = frozenset(
+    {"world", "flange", "tool", "wrist", "floor", "finger_left", "finger_right", *(f"link{i}" for i in range(8))}
+)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

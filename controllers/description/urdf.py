@@ -1,6 +1,7 @@
 """Emits the URDF of an arm with its tool, for pinocchio and for ROS. The only place that writes URDF.
 
-Links: base, link0..link7, flange, tool; the frame `tool` is the control point. URDF has no motor inertia: whoever
+Links: base, link0..link7, flange, tool; the frame `tool` is the control point. A gripper's fingers are shapes of the
+tool at its nominal opening, so that the model has the arm's joints only. URDF has no motor inertia: whoever
 builds a model from it takes `ArmDescription.armature_kg_m2`.
 """
 
@@ -23,7 +24,7 @@ def to_urdf(arm: ArmDescription, tool: ToolDescription) -> str:
         _link(root, link.name, link.inertia, link.geoms, Pose())
     ET.SubElement(root, "link", name="flange")
     inertia = Inertia(mass_kg=tool.mass_kg, com_m=tool.com_flange_m, matrix_kg_m2=tool.inertia_flange_kg_m2)
-    _link(root, "tool", inertia, tool.geoms, tool.T_flange_tool.inverse())
+    _link(root, "tool", inertia, (*tool.geoms, *tool.finger_boxes()), tool.T_flange_tool.inverse())
     _fixed(root, "base_joint", "base", arm.links[0].name, Pose())
     for parent, child, joint in zip(arm.links, arm.links[1:], arm.joints, strict=False):
         element = _joint(root, joint.name, "revolute", parent.name, child.name, joint.T_parent_joint)

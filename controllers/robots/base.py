@@ -1,10 +1,13 @@
-"""What a robot is to the motor loop: four verbs around two records."""
+"""What a robot is to the motor loop: four verbs around two records, and a fifth if it has a gripper."""
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+import math
+from typing import Any, Protocol, runtime_checkable
 
 from numpy.typing import NDArray
+
+from data.errors import UserError
 
 Array = NDArray[Any]
 
@@ -25,3 +28,43 @@ class Robot(Protocol):
 
     def stop(self) -> None:
         """Ends torque control in an ordered way; may be called twice."""
+
+
+@runtime_checkable
+class CanGrip(Protocol):
+    """What a robot that moves a gripper offers besides; its `read` then fills `gripper_m` with the measured opening."""
+
+    def grip(self, opening_m: float) -> None:
+        """Lets the gripper move to an opening [m] within its range, and hold it, with its usual force and speed.
+
+        Called in the tick: it hands the wish over and returns at once, however long the gripper takes.
+        """
+
+
+class GripRelay:
+    """Hands each new opening of the chain on to the robot, once: a tick in which it stays costs a comparison."""
+
+    def __init__(self, robot: Robot, gripper_range_m: tuple[float, float] | None) -> None:
+        """gripper_range_m: the tool's; None: it has no gripper. Raises UserError for one that the robot cannot move."""
+        self._robot: CanGrip | None = None
+        self._asked_m = math.nan
+        if gripper_range_m is None:
+            return
+        if not isinstance(robot, CanGrip):
+            raise UserError(
+                f"expected a robot that can move the tool's gripper, got {type(robot).__name__} without "
+                "grip(opening_m): add that, or leave gripper_range_m out of the tool"
+            )
+        self._robot = robot
+
+    def follow(self, opening_m: float) -> None:
+        """Asks the robot for the executed opening of a report [m] if it is another than before; NaN asks nothing."""
+        if self._robot is None or opening_m == self._asked_m:
+            return
+        self._asked_m = opening_m
+        if not math.isnan(opening_m):
+            self._robot.grip(opening_m)
+
+    def forget(self) -> None:
+        """The next opening is asked for whatever was asked before: the gripper was moved by other means."""
+        self._asked_m = math.nan

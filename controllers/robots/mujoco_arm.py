@@ -83,6 +83,7 @@ class MujocoArm:
         self._views = self._make_views()
         self._terms = kernel_terms(ModelTerms())
         self._renderer: mujoco.Renderer | None = None
+        mujoco.mj_resetDataKeyframe(self.model, self.data, self.model.key("home").id)
         self.teleport(arm.home_rad)
         self.tare()
 
@@ -92,6 +93,7 @@ class MujocoArm:
         site = mujoco.mj_name2id(model, mujoco.mjtObj.mjOBJ_SITE, "tool")
         force = model.sensor("wrist_force").adr[0]
         self._time = np.zeros(1)
+        has_gripper = int(self.scene.tool.gripper_range_m is not None)
         return (
             self._time,
             data.qpos,
@@ -105,13 +107,15 @@ class MujocoArm:
             data.qfrc_bias,
             data.qfrc_gravcomp,
             data.ctrl,
+            data.qpos[JOINTS : JOINTS + 2 * has_gripper],
+            data.ctrl[JOINTS : JOINTS + has_gripper],
         )
 
     # Robot protocol
 
     def start(self) -> None:
-        """Zero torque at the present configuration."""
-        self.data.ctrl[:] = 0.0
+        """Zero torque at the present configuration; a gripper holds its opening."""
+        self.data.ctrl[:JOINTS] = 0.0
         self.data.qvel[:] = 0.0
         mujoco.mj_forward(self.model, self.data)
 
@@ -119,7 +123,6 @@ class MujocoArm:
         """Fills a STATE array (1,)."""
         self._time[0] = self.data.time
         state["tau_applied_nm"] = self.data.ctrl[:JOINTS]
-        state["gripper_m"] = np.nan
         sense(self._views, self._wrist[0], self._take_noise(1)[0], state[0])
 
     def write(self, tau_nm: NDArray[Any]) -> None:
@@ -128,9 +131,15 @@ class MujocoArm:
         mujoco.mj_step2(self.model, self.data)
         mujoco.mj_step1(self.model, self.data)
 
+    def grip(self, opening_m: float) -> None:
+        """Sets the opening [m] that the gripper's drive moves to. Raises RuntimeError if the tool has no gripper."""
+        if self.scene.tool.gripper_range_m is None:
+            raise RuntimeError(f"{self.scene.tool.name} has no gripper: set gripper_range_m of the tool")
+        self.data.ctrl[JOINTS] = opening_m
+
     def stop(self) -> None:
-        """Zero torque; frees the renderer."""
-        self.data.ctrl[:] = 0.0
+        """Zero torque; a gripper holds its opening; frees the renderer."""
+        self.data.ctrl[:JOINTS] = 0.0
         if self._renderer is not None:
             self._renderer.close()
             self._renderer = None
@@ -138,8 +147,7 @@ class MujocoArm:
     # What only a simulator can do
 
     def run_ticks(self, command: NDArray[Any], chain: Any, state: NDArray[Any], reports: NDArray[Any]) -> None:
-        """Runs len(reports) whole ticks of a Chain in one compiled loop; the same as read, tick, write in turn."""
-        state["gripper_m"] = np.nan
+        """Runs len(reports) whole ticks of a Chain in one compiled loop: the same as read, tick, grip, write."""
         ticks = len(reports)
         run_lockstep(
             ticks,
@@ -170,10 +178,10 @@ class MujocoArm:
         mujoco.mj_forward(self.model, self.data)
 
     def teleport(self, q_rad: Sequence[float] | NDArray[np.float64]) -> None:
-        """Sets the joints (7,) at rest without moving there: for benchmarks and tests, never a reset of a robot."""
+        """Sets the arm's joints (7,) at rest without moving there: for benchmarks and tests, never a robot's reset."""
         self.data.qpos[:JOINTS] = q_rad
         self.data.qvel[:] = 0.0
-        self.data.ctrl[:] = 0.0
+        self.data.ctrl[:JOINTS] = 0.0
         self.data.qacc_warmstart[:] = 0.0
         mujoco.mj_forward(self.model, self.data)
 

@@ -7,6 +7,7 @@ MuJoCo's C functions are called by address. Model terms come from the simulator'
 from __future__ import annotations
 
 import ctypes
+import math
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -52,7 +53,8 @@ def step_addresses() -> tuple[int, int]:
 def sense(views: Floats, tool: Record, noise: Floats, state: Record) -> None:
     """Fills a STATE record from the simulator as an arm with a wrist sensor would report it.
 
-    views = (time (1,), qpos, qvel, sensordata (>= 6), site_xpos (3,), site_xmat (9,), ...); tool = WRIST record. The
+    views = (time (1,), qpos, qvel, sensordata (>= 6), site_xpos (3,), site_xmat (9,), ..., fingers (2,), gripper
+    control (1,)), the last two empty without gripper; a finger's position is half the opening. tool = WRIST record. The
     wrist reads contact and weight in its own axes: the reading is turned into tool axes, the tool's declared weight
     removed, the moment taken about the control point, bias and noise (6,) added. What the tool's inertia adds in
     motion stays in, as it does in a real sensor.
@@ -61,6 +63,8 @@ def sense(views: Floats, tool: Record, noise: Floats, state: Record) -> None:
     for i in range(JOINTS):
         state.q_rad[i] = views[1][i]
         state.qd_rad_s[i] = views[2][i]
+    fingers = views[12]
+    state.gripper_m = fingers[0] + fingers[1] if fingers.size > 0 else math.nan
     reading, R = views[3], views[5]
     force, moment, weight = state.wrench_tool[:3], state.wrench_tool[3:], tool.weight_n
     for i in range(
@@ -119,8 +123,11 @@ def run_lockstep(
     time_s: float,
     dt_s: float,
 ) -> None:
-    """Runs `ticks` ticks: kinematics, sense, tick, torque, physics. reports (ticks,) REPORT; noise (ticks, 6)."""
-    clock_s, control = views[0], views[11]
+    """Runs `ticks` ticks: kinematics, sense, tick, torque and gripper, physics.
+
+    reports (ticks,) REPORT; noise (ticks, 6).
+    """
+    clock_s, control, gripper = views[0], views[11], views[13]
     for t in range(ticks):
         clock_s[0] = time_s + t * dt_s
         call_on_model_and_data(pointers[0], pointers[2], pointers[3])
@@ -130,6 +137,8 @@ def run_lockstep(
         for i in range(JOINTS):
             control[i] = reports[t].tau_executed_nm[i]
             state[0].tau_applied_nm[i] = control[i]
+        if gripper.size > 0 and not math.isnan(reports[t].executed_gripper_m):
+            gripper[0] = reports[t].executed_gripper_m
         call_on_model_and_data(pointers[1], pointers[2], pointers[3])
 
 

@@ -69,8 +69,8 @@ class ActionMap:
         executed[3:6] = self._turn(_measured(before), _quaternion(reference.quaternion_xyzw)) / spec.rotation_rad
         if report is not None and self.gripper_range_m is not None:
             closed_m, open_m = self.gripper_range_m
-            followed_m, measured_m = float(report["proposed_gripper_m"]), float(report["gripper_m"])
-            opening_m = measured_m if math.isnan(followed_m) else followed_m  # nothing bounds a wish for an opening
+            followed_m, measured_m = float(report["executed_gripper_m"]), float(report["gripper_m"])
+            opening_m = measured_m if math.isnan(followed_m) else followed_m
             if not math.isnan(opening_m):
                 executed[_GRIPPER] = 2.0 * (opening_m - closed_m) / (open_m - closed_m) - 1.0
         if report is not None and spec.stiffness_factor is not None:

@@ -23,8 +23,8 @@ WIDE = ChainConfig(limiter=ReferenceLimiterConfig(box_min_base_m=(-2.0,) * 3, bo
 class Rig:
     """A chain whose arm stands wherever the test puts it."""
 
-    def __init__(self, config: ChainConfig = WIDE) -> None:
-        self.chain = Chain(config, ARM)
+    def __init__(self, config: ChainConfig = WIDE, gripper_range_m: tuple[float, float] | None = None) -> None:
+        self.chain = Chain(config, ARM, gripper_range_m)
         self.state, self.command, self.report = np.zeros(1, STATE), np.zeros(1, COMMAND), np.zeros(1, REPORT)
         self.terms = ModelTerms()
         self.state["q_rad"] = ARM.home_rad

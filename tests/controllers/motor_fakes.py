@@ -56,6 +56,21 @@ class FakeRobot:
             Path(self._log).write_text(json.dumps(record))
 
 
+class GrippingRobot(FakeRobot):
+    """One whose gripper is where it was asked to be at once; its readings count how often it was asked."""
+
+    def __init__(self, options: dict[str, Any]) -> None:
+        super().__init__(options)
+        self._opening_m, self._asked = np.nan, 0
+
+    def grip(self, opening_m: float) -> None:
+        self._opening_m, self._asked = opening_m, self._asked + 1
+
+    def read(self, state: Array) -> None:
+        super().read(state)
+        state["gripper_m"], state["wrench_tool"][:, 5] = self._opening_m, self._asked
+
+
 class NoModel:
     def terms(self, q: Array, qd: Array, out: Any) -> None:
         return
@@ -63,6 +78,8 @@ class NoModel:
 
 class EchoChain:
     """Constant torque; reports the command's sequence, so that tests see which commands arrived."""
+
+    gripper_range_m: tuple[float, float] | None = None
 
     def __init__(self, tau_nm: float) -> None:
         self._tau_nm, self._tick = tau_nm, 0
@@ -92,13 +109,13 @@ def loading_torch(options: dict[str, Any]) -> MotorParts:
 
 
 def real_chain(options: dict[str, Any]) -> MotorParts:
-    """The real tick and model around the fake robot."""
+    """The real tick and model around the fake robot; options: gripper_range_m of the tool, grips of the robot."""
     from controllers.arm_model import ArmModel, ModelTerms
     from controllers.chain import Chain, ChainConfig
     from controllers.description.fr3 import fr3
     from controllers.description.tool import square_peg_tool
 
     arm = fr3()
-    return MotorParts(
-        FakeRobot(options), ArmModel(arm, square_peg_tool()), ModelTerms(), Chain(ChainConfig(), arm), HOME_RAD
-    )
+    robot = GrippingRobot(options) if options.get("grips") else FakeRobot(options)
+    chain = Chain(ChainConfig(), arm, options.get("gripper_range_m"))
+    return MotorParts(robot, ArmModel(arm, square_peg_tool()), ModelTerms(), chain, HOME_RAD)

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from controllers.arm_model import ArmModel, ModelTerms, UnreachablePoseError
-from controllers.description import Pose, Scene, fr3, square_peg_tool, to_mjcf, to_urdf
+from controllers.description import Pose, Scene, fr3, parallel_gripper_tool, square_peg_tool, to_mjcf, to_urdf
 
 ARM = fr3()
 # a control point off the flange's axes and turned: a symmetric tool would hide a swapped axis
@@ -23,7 +23,11 @@ TOOL = replace(
     T_flange_tool=Pose.from_rpy((0.03, -0.02, 0.11), (0.4, -0.3, 0.8)),
 )
 MODEL = ArmModel(ARM, TOOL)
-SIMULATOR = mujoco.MjModel.from_xml_string(to_mjcf(ARM, Scene(tool=TOOL)))
+GRIPPER = replace(parallel_gripper_tool((0.01, 0.07)), T_flange_tool=TOOL.T_flange_tool)
+PAIRS = {
+    tool.name: (ArmModel(ARM, tool), mujoco.MjModel.from_xml_string(to_mjcf(ARM, Scene(tool=tool))))
+    for tool in (TOOL, GRIPPER)
+}
 seeds = st.integers(0, 2**32 - 1)
 
 
@@ -32,28 +36,56 @@ def random_state(seed: int) -> tuple[np.ndarray, np.ndarray]:
     return rng.uniform(ARM.lower_rad, ARM.upper_rad), rng.uniform(-1.0, 1.0, 7) * ARM.max_velocity_rad_s
 
 
-def terms_at(q: np.ndarray, qd: np.ndarray) -> ModelTerms:
+def terms_at(q: np.ndarray, qd: np.ndarray, model: ArmModel = MODEL) -> ModelTerms:
     terms = ModelTerms()
-    MODEL.terms(q, qd, terms)
+    model.terms(q, qd, terms)
     return terms
 
 
-@given(seeds)
-def test_simulator_and_kinematic_model_agree(seed: int) -> None:
+def simulated(
+    simulator: mujoco.MjModel, q: np.ndarray, qd: np.ndarray, opening_m: float
+) -> tuple[mujoco.MjData, np.ndarray, np.ndarray]:
+    """The arm in a state, its fingers at rest; returns data, the control point's Jacobian (6, nv), mass (nv, nv)."""
+    data = mujoco.MjData(simulator)
+    data.qpos[:7], data.qvel[:7], data.qpos[7:] = q, qd, 0.5 * opening_m
+    mujoco.mj_forward(simulator, data)
+    jacobian, mass = np.zeros((6, simulator.nv)), np.zeros((simulator.nv, simulator.nv))
+    mujoco.mj_jacSite(simulator, data, jacobian[:3], jacobian[3:], simulator.site("tool").id)
+    mujoco.mj_fullM(simulator, data, mass)
+    return data, jacobian, mass
+
+
+@pytest.mark.parametrize("tool", PAIRS)
+@given(seed=seeds)
+def test_simulator_and_kinematic_model_agree(tool: str, seed: int) -> None:
+    model, simulator = PAIRS[tool]
     q, qd = random_state(seed)
-    terms, data = terms_at(q, qd), mujoco.MjData(SIMULATOR)
-    data.qpos[:], data.qvel[:] = q, qd
-    mujoco.mj_forward(SIMULATOR, data)
-    site = SIMULATOR.site("tool").id
-    jacobian, mass = np.zeros((6, 7)), np.zeros((7, 7))
-    mujoco.mj_jacSite(SIMULATOR, data, jacobian[:3], jacobian[3:], site)
-    mujoco.mj_fullM(SIMULATOR, data, mass)
+    terms = terms_at(q, qd, model)
+    data, jacobian, mass = simulated(simulator, q, qd, GRIPPER.nominal_opening_m)
+    site = simulator.site("tool").id
     np.testing.assert_allclose(terms.position_base_m, data.site_xpos[site], rtol=0, atol=1e-6)
     np.testing.assert_allclose(terms.rotation_base.ravel(), data.site_xmat[site], rtol=0, atol=1e-6)
-    np.testing.assert_allclose(terms.jacobian, jacobian, rtol=0, atol=1e-6)
-    np.testing.assert_allclose(terms.mass, mass, rtol=0, atol=1e-6)
-    np.testing.assert_allclose(terms.coriolis_nm + terms.gravity_nm, data.qfrc_bias, rtol=0, atol=1e-6)
-    np.testing.assert_allclose(terms.gravity_nm, data.qfrc_gravcomp, rtol=0, atol=1e-6)
+    np.testing.assert_allclose(terms.jacobian, jacobian[:, :7], rtol=0, atol=1e-6)
+    assert not jacobian[:, 7:].any(), "no finger moves the control point"
+    np.testing.assert_allclose(terms.mass, mass[:7, :7], rtol=0, atol=1e-6)
+    np.testing.assert_allclose(terms.coriolis_nm + terms.gravity_nm, data.qfrc_bias[:7], rtol=0, atol=1e-6)
+    np.testing.assert_allclose(terms.gravity_nm, data.qfrc_gravcomp[:7], rtol=0, atol=1e-6)
+
+
+@given(seeds, st.sampled_from((0.01, 0.07)))
+def test_away_from_the_nominal_opening_the_arms_inertia_differs_by_what_the_fingers_page_says(
+    seed: int, opening_m: float
+) -> None:
+    model, simulator = PAIRS[GRIPPER.name]
+    q, qd = random_state(seed)
+    data, _, mass = simulated(simulator, q, 0.0 * qd, opening_m)
+    terms, thickness_m = terms_at(q, 0.0 * qd, model), GRIPPER.fingers.size_m[1]
+    arms_m = 0.5 * (np.array([opening_m, GRIPPER.nominal_opening_m]) + thickness_m)
+    bound_kg_m2 = abs(2.0 * GRIPPER.fingers.mass_kg * np.diff(arms_m**2)[0])
+    assert 1e-6 < bound_kg_m2 < 4e-5
+    # the difference is J_w^T dI J_w with columns of unit length: no entry exceeds the largest moment of dI
+    assert np.abs(terms.mass - mass[:7, :7]).max() <= bound_kg_m2 + 1e-6
+    np.testing.assert_allclose(terms.gravity_nm, data.qfrc_gravcomp[:7], rtol=0, atol=1e-6, err_msg="same centre")
 
 
 @given(seeds)

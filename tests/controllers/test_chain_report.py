@@ -56,6 +56,30 @@ def test_every_wish_stands_in_the_report_at_once_and_is_executed_at_its_rate() -
     assert report["executed_stiffness"].tolist() == WISH["stiffness"]
 
 
+@pytest.mark.parametrize(
+    ("wish_m", "executed_m"), [(0.03, 0.03), (-1.0, 0.01), (0.5, 0.08), (0.01, 0.01), (np.nan, np.nan)]
+)
+def test_an_opening_is_brought_into_the_tools_range_and_reported_beside_the_wish(
+    wish_m: float, executed_m: float
+) -> None:
+    rig = Rig(gripper_range_m=(0.01, 0.08))
+    rig.send(gripper_m=wish_m)
+    report = rig.tick()
+    np.testing.assert_equal([report["proposed_gripper_m"], report["executed_gripper_m"]], [wish_m, executed_m])
+    report = rig.tick(1500)
+    assert report["reason"] == Reason.HOLD
+    np.testing.assert_equal(report["executed_gripper_m"], executed_m, err_msg="a hold does not let go of the object")
+    rig.chain.reseed(rig.state, rig.terms)
+    assert np.isnan(rig.tick()["executed_gripper_m"]), "a reseed leaves the gripper alone"
+
+
+def test_without_a_gripper_no_opening_is_executed() -> None:
+    rig = Rig()
+    rig.send(**WISH)
+    report = rig.tick()
+    assert report["proposed_gripper_m"] == 0.03 and np.isnan(report["executed_gripper_m"])
+
+
 def test_a_refused_command_proposes_nothing() -> None:
     rig = Rig()
     rig.send(**WISH)

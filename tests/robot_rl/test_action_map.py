@@ -95,11 +95,11 @@ def test_the_gripper_goes_from_closed_to_open_and_back(wish: float, opening_m: f
     seen: Any = Seen(Pose())
     _, whole = mapping.target(seen, np.array([0.0] * 6 + [wish]))
     assert mapping.gripper_m(whole) == pytest.approx(opening_m)
-    report["proposed_gripper_m"], report["gripper_m"] = opening_m, 0.033
+    report["proposed_gripper_m"], report["executed_gripper_m"], report["gripper_m"] = 9.0, opening_m, 0.033
     assert mapping.executed(seen, seen, whole, report)[6] == pytest.approx(wish), (
-        "what is followed, not what is reached"
+        "what the chain lets through, not what was wished or is reached"
     )
-    report["proposed_gripper_m"], report["gripper_m"] = np.nan, 0.045
+    report["executed_gripper_m"], report["gripper_m"] = np.nan, 0.045
     assert mapping.executed(seen, seen, whole, report)[6] == pytest.approx(0.0), "nothing followed: it stays as it is"
 
 

@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 
 from controllers.description.geometry import Pose
-from controllers.description.scene import Scene
 from data.errors import UserError
 from robot_rl.envs.checks_again import moved
 from robot_rl.envs.make import make_env
@@ -233,42 +232,6 @@ def test_a_chosen_stiffness_is_executed_and_one_beyond_the_limits_is_refused_at_
     task.action = ActionSpec(active=names, stiffness_factor=3.0)
     with pytest.raises(UserError, match=r"expected stiffness within .* for every action, got \[1800"):
         make_env(task)
-
-
-class GrippingTask(PegInsertion):
-    """The insertion with a tool that can open, or not."""
-
-    def __init__(self, gripper_range_m: tuple[float, float] | None, *more: str) -> None:
-        super().__init__()
-        self.action = replace(self.action, active=(*self.action.active, *more))
-        self.gripper_range_m = gripper_range_m
-
-    def scene(self) -> Scene:
-        whole = super().scene()
-        return replace(whole, tool=replace(whole.tool, gripper_range_m=self.gripper_range_m))
-
-
-def test_the_gripper_is_commanded_and_read_back_from_the_report() -> None:
-    env = make_env(GrippingTask((0.0, 0.08), "gripper"), seed=0, teleport=True)
-    env.reset(seed=0)
-    for wish, opening_m in ((0.5, 0.06), (-1.0, 0.0), (1.0, 0.08)):
-        executed = act(env, gripper=wish)[-1]["action_executed"]
-        assert env.link.latest().proposed_gripper_m == pytest.approx(opening_m)
-        assert executed[6] == pytest.approx(wish, abs=1e-6)
-
-
-def test_a_gripper_that_the_policy_does_not_have_is_left_alone_and_recorded_as_0() -> None:
-    env = make_env(GrippingTask((0.0, 0.08)), seed=0, teleport=True)
-    env.reset(seed=0)
-    assert act(env, gripper=1.0)[-1]["action_executed"][6] == 0.0
-    assert np.isnan(env.link.latest().proposed_gripper_m)
-
-
-def test_an_action_for_a_gripper_that_the_tool_lacks_is_refused_at_once() -> None:
-    with pytest.raises(
-        UserError, match="expected a tool with a gripper .*, got square_peg without: set gripper_range_m"
-    ):
-        make_env(GrippingTask(None, "gripper"))
 
 
 def test_pictures_come_where_they_can_be_drawn() -> None:

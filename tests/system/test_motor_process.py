@@ -124,6 +124,20 @@ def test_commands_arrive_with_growing_sequence_and_are_kept_alive_no_longer_than
         assert link.latest().sequence == -1
 
 
+def test_a_gripper_that_the_robot_cannot_move_is_refused_at_the_start(name: str) -> None:
+    with pytest.raises(UserError, match=r"got FakeRobot without grip\(opening_m\)"):
+        link_to(motor(name, "real_chain", gripper_range_m=[0.0, 0.08]))
+
+
+def test_the_loop_asks_a_gripper_once_for_each_new_opening(name: str) -> None:
+    with link_to(motor(name, "real_chain", gripper_range_m=[0.0, 0.08], grips=True)) as link:
+        for opening_m, asked in ((float("nan"), 0), (0.03, 1), (0.03, 1), (0.5, 2)):
+            link.send(here(link, gripper_m=opening_m))
+            last = link.step(0.1)[-1]
+            np.testing.assert_equal(last["gripper_m"], last["executed_gripper_m"])
+            assert last["wrench_tool"][5] == asked
+
+
 def test_status_tells_measures_kernels_and_counts(name: str) -> None:
     from safety.compilation import kernels_hash
 
