@@ -12,7 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from controllers.arm_model import ArmModel, ModelTerms, UnreachablePoseError
+from controllers.chain import kernel_terms
 from controllers.description import Pose, Scene, fr3, square_peg_tool, to_mjcf, to_urdf
+from controllers.robots.mujoco_arm import MujocoArm
+from controllers.robots.mujoco_native import gather_terms
 
 ARM = fr3()
 # a control point off the flange's axes and turned: a symmetric tool would hide a swapped axis
@@ -23,6 +26,7 @@ TOOL = replace(
     T_flange_tool=Pose.from_rpy((0.03, -0.02, 0.11), (0.4, -0.3, 0.8)),
 )
 MODEL = ArmModel(ARM, TOOL)
+SIMULATED = MujocoArm(ARM, Scene(tool=TOOL))
 SIMULATOR = mujoco.MjModel.from_xml_string(to_mjcf(ARM, Scene(tool=TOOL)))
 seeds = st.integers(0, 2**32 - 1)
 
@@ -54,6 +58,17 @@ def test_simulator_and_kinematic_model_agree(seed: int) -> None:
     np.testing.assert_allclose(terms.mass, mass, rtol=0, atol=1e-6)
     np.testing.assert_allclose(terms.coriolis_nm + terms.gravity_nm, data.qfrc_bias, rtol=0, atol=1e-6)
     np.testing.assert_allclose(terms.gravity_nm, data.qfrc_gravcomp, rtol=0, atol=1e-6)
+
+
+@given(seeds)
+def test_the_compiled_loop_gathers_the_terms_of_the_kinematic_model(seed: int) -> None:
+    q, qd = random_state(seed)
+    SIMULATED.data.qpos[:], SIMULATED.data.qvel[:] = q, qd
+    mujoco.mj_step1(SIMULATED.model, SIMULATED.data)
+    terms, gathered = terms_at(q, qd), ModelTerms()
+    gather_terms(SIMULATED._views, kernel_terms(gathered))
+    for name in ("position_base_m", "rotation_base", "jacobian", "mass", "coriolis_nm"):
+        np.testing.assert_allclose(getattr(gathered, name), getattr(terms, name), rtol=0, atol=1e-6, err_msg=name)
 
 
 @given(seeds)
