@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import uuid
 
 import numpy as np
@@ -37,3 +39,20 @@ def test_it_follows_commands_teleports_and_moves_fixtures() -> None:
         link.tare()
         with pytest.raises(ValueError, match="no movable fixture 'door'"):
             link.place("door", Pose())
+
+
+BUILD = """
+from controllers.description.fr3 import fr3
+from controllers.description.scene import Scene
+from controllers.description.tool import square_peg_tool
+from controllers.motor_config import mujoco_motor
+from controllers.robots import mujoco_native
+
+mujoco_motor("any", arm=fr3(), scene=Scene(tool=square_peg_tool())).build()
+print(len(mujoco_native.sense.signatures))
+"""
+
+
+def test_the_sensors_kernel_is_compiled_before_the_loop_is_armed() -> None:
+    built = subprocess.run([sys.executable, "-c", BUILD], check=True, capture_output=True, text=True)
+    assert int(built.stdout) == 1
