@@ -28,9 +28,11 @@ def test_it_follows_commands_teleports_and_moves_fixtures() -> None:
     with SharedMemoryLink(SharedMemoryLinkConfig(motor)) as link:
         start = link.latest()
         goal = start.position_base_m + np.array([0.0, 0.0, 0.02])
-        for _ in range(15):
+        for _ in range(100):  # on a busy machine ticks are left out, and the simulated arm falls behind the clock
             link.send(Command(goal, start.quaternion_base_xyzw, np.array([800.0] * 3 + [40.0] * 3)))
             reports = link.step(0.1)
+            if np.linalg.norm(reports["position_base_m"][-1] - goal) < 0.002:
+                break
         assert np.linalg.norm(reports["position_base_m"][-1] - goal) < 0.003
         home = fr3().home_rad
         link.teleport(home + 0.05)
