@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from controllers.arm_model import ModelTerms
     from controllers.description.arm import ArmDescription
 
-_NONE, _LEASH = int(Reason.NONE), int(Reason.LEASH)
+_LEASH = int(Reason.LEASH)
 _TORQUE_RATE, _TORQUE = int(Reason.TORQUE_RATE), int(Reason.TORQUE)
 _JOINT_LIMIT, _STATE_INVALID = int(Reason.JOINT_LIMIT), int(Reason.STATE_INVALID)
 
@@ -61,9 +61,7 @@ def run_tick(state: Record, terms: Floats, command: Record, config: Record, chai
     position = terms[0]
     quaternion = so3.from_matrix(terms[1])
     take_command(command, state.stamp_ns, position, quaternion, config, chain)
-    reason = age_goal(state.stamp_ns, position, quaternion, config, chain)
-    if reason == _NONE:
-        reason = chain.goal_reason
+    reason = max(age_goal(state.stamp_ns, position, quaternion, config, chain), chain.goal_reason)
     reason = max(reason, move_reference(config, chain))
     if leash(position, quaternion, config, chain):
         reason = max(reason, _LEASH)

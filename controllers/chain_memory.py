@@ -54,6 +54,7 @@ CHAIN = np.dtype(
         ("reference_velocity", "f8", 3),
         ("reference_spin", "f8", 3),
         ("stiffness", "f8", 6),
+        ("hold_rate_per_s", "f8", 6),  # rate of the stiffness while held: of the change at its beginning
         ("damping_ratio", "f8"),
         ("wrench", "f8", 6),
         ("tau_previous", "f8", JOINTS),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from controllers.intake import examine
+from controllers.intake import CLOCK_TOLERANCE_NS, examine
 from controllers.types import JOINTS
 from safety import so3
 from safety.compilation import Floats, Record, kernel
@@ -50,7 +50,10 @@ def take_command(
     command: Record, now_ns: int, position: Floats, quaternion: so3.Quaternion, config: Record, chain: Record
 ) -> None:
     """Looks at the newest command once; an accepted one becomes the goal, moved into box and cone."""
-    if command.sequence == chain.seen_sequence or command.sequence < 0:
+    followed = chain.commanded != 0 and command.sequence == chain.goal_sequence
+    if followed:
+        renew_goal(command, now_ns, config, chain)
+    if followed or command.sequence == chain.seen_sequence or command.sequence < 0:
         return
     chain.seen_sequence = command.sequence
     verdict = _REFUSED_LATCHED
@@ -80,6 +83,18 @@ def bounded_opening(wish_m: float, range_m: Floats) -> float:
     if math.isnan(wish_m) or math.isnan(range_m[0]):
         return math.nan
     return float(min(range_m[1], max(range_m[0], wish_m)))
+
+
+def renew_goal(command: Record, now_ns: int, config: Record, chain: Record) -> None:
+    """The followed command with a newer stamp: its sender still means it, so its age starts again.
+
+    Nothing but the stamp is taken, and none from the future. A goal that is held, latched, or so old that it was frozen
+    stays so: only another command moves the arm again.
+    """
+    fresh = now_ns - chain.goal_stamp_ns <= config.limiter.age_limit_s * 1e9
+    newer = chain.goal_stamp_ns < command.stamp_ns <= now_ns + CLOCK_TOLERANCE_NS
+    if fresh and newer and chain.held == 0 and chain.latched == 0:
+        chain.goal_stamp_ns = command.stamp_ns
 
 
 @kernel
@@ -116,10 +131,11 @@ def age_goal(now_ns: int, position: Floats, quaternion: so3.Quaternion, config: 
     if age_s <= limiter.age_limit_s:
         return _REFUSED if chain.newest_refused != 0 else _NONE
     if age_s <= limiter.stop_s:
-        for i in range(3):
-            chain.goal_position[i] = chain.reference_position[i]
-        for i in range(4):
-            chain.goal_quaternion[i] = chain.reference_quaternion[i]
+        if chain.held == 0:  # else the goal is the hold's
+            for i in range(3):
+                chain.goal_position[i] = chain.reference_position[i]
+            for i in range(4):
+                chain.goal_quaternion[i] = chain.reference_quaternion[i]
         return _STALE
     if chain.held == 0:
         enter_hold(position, quaternion, config, chain)
@@ -131,7 +147,15 @@ def age_goal(now_ns: int, position: Floats, quaternion: so3.Quaternion, config: 
 
 @kernel
 def enter_hold(position: Floats, quaternion: so3.Quaternion, config: Record, chain: Record) -> None:
-    """Drops the spring: the goal becomes the measured pose, soft and well damped, without feed-forward."""
+    """Drops the spring: goal and reference become the measured pose at once, soft, well damped, no feed-forward.
+
+    The energy that the spring had stored is thereby let go of, not pushed into the arm: its force falls to zero at the
+    torque rate limit. The stiffness against later deflections then goes to the hold's within hold_ramp_s.
+    """
+    if chain.held == 0:  # near a joint limit the hold is entered anew at every tick, its ramp goes on
+        for i in range(6):
+            change = abs(config.limiter.hold_stiffness[i] - chain.stiffness[i])
+            chain.hold_rate_per_s[i] = change / config.limiter.hold_ramp_s
     chain.held = 1
     for i in range(3):
         chain.goal_position[i] = chain.reference_position[i] = position[i]

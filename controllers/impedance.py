@@ -1,8 +1,12 @@
-"""Cartesian impedance law (card A): tau = J^T (K e - D J qd + F) + nullspace + joint-limit repulsion + Coriolis.
+"""Cartesian impedance law: tau = J^T (K e - D J qd + F) + nullspace + joint-limit repulsion + Coriolis.
 
 Orientation error by the SO(3) logarithm, Jacobian in LOCAL_WORLD_ALIGNED axes, damping from the operational-space
 inertia (Khatib 1987): D_ii = 2 zeta sqrt(Lambda_ii K_ii), so that the same damping ratio holds in every configuration.
 Gravity is not in here: the drive compensates it.
+
+Joint limits, d the distance to the nearer one: tau_limit = limit_max clip((margin - d) / margin, 0, 1) away from it, as
+in crisp_controllers (github.com/utiasDSL/crisp_controllers); torque towards a limit nearer than limit_zeroing is
+dropped, as in deoxys_control (github.com/UT-Austin-RPL/deoxys_control).
 """
 
 from __future__ import annotations
@@ -74,9 +78,9 @@ class ImpedanceConfig:
     limit_margin_rad: float = 0.3
     """Joint-limit repulsion begins at this distance from a limit [rad]."""
     limit_max_nm: float = 5.0
-    """Repulsion at the limit itself [Nm]; linear in between (CRISP's shape)."""
+    """Repulsion at the limit itself [Nm]; linear in between."""
     limit_zeroing_rad: float = 0.1
-    """Closer than this, torque that points to the limit is dropped [rad] (deoxys' rule)."""
+    """Closer than this, torque that points to the limit is dropped [rad]."""
     limit_stop_rad: float = 0.02
     """Closer than this, the chain holds [rad]."""
 
@@ -215,8 +219,9 @@ def impedance_law(
     work: Record,
     tau: Floats,
 ) -> float:
-    """Card A's law into tau (7,) [Nm]. Returns the distance to the nearest joint limit [rad].
+    """tau (7,) [Nm] <- J^T (K e - D J qd + F) + N tau_posture + C qd + tau_limit.
 
+    Returns the distance to the nearest joint limit [rad].
     error (6,): limited pose error [m, rad], base axes; stiffness (6,); wrench (6,): feed-forward on the environment;
     terms = (position (3,), rotation (3, 3), jacobian (6, 7), mass (7, 7), coriolis (7,)).
     """

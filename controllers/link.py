@@ -16,7 +16,11 @@ from controllers.types import COMMAND, REPORT, STATE, Command, TickReport
 from data.errors import UserError
 
 KEEP_ALIVE_S = 0.05
-"""A command that means to hold for longer than this is sent again with a fresh stamp while its sender answers."""
+"""A command that means to hold for longer than this is renewed at this interval while its sender answers [s].
+
+A renewal is the same record with the same sequence and a fresh stamp: the chain takes the stamp, if it still follows
+that command, and nothing else.
+"""
 
 
 class MotorLink(Protocol):
@@ -68,8 +72,9 @@ class LockstepLink:
         self.reset()
 
     def reset(self) -> None:
-        """Re-seeds the chain at the measured pose; the last command no longer counts."""
+        """Re-seeds the chain at the measured pose; the last command no longer counts, even if no tick has seen it."""
         self._sent = None
+        self.command["sequence"] = -1
         self.robot.read(self.state)
         self.model.terms(self.state["q_rad"][0], self.state["qd_rad_s"][0], self.terms)
         self.chain.reseed(self.state, self.terms)
@@ -79,11 +84,8 @@ class LockstepLink:
         """Makes `command` the newest, stamped now."""
         self._sent, self._sent_ns = command, self.now_ns()
         command.write_to(self.command[0])
-        self._stamp()
-
-    def _stamp(self) -> None:
         self._sequence += 1
-        self.command["sequence"], self.command["stamp_ns"] = self._sequence, self.now_ns()
+        self.command["sequence"], self.command["stamp_ns"] = self._sequence, self._sent_ns
 
     def step(self, duration_s: float) -> NDArray[Any]:
         """Advances by round(duration_s * rate_hz) ticks, at least one."""
@@ -92,7 +94,7 @@ class LockstepLink:
         block = round(KEEP_ALIVE_S * self.robot.rate_hz)
         for first in range(0, ticks, block):
             if first and self._sent is not None and self.now_ns() - self._sent_ns < self._sent.duration_s * 1e9:
-                self._stamp()  # the very same command once more
+                self.command["stamp_ns"] = self.now_ns()  # a renewal: it is still meant
             self._run(reports[first : first + block])
         self._report[0] = reports[-1]
         return reports

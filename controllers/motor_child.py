@@ -18,8 +18,15 @@ _ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THR
 """A library's pool of threads would fight with the loop for its one core."""
 
 
-class MotorProcessDied(RuntimeError):
-    """The motor process is dead or runs no ticks: what was recorded since its last report is not to be trusted."""
+class MotorProcessDied(UserError):
+    """The motor process is dead or runs no ticks: what was recorded since its last report is not to be trusted.
+
+    Somebody has to look at the arm before it moves again; the command line says so in one line.
+    """
+
+    def __init__(self, what: str) -> None:
+        """what: what became of the process, without a full stop."""
+        super().__init__(f"{what}; look at the arm, then start again")
 
 
 class MotorChild:

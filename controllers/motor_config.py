@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from typing import Any, NamedTuple, Protocol
 
+import numpy as np
 from numpy.typing import NDArray
 
 from controllers.plain import from_plain, to_plain
@@ -131,9 +132,11 @@ def build_mujoco_arm(options: dict[str, Any]) -> MotorParts:
     from controllers.arm_model import ArmModel, ModelTerms
     from controllers.chain import Chain, ChainConfig
     from controllers.robots.mujoco_arm import MujocoArm
+    from controllers.types import STATE
 
     given = {key: from_plain(value) for key, value in options.items()}
     arm, scene = given["arm"], given["scene"]
     robot = MujocoArm(arm, scene, given.get("sensor"), given.get("seed", 0))
+    robot.read(np.zeros(1, STATE))  # compiles the sensor's kernel now: an armed loop must not stand still for that
     chain = Chain(given.get("chain") or ChainConfig(rate_hz=robot.rate_hz), arm, scene.tool.gripper_range_m)
     return MotorParts(robot, ArmModel(arm, scene.tool), ModelTerms(), chain, arm.home_rad)

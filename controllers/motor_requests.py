@@ -48,12 +48,14 @@ class RequestDesk:
         elif kind == Request.PLACE_FIXTURE:
             self._ability("place")(name, Pose(values[:3].copy(), values[3:7].copy()))
         elif kind == Request.TARE:
-            self._ability("tare")()
+            self._ability("tare", "its driver needs a method `tare` for the wrist sensor")()
+        elif kind == Request.SEED_SENSOR:
+            self._ability("reseed")(int(values[0]))
         elif kind != Request.STOP:
             raise ValueError(f"unknown request {kind}; known are {[f'{item.value} {item.name}' for item in Request]}")
 
-    def _ability(self, verb: str) -> Callable[..., None]:
+    def _ability(self, verb: str, otherwise: str = "only a simulated arm can") -> Callable[..., None]:
         ability = getattr(self._robot, verb, None)
         if ability is None:
-            raise ValueError(f"{type(self._robot).__name__} cannot {verb}: only a simulated arm can")
+            raise ValueError(f"{type(self._robot).__name__} cannot {verb}: {otherwise}")
         return ability  # type: ignore[no-any-return]

@@ -10,7 +10,6 @@ from safety.reference_limiter import approach, clip_scalar, towards
 _NONE, _SLEW, _STIFFNESS_SLEW = int(Reason.NONE), int(Reason.SLEW), int(Reason.STIFFNESS_SLEW)
 _ARRIVED = 1e-6
 """Distance [m and rad] below which the reference counts as being at the goal."""
-_DAMPING_RATIO_SLEW_PER_S = 10.0
 
 
 @kernel
@@ -54,15 +53,21 @@ def move_reference(config: Record, chain: Record) -> int:
 
 @kernel
 def move_gains(limiter: Record, dt_s: float, chain: Record) -> int:
-    """Moves stiffness, damping ratio and feed-forward wrench one tick. Returns STIFFNESS_SLEW or NONE."""
+    """Moves stiffness (in a hold at the hold's own rate), damping ratio and feed-forward wrench one tick.
+
+    Returns STIFFNESS_SLEW or NONE.
+    """
     code = _NONE
     for i in range(6):
-        step = limiter.stiffness_slew_per_s[i] * dt_s
-        chain.stiffness[i] = towards(chain.stiffness[i], chain.goal_stiffness[i], step)
+        rate = limiter.stiffness_slew_per_s[i]
+        if chain.held != 0:
+            rate = min(rate, chain.hold_rate_per_s[i])
+        chain.stiffness[i] = towards(chain.stiffness[i], chain.goal_stiffness[i], rate * dt_s)
         if chain.stiffness[i] != chain.goal_stiffness[i]:
             code = _STIFFNESS_SLEW
         chain.wrench[i] = towards(chain.wrench[i], chain.goal_wrench[i], limiter.wrench_slew_n_s * dt_s)
-    chain.damping_ratio = towards(chain.damping_ratio, chain.goal_damping_ratio, _DAMPING_RATIO_SLEW_PER_S * dt_s)
+    step = limiter.damping_ratio_slew_per_s * dt_s
+    chain.damping_ratio = towards(chain.damping_ratio, chain.goal_damping_ratio, step)
     return code
 
 

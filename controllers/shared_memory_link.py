@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import contextlib
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -16,7 +17,7 @@ from controllers.link import KEEP_ALIVE_S
 from controllers.motor_child import MotorChild, MotorProcessDied
 from controllers.motor_config import MotorConfig
 from controllers.pulse import Pulse
-from controllers.shared_memory.block import SharedBlock, remove_stale
+from controllers.shared_memory.block import BlockInUse, SharedBlock, remove_stale
 from controllers.shared_memory.layout import ANSWER, REQUEST, RING_CAPACITY, MotorState, Request
 from controllers.shared_memory.mailbox import record_bytes
 from controllers.shared_memory.sides import MotorStatus, ParentSide
@@ -77,14 +78,19 @@ class SharedMemoryLink:
             self._child.wait_until_ready(config.start_timeout_s)
             self._block = SharedBlock.attach(config.motor.name)
         except BaseException as error:
-            self._child.end(config.stop_timeout_s, wait_first=isinstance(error, UserError))
-            remove_stale(config.motor.name)
+            refused = isinstance(error, UserError) and not isinstance(error, MotorProcessDied)
+            self._child.end(config.stop_timeout_s, wait_first=refused)
+            self._remove_block()
             raise
         self._side = ParentSide(self._block)
         self._pulse = Pulse(self._side.beat)
         self._closed = False
         atexit.register(self.close)
-        self.reset()
+        try:
+            self.reset()
+        except BaseException:  # nobody will hold this link: its arm must not stay armed, nor its pulse go on
+            self.close()
+            raise
 
     # MotorLink
 
@@ -158,7 +164,7 @@ class SharedMemoryLink:
         self._pulse.stop()
         self._side.release()
         self._block.close()
-        remove_stale(self.config.motor.name)
+        self._remove_block()
 
     def __enter__(self) -> SharedMemoryLink:
         return self
@@ -188,10 +194,19 @@ class SharedMemoryLink:
         self._ask(Request.PLACE_FIXTURE, fixture, [*T_base_fixture.position_m, *T_base_fixture.quaternion_xyzw])
 
     def tare(self) -> None:
-        """Takes the present reading of the wrist sensor as zero; in free space only."""
+        """Tares the wrist sensor; in free space only. Raises ValueError if the robot has none."""
         self._ask(Request.TARE)
 
+    def reseed(self, seed: int) -> None:
+        """Simulation only: restarts the random numbers of the sensor's noise and bias. seed: 0..2^53."""
+        self._ask(Request.SEED_SENSOR, values=[seed])
+
     # Parts
+
+    def _remove_block(self) -> None:
+        """Takes away what a killed motor process left behind; by now the name may have a new, living owner."""
+        with contextlib.suppress(BlockInUse):
+            remove_stale(self.config.motor.name)
 
     def _put(self, command: Command, stamp_ns: int) -> None:
         self._sequence += 1
@@ -199,12 +214,13 @@ class SharedMemoryLink:
         self._side.commands.publish(self._command)
 
     def _keep_alive(self) -> None:
-        """Sends the last command again, stamped afresh, while its sender means it and this process was awake."""
+        """Renews the last command (the same, stamped afresh) while its sender means it and this process was awake."""
         if self._sent is None or self._suspended_since(self._sent_ns):
             return
         now_ns = self.now_ns()
         if now_ns < self._cadence_ns and now_ns - self._sent_ns < self._sent.duration_s * 1e9:
-            self._put(self._sent, now_ns)
+            self._command["stamp_ns"] = now_ns
+            self._side.commands.publish(self._command)
 
     def _suspended_since(self, moment_ns: int) -> bool:
         return self._pulse.silent_since(moment_ns, round(self.config.suspension_s * 1e9))

@@ -1,8 +1,8 @@
-"""Reference limiting between a wish and the law: age, box, cone, slew, leash (SERL's, with write-back).
+"""Reference limiting between a wish and the law: age, box, cone, slew, leash.
 
 The static force that a command can ask for is bounded by stiffness x leash whatever the policy does, because the
 leash is evaluated at every tick against the *measured* pose and written back into the reference (no wind-up of a
-hidden target).
+hidden target). Clipping the error alone is SERL's reference limiting (Luo et al. 2024, arXiv:2401.16013).
 """
 
 from __future__ import annotations
@@ -37,10 +37,12 @@ LIMITER = np.dtype(
         ("stiffness_slew_per_s", "f8", 6),
         ("damping_ratio_min", "f8"),
         ("damping_ratio_max", "f8"),
+        ("damping_ratio_slew_per_s", "f8"),
         ("max_wrench", "f8", 6),
         ("wrench_slew_n_s", "f8"),
         ("hold_stiffness", "f8", 6),
         ("hold_damping_ratio", "f8"),
+        ("hold_ramp_s", "f8"),
     ],
     align=True,
 )
@@ -53,13 +55,14 @@ def _per_axis(linear: float, angular: float) -> tuple[float, ...]:
 _SIX = ("leash", "stiffness_min", "stiffness_max", "stiffness_slew_per_s", "max_wrench", "hold_stiffness")
 _POSITIVE = (
     *("max_jump_m", "max_speed_m_s", "max_acceleration_m_s2", "max_angular_speed_rad_s"),
-    *("max_angular_acceleration_rad_s2", "wrench_slew_n_s", "damping_ratio_min", "hold_damping_ratio"),
+    *("max_angular_acceleration_rad_s2", "wrench_slew_n_s", "damping_ratio_min", "damping_ratio_slew_per_s"),
+    *("hold_damping_ratio", "hold_ramp_s"),
 )
 
 
 @dataclass(frozen=True)
 class ReferenceLimiterConfig:
-    """Bounds on what a command may ask of the arm (card B)."""
+    """Bounds on what a command may ask of the arm, and what becomes of it as it ages."""
 
     age_limit_s: float = 0.25
     """Older commands no longer move the reference [s], in (0, stop_s)."""
@@ -97,6 +100,8 @@ class ReferenceLimiterConfig:
     """Smallest damping ratio that is accepted."""
     damping_ratio_max: float = 2.0
     """Largest damping ratio that is accepted."""
+    damping_ratio_slew_per_s: float = 10.0
+    """How fast the damping ratio may change [1/s]."""
     max_wrench: tuple[float, ...] = _per_axis(20.0, 2.0)
     """Largest feed-forward wrench per axis that is accepted [N x3, Nm x3]."""
     wrench_slew_n_s: float = 100.0
@@ -105,6 +110,8 @@ class ReferenceLimiterConfig:
     """Stiffness in a hold [N/m x3, Nm/rad x3]."""
     hold_damping_ratio: float = 1.2
     """Damping ratio in a hold."""
+    hold_ramp_s: float = 0.2
+    """Time in which a hold takes the stiffness to hold_stiffness [s], > 0; never faster than stiffness_slew_per_s."""
 
     def __post_init__(self) -> None:
         if not 0.0 < self.age_limit_s < self.stop_s < self.latch_s:

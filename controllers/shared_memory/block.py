@@ -9,6 +9,7 @@ from __future__ import annotations
 import mmap
 import os
 import re
+import time
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,7 @@ from data.errors import UserError
 FOLDER = Path("/dev/shm")
 PREFIX = "robot-rl-"
 _ATTEMPTS = 16
+_RETRY_S = 0.005
 
 
 class BlockError(UserError):
@@ -58,8 +60,6 @@ class SharedBlock:
             _reclaim(path)
             fd = _unnamed_file(path.parent)
             block = cls(name, fd, owner=True)
-            if not try_lock(fd, OWNER_BYTE):
-                raise BlockError(f"the file system of {path.parent} grants no locks; mount /dev/shm as tmpfs")
             block._write_header()
             try:
                 # The file appears under its name complete and locked: nobody ever sees half a header.
@@ -121,7 +121,7 @@ def remove_stale(name: str) -> bool:
 
 
 def _unnamed_file(folder: Path) -> int:
-    """Returns a file of the block's size that has no name yet, so that kill -9 in the middle leaves nothing."""
+    """Returns a locked file of the block's size without a name, so that kill -9 in the middle leaves nothing."""
     try:
         fd = os.open(folder, os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o600)
     except OSError as error:
@@ -132,28 +132,34 @@ def _unnamed_file(folder: Path) -> int:
         os.close(fd)
         needs = f"a motor process needs {BLOCK_BYTES >> 10} KiB in {folder}"
         raise BlockError(f"{needs}, got: {error.strerror}; free or enlarge it") from None
+    if not try_lock(fd, OWNER_BYTE):
+        os.close(fd)
+        raise BlockError(f"the file system of {folder} grants no locks; mount /dev/shm as tmpfs")
     return fd
 
 
 def _reclaim(path: Path) -> bool:
-    """Unlinks the block if nobody owns it."""
-    try:
-        fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
-    except FileNotFoundError:
-        return False
-    except PermissionError:
-        raise BlockInUse(f"{path} belongs to another user; give this motor another name") from None
-    try:
-        header = _read_header(fd)
-        owner = int(header["owner_pid"]) if header is not None else 0
-        if not try_lock(fd, OWNER_BYTE) or _owner_lives(header):
-            whose = f"the motor process with pid {owner} already owns {path}"
-            raise BlockInUse(f"{whose}; stop it, or give this motor another name")
-        if _same_file(fd, path):  # else another process was quicker and made a new one
-            path.unlink()
-        return True
-    finally:
-        os.close(fd)
+    """Unlinks the block if nobody owns it; returns whether there was one. Raises BlockInUse if its owner lives."""
+    for _ in range(_ATTEMPTS):
+        try:
+            fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return False
+        except PermissionError:
+            raise BlockInUse(f"{path} belongs to another user; give this motor another name") from None
+        try:
+            header = _read_header(fd)
+            if header is not None and _owner_lives(header):
+                whose = f"the motor process with pid {int(header['owner_pid'])} already owns {path}"
+                raise BlockInUse(f"{whose}; stop it, or give this motor another name")
+            if try_lock(fd, OWNER_BYTE):
+                if _same_file(fd, path):  # else another process was quicker and made a new one
+                    path.unlink()
+                return True
+        finally:
+            os.close(fd)
+        time.sleep(_RETRY_S)  # the owner is dead: whoever holds its lock is taking the block away right now
+    raise BlockInUse(f"another process keeps the lock of {path}, whose owner is dead; end it, or take another name")
 
 
 def _check(fd: int, path: Path) -> None:

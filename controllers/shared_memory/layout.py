@@ -59,7 +59,9 @@ class Request(IntEnum):
     PLACE_FIXTURE = 4
     """Simulation only: name = fixture, values = position [m] and quaternion (xyzw) in the base frame."""
     TARE = 5
-    """Take the present reading of the wrist sensor as zero; no values."""
+    """Tare the wrist sensor, in free space; no values. The simulated arm draws the bias that such a tare leaves."""
+    SEED_SENSOR = 6
+    """Simulation only: values = seed of the random numbers of the sensor's noise and bias."""
 
 
 class MotorState(IntEnum):

@@ -221,6 +221,7 @@ def _learner() -> _Learner:
     from robot_rl.agents.base import AgentSpec
     from robot_rl.agents.rlpd import RlpdAgent
     from robot_rl.learning.replay import Replay
+
     rng = np.random.default_rng(0)
     agent = RlpdAgent(AgentSpec(_OBS_SIZE, _ACTION_SIZE), RlpdAgent.config_class())
 

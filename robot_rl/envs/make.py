@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import uuid
+
 from controllers.arm_model import ArmModel
 from controllers.description.fr3 import fr3
 from controllers.description.geometry import Pose
 from controllers.link import LockstepLink
+from controllers.motor_config import mujoco_motor
+from controllers.realtime import RealtimeConfig
 from controllers.robots.mujoco_arm import MujocoArm, WristSensorConfig
+from controllers.shared_memory_link import SharedMemoryLink, SharedMemoryLinkConfig
 from data.errors import UserError
 from robot_rl.envs.robot_env import RobotEnv
 from robot_rl.tasks.base import Task
@@ -20,20 +25,48 @@ def make_env(
     teleport: bool = False,
     images: bool = False,
     sensor: WristSensorConfig | None = None,
+    realtime: bool | RealtimeConfig = False,
 ) -> RobotEnv:
     """Returns the environment of a task on a backend, with its cameras if `images`.
 
-    teleport: put the tool at the start instead of driving there (benchmarks only). Raises UserError for a backend that
-    is not there.
+    teleport: put the tool at the start instead of driving there (benchmarks only). realtime: run the arm at the pace of
+    the clock in a motor process of its own, with these measures or the default ones (True), instead of in lock-step;
+    close the environment to end the process. Raises UserError for a backend that is not there.
     """
     if robot != "mujoco":
         raise UserError(f"expected robot=mujoco, got robot={robot}")
+    if realtime and images:
+        raise UserError("the motor process renders no images: leave images off, or run in lock-step (realtime=False)")
     arm, scene = fr3(), task.scene()
-    world = MujocoArm(arm, scene, sensor, seed)
     model = ArmModel(arm, scene.tool)
-    link = LockstepLink(world, model, task.chain_config())
+    world: MujocoArm | SharedMemoryLink
+    link: LockstepLink | SharedMemoryLink
+    if realtime:
+        measures = realtime if isinstance(realtime, RealtimeConfig) else RealtimeConfig()
+        world = link = _start_motor(task, sensor, seed, measures)
+    else:
+        world = MujocoArm(arm, scene, sensor, seed)
+        link = LockstepLink(world, model, task.chain_config())
 
     def teleport_tool(T_base_tool: Pose) -> None:
         world.teleport(model.inverse_kinematics(T_base_tool, arm.home_rad))
 
-    return RobotEnv(task, link, world=world, teleport=teleport_tool if teleport else None, images=images)
+    try:
+        return RobotEnv(task, link, world=world, teleport=teleport_tool if teleport else None, images=images)
+    except BaseException:
+        link.close()
+        raise
+
+
+def _start_motor(task: Task, sensor: WristSensorConfig | None, seed: int, realtime: RealtimeConfig) -> SharedMemoryLink:
+    """Returns the link to a new motor process with the simulated arm, which answers for the simulator as well."""
+    motor = mujoco_motor(
+        f"sim-{uuid.uuid4().hex[:12]}",
+        arm=fr3(),
+        scene=task.scene(),
+        chain=task.chain_config(),
+        sensor=sensor or WristSensorConfig(),
+        seed=seed,
+        realtime=realtime,
+    )
+    return SharedMemoryLink(SharedMemoryLinkConfig(motor))

@@ -30,6 +30,14 @@ _OVER = frozenset({int(Reason.LATCHED), int(Reason.STATE_INVALID)})
 
 
 @runtime_checkable
+class Tareable(Protocol):
+    """A link, or a simulator, that can tare the wrist sensor."""
+
+    def tare(self) -> None:
+        """Takes the sensor's reading as zero; called in free space."""
+
+
+@runtime_checkable
 class Restorable(Protocol):
     """A link whose memory can be put back: that of a simulated arm in lock-step."""
 
@@ -61,13 +69,21 @@ class RobotEnv(gymnasium.Env[Observation, NDArray[np.float32]]):
         images: bool = False,
         reset_config: ResetConfig | None = None,
     ) -> None:
-        """world: the simulator behind the link (`place`, `tare`, `reseed`, `render`), None on a bench.
+        """world: the simulator behind the link (`place`, `reseed`, perhaps `render`), None on a bench.
 
+        The wrist sensor is tared by the world or else by the link, whichever has a `tare`; one of them must.
         teleport: puts the tool at a pose without driving there, for benchmarks in simulation; None: automatic reset.
         """
         if world is None and (teleport is not None or images):
             raise UserError("a teleporting reset and rendered images need a simulator: leave them off on a robot")
         require_acceptable_actions(task)
+        tareable = world if isinstance(world, Tareable) else link
+        if not isinstance(tareable, Tareable):
+            raise UserError(
+                f"expected a link with a `tare` for the wrist sensor, got {type(link).__name__} without: the force of "
+                "every episode would be off by the sensor's bias; give the link the method"
+            )
+        self._tare = tareable.tare
         self.task, self.link, self.world, self.teleport = task, link, world, teleport
         self.automatic_reset = AutomaticReset(link, task, reset_config)
         self._tick_hz = task.chain_config().rate_hz
@@ -131,7 +147,7 @@ class RobotEnv(gymnasium.Env[Observation, NDArray[np.float32]]):
         self._place(draw)
         self.teleport(draw.T_base_start)
         self.link.reset()
-        self.world.tare()
+        self._tare()
         none = dict.fromkeys(("reset_s", "reset_pull_n", "reset_peak_n"), 0.0)
         return {**none, "reset_attempts": 0, "reset_kind": "teleport"}
 
@@ -144,8 +160,7 @@ class RobotEnv(gymnasium.Env[Observation, NDArray[np.float32]]):
             leaving=None if self._draw is None else self._draw.T_base_goal,
             when_free=None if self.world is None else self._place,
         )
-        if self.world is not None:
-            self.world.tare()
+        self._tare()
         return {
             "reset_s": outcome.duration_s,
             "reset_attempts": outcome.attempts,
@@ -238,8 +253,8 @@ class RobotEnv(gymnasium.Env[Observation, NDArray[np.float32]]):
 
     def render(self) -> NDArray[np.uint8]:
         """A picture (240, 320, 3) from the task's first camera."""
-        if self.world is None:
-            raise UserError("no simulator to render: use the robot's cameras")
+        if not hasattr(self.world, "render"):
+            raise UserError("no simulator here to render: use the robot's cameras, or the simulated arm in lock-step")
         picture: NDArray[np.uint8] = self.world.render(self.task.scene().cameras[0].name, 320, 240)
         return picture
 

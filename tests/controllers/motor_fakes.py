@@ -28,6 +28,8 @@ class FakeRobot:
         self._fail_at = options.get("fail_at", -1)
         self._freeze_at = options.get("freeze_at", -1)
         self._q, self._qd, self._tau = HOME_RAD.copy(), np.zeros(7), np.zeros(7)
+        self._q[3] += options.get("offset_rad", 0.0)
+        self._fixed = options.get("fixed", False)
         self._started = False
         self._taus: list[list[float]] = []
 
@@ -47,6 +49,8 @@ class FakeRobot:
     def write(self, tau_nm: Array) -> None:
         self._tau[:] = tau_nm
         self._taus.append(tau_nm.tolist())
+        if self._fixed:
+            return
         self._qd += (tau_nm / INERTIA_KG_M2 - self._qd) / self.rate_hz
         self._q += self._qd / self.rate_hz
 

@@ -12,7 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from controllers.arm_model import ArmModel, ModelTerms, UnreachablePoseError
+from controllers.chain import kernel_terms
 from controllers.description import Pose, Scene, fr3, parallel_gripper_tool, square_peg_tool, to_mjcf, to_urdf
+from controllers.robots.mujoco_arm import MujocoArm
+from controllers.robots.mujoco_native import gather_terms
 
 ARM = fr3()
 # a control point off the flange's axes and turned: a symmetric tool would hide a swapped axis
@@ -28,6 +31,7 @@ PAIRS = {
     tool.name: (ArmModel(ARM, tool), mujoco.MjModel.from_xml_string(to_mjcf(ARM, Scene(tool=tool))))
     for tool in (TOOL, GRIPPER)
 }
+SIMULATED = MujocoArm(ARM, Scene(tool=TOOL))
 seeds = st.integers(0, 2**32 - 1)
 
 
@@ -86,6 +90,17 @@ def test_away_from_the_nominal_opening_the_arms_inertia_differs_by_what_the_fing
     # the difference is J_w^T dI J_w with columns of unit length: no entry exceeds the largest moment of dI
     assert np.abs(terms.mass - mass[:7, :7]).max() <= bound_kg_m2 + 1e-6
     np.testing.assert_allclose(terms.gravity_nm, data.qfrc_gravcomp[:7], rtol=0, atol=1e-6, err_msg="same centre")
+
+
+@given(seeds)
+def test_the_compiled_loop_gathers_the_terms_of_the_kinematic_model(seed: int) -> None:
+    q, qd = random_state(seed)
+    SIMULATED.data.qpos[:], SIMULATED.data.qvel[:] = q, qd
+    mujoco.mj_step1(SIMULATED.model, SIMULATED.data)
+    terms, gathered = terms_at(q, qd), ModelTerms()
+    gather_terms(SIMULATED._views, kernel_terms(gathered))
+    for name in ("position_base_m", "rotation_base", "jacobian", "mass", "coriolis_nm"):
+        np.testing.assert_allclose(getattr(gathered, name), getattr(terms, name), rtol=0, atol=1e-6, err_msg=name)
 
 
 @given(seeds)

@@ -130,3 +130,59 @@ def test_an_applied_torque_that_is_no_number_does_not_disarm_the_rate_limit() ->
     rig.aim((0.2, 0.0, 0.0))
     rig.send()
     assert np.abs(rig.tick()["tau_executed_nm"]).max() <= STEP_NM
+
+
+def test_a_renewal_refreshes_the_stamp_of_what_is_followed_and_nothing_else() -> None:
+    rig = Rig()
+    rig.aim((0.2, 0.0, 0.0))
+    rig.send()
+    rig.tick(200)
+    goal = rig.memory["goal_position"].copy()
+    rig.command["stamp_ns"], rig.command["position_base_m"] = rig.state["stamp_ns"], np.zeros(3)
+    report = rig.tick()
+    assert report["command_age_s"] == pytest.approx(0.001) and report["sequence"] == 0 and report["refused"] == 0
+    np.testing.assert_array_equal(rig.memory["goal_position"], goal)
+    rig.command["stamp_ns"] = rig.state["stamp_ns"] + 1_000_000_000
+    assert rig.tick()["command_age_s"] == pytest.approx(0.002), "no stamp from the future"
+
+
+@pytest.mark.parametrize(("wait", "reason"), [(300, Reason.STALE), (1200, Reason.HOLD), (5200, Reason.LATCHED)])
+def test_a_renewal_revives_no_goal_that_was_frozen_held_or_latched(wait: int, reason: Reason) -> None:
+    rig = Rig()
+    rig.aim((0.2, 0.0, 0.0))
+    rig.send()
+    rig.tick(wait)
+    stands = rig.memory["reference_position"].copy()
+    rig.command["stamp_ns"] = rig.state["stamp_ns"]
+    report = rig.tick(5)
+    assert report["reason"] == reason and report["refused"] == 0
+    assert np.abs(rig.memory["reference_position"] - stands).max() < 0.002
+
+
+def test_a_refused_command_that_is_renewed_counts_once_and_does_not_renew_the_one_before() -> None:
+    rig = Rig()
+    rig.send()
+    rig.tick()
+    rig.send(damping_ratio=np.nan)
+    for _ in range(4):
+        rig.command["stamp_ns"] = rig.state["stamp_ns"]
+        report = rig.tick(50)
+    assert rig.chain.refusals == {"not_finite": 1}
+    assert report["command_age_s"] == pytest.approx(0.201) and report["reason"] == Reason.REFUSED
+
+
+@pytest.mark.parametrize("stiffness", [[1000.0] * 3 + [60.0] * 3, [0.0] * 6])
+def test_a_hold_takes_the_stiffness_to_its_own_in_a_straight_line_over_the_ramp(stiffness: list[float]) -> None:
+    rig, limiter = Rig(), WIDE.limiter
+    rig.aim((0.05, 0.0, 0.0))
+    rig.send(stiffness=stiffness)
+    while rig.tick()["reason"] != Reason.HOLD:
+        pass
+    np.testing.assert_allclose(rig.memory["reference_position"], rig.terms.position_base_m, atol=1e-12)
+    want, ramp_ticks = np.array(limiter.hold_stiffness), round(limiter.hold_ramp_s * 1000)
+    for tick in range(1, ramp_ticks):
+        share = tick / ramp_ticks
+        np.testing.assert_allclose(rig.memory["stiffness"], (1 - share) * np.array(stiffness) + share * want, atol=1e-6)
+        rig.tick()
+    rig.tick()
+    np.testing.assert_allclose(rig.memory["stiffness"], want, atol=1e-6)

@@ -54,7 +54,7 @@ class Case:
 
 
 def plain_law(case: Case) -> np.ndarray:
-    """Card A.2 in five lines of linear algebra."""
+    """J^T (K e - D J qd + F) + N tau_posture + C qd, D = 2 zeta sqrt(Lambda K), in five lines of linear algebra."""
     J, M = case.terms.jacobian, case.terms.mass
     Lambda = np.linalg.inv(J @ np.linalg.inv(M) @ J.T + CONFIG.regularisation * np.eye(6))
     inertia = np.clip(np.diag(Lambda), CONFIG.inertia_min, CONFIG.inertia_max)

@@ -101,6 +101,31 @@ def test_a_command_lives_as_long_as_it_was_meant_to_and_no_longer() -> None:
     assert reports["command_age_s"][:1000].max() <= 0.06
 
 
+def test_the_hold_at_a_joint_limit_outlives_the_keep_alive_and_refusals_count_once() -> None:
+    link = make()
+    arm, q = link.robot, ARM.home_rad.copy()
+    assert isinstance(arm, MujocoArm)
+    q[3] = ARM.upper_rad[3] - 0.01
+    arm.teleport(q)
+    link.reset()
+    here = link.latest()
+    wide = np.array([200.0] * 3 + [20.0] * 3)
+    link.send(Command(here.position_base_m, here.quaternion_base_xyzw, wide, duration_s=1.0))
+    reports = link.step(1.0)
+    assert (reports["reason"] == Reason.JOINT_LIMIT).all()
+    assert reports["command_age_s"][-1] > 0.9, "held: no renewal refreshes it"
+    link.send(Command(here.position_base_m, here.quaternion_base_xyzw, wide * 1e3, duration_s=1.0))
+    assert link.step(1.0)["refused"][-1] == 1
+
+
+def test_a_reset_forgets_a_command_that_no_tick_has_seen() -> None:
+    link = make()
+    link.send(Command(link.latest().position_base_m, DOWN, np.full(6, 50.0)))
+    link.reset()
+    reports = link.step(0.1)
+    assert (reports["sequence"] == -1).all() and (reports["reason"] == Reason.UNSEEDED).all()
+
+
 def test_stamps_rise_by_one_tick_and_reports_are_the_callers() -> None:
     link = make()
     first, second = link.step(0.01), link.step(0.01)

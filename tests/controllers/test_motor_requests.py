@@ -40,6 +40,9 @@ class Simulated:
     def teleport(self, q_rad: Any) -> None:
         self.done.append(q_rad.tolist())
 
+    def reseed(self, seed: int) -> None:
+        self.done.append(seed)
+
     def place(self, fixture: str, T_base_fixture: Pose) -> None:
         if fixture != "plate":
             raise KeyError(f"no movable fixture {fixture!r}")
@@ -86,7 +89,8 @@ def test_requests_are_carried_out_once_and_answered(desk: Desk) -> None:
     assert desk.ask(Request.TELEPORT, values=np.arange(7.0)) == (False, "")
     assert desk.ask(Request.PLACE_FIXTURE, "plate", [0.5, 0.0, 0.1, 0.0, 0.0, 0.0, 1.0]) == (False, "")
     assert desk.ask(Request.RESEED) == (False, "")
-    assert desk.robot.done == [list(range(7)), ("plate", [0.5, 0.0, 0.1])]
+    assert desk.ask(Request.SEED_SENSOR, values=[2**31 - 1]) == (False, "")
+    assert desk.robot.done == [list(range(7)), ("plate", [0.5, 0.0, 0.1]), 2**31 - 1]
     assert desk.reseeds == 2, "a teleport starts the controller over too"
     assert not desk.desk.serve()
 
@@ -100,7 +104,7 @@ def test_only_a_wish_to_stop_stops(desk: Desk) -> None:
     [
         (Request.PLACE_FIXTURE, "door", [0.0] * 6 + [1.0], "no movable fixture 'door'"),
         (Request.PLACE_FIXTURE, "plate", [0.0] * 7, "length 1"),
-        (Request.TARE, "", (), "Simulated cannot tare"),
+        (Request.TARE, "", (), "Simulated cannot tare: its driver needs a method `tare`"),
         (99, "", (), "unknown request 99; known are"),
     ],
 )

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +15,7 @@ import pytest
 from controllers.shared_memory import BlockError, BlockInUse, SharedBlock
 from controllers.shared_memory.block import block_path, remove_stale
 from controllers.shared_memory.layout import BLOCK_BYTES, HEADER, REGIONS, layout_hash
-from controllers.shared_memory.liveness import process_start
+from controllers.shared_memory.liveness import OWNER_BYTE, process_start, try_lock
 
 
 @pytest.fixture
@@ -163,3 +164,48 @@ def test_too_little_room_is_told_before_anything_is_written(name: str) -> None:
     said = f"a motor process needs {BLOCK_BYTES >> 10} KiB in /dev/shm, got: File too large; free or enlarge it"
     assert ended.stderr.splitlines()[-1].endswith(said)
     assert not block_path(name).exists()
+
+
+def test_two_starters_over_a_dead_owners_block_wait_for_each_other(name: str) -> None:
+    leave_behind(name)
+    fd = os.open(block_path(name), os.O_RDWR)
+    assert try_lock(fd, OWNER_BYTE), "the quicker starter is about to take the block away"
+
+    def take_away() -> None:
+        block_path(name).unlink()
+        os.close(fd)
+
+    slower = threading.Timer(0.02, take_away)
+    slower.start()
+    SharedBlock.create(name).close()
+    slower.join()
+
+
+def test_a_lock_that_stays_on_a_dead_owners_block_is_not_blamed_on_the_dead(name: str) -> None:
+    leave_behind(name)
+    fd = os.open(block_path(name), os.O_RDWR)
+    assert try_lock(fd, OWNER_BYTE)
+    with pytest.raises(BlockInUse, match="another process keeps the lock of .*, whose owner is dead; end it"):
+        SharedBlock.create(name)
+    os.close(fd)
+
+
+def test_a_file_system_without_locks_is_told_and_no_descriptor_stays_open(name: str) -> None:
+    script = """
+import os, sys
+from controllers.shared_memory import BlockError, SharedBlock
+
+def no_locks(event, arguments):
+    if event == "fcntl.fcntl":
+        raise PermissionError("no locks here")
+
+before = os.listdir("/proc/self/fd")
+sys.addaudithook(no_locks)
+try:
+    SharedBlock.create(sys.argv[1])
+except BlockError as error:
+    print(error)
+assert os.listdir("/proc/self/fd") == before
+"""
+    ended = subprocess.run([sys.executable, "-c", script, name], check=True, capture_output=True, text=True)
+    assert ended.stdout == "the file system of /dev/shm grants no locks; mount /dev/shm as tmpfs\n"

@@ -85,6 +85,8 @@ def test_it_arrives_without_overshoot_and_stays() -> None:
         ({"leash": (math.nan,) * 6}, "leash needs 6 finite numbers"),
         ({"max_speed_m_s": math.inf}, "max_speed_m_s must be a finite number > 0"),
         ({"stiffness_min": (2000.0,) * 6}, "expected stiffness_min <= stiffness_max"),
+        ({"hold_ramp_s": 0.0}, "hold_ramp_s must be a finite number > 0, got 0"),
+        ({"damping_ratio_slew_per_s": -1.0}, "damping_ratio_slew_per_s must be a finite number > 0, got -1"),
         ({"damping_ratio_min": 3.0}, "expected damping_ratio_min <= damping_ratio_max"),
     ],
 )

@@ -1,0 +1,104 @@
+"""A task's environment in real time: the simulated arm in a motor process, all the way to the episode store."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from controllers.realtime import RealtimeConfig
+from controllers.shared_memory_link import MotorProcessDied, SharedMemoryLink
+from data.errors import UserError
+from data.store import EpisodeStore
+from robot_rl.cli.main import USER_ERROR, guarded
+from robot_rl.envs.make import make_env
+from robot_rl.envs.robot_env import RobotEnv
+from robot_rl.options import Config
+from robot_rl.tasks.peg_insertion import PegInsertion
+from robot_rl.training.recording import record_episode
+from robot_rl.training.workplace import ArmWorkplace
+
+ORDINARY = RealtimeConfig(priority=0, core=-2, lock_memory=False)
+"""Tests share their machine: a SCHED_FIFO loop would starve the others."""
+
+
+class ShortInsertion(PegInsertion):
+    max_steps = 8
+
+
+class Gentle:
+    """Acts as nobody would who wants to insert; may kill the motor process in the middle."""
+
+    def __init__(self, kill_pid: int | None = None) -> None:
+        self._kill_pid, self._steps = kill_pid, 0
+
+    def reset(self) -> None:
+        self._steps = 0
+
+    def act(self, observation: dict[str, NDArray[Any]], size: int) -> NDArray[np.float32]:
+        self._steps += 1
+        if self._kill_pid is not None and self._steps == 4:
+            os.kill(self._kill_pid, signal.SIGKILL)
+        return np.array([0.2, -0.1, -0.1] + [0.0] * (size - 3), np.float32)
+
+
+@pytest.fixture
+def env() -> Iterator[RobotEnv]:
+    env = make_env(ShortInsertion(), realtime=ORDINARY)
+    yield env
+    env.close()
+
+
+def motor_pid(env: RobotEnv) -> int:
+    assert isinstance(env.link, SharedMemoryLink)
+    return env.link.status().pid
+
+
+def test_episodes_are_recorded_and_a_killed_motor_process_costs_only_the_one_in_flight(
+    env: RobotEnv, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    spec = ArmWorkplace(env).store_spec("mujoco", {})
+    with EpisodeStore.create(tmp_path / "episodes", spec) as store:
+
+        def collect(operator: Gentle, seed: int) -> None:
+            episode, _ = record_episode(env, operator, store.spec, seed)
+            store.append(episode)
+            assert len(episode) == 8
+
+        def killed(started: list[Config]) -> int:
+            collect(Gentle(motor_pid(env)), 2)
+            return 0
+
+        collect(Gentle(), 0)
+        collect(Gentle(), 1)
+        before = [episode.action_executed.tobytes() for episode in store]
+        assert guarded(killed) == USER_ERROR
+        complaint = capsys.readouterr().err
+        assert complaint.count("\n") == 1 and "is dead (killed by SIGKILL); look at the arm" in complaint
+        with pytest.raises(MotorProcessDied):
+            env.step(np.zeros(env.task.action.size, np.float32))
+    with EpisodeStore.open(tmp_path / "episodes", writable=True) as again:
+        assert [episode.action_executed.tobytes() for episode in again] == before
+        assert len(before) == 2
+
+
+def test_the_reset_drives_there_tares_and_takes_a_seed(env: RobotEnv) -> None:
+    _, info = env.reset(seed=3)
+    assert info["reset_kind"] == "automatic" and info["reset_s"] > 0.5
+    position_m = env.link.latest().position_base_m
+    assert np.linalg.norm(position_m - env.draw.T_base_start.position_m) < 0.005
+    with pytest.raises(UserError, match="no simulator here to render"):
+        env.render()
+    with pytest.raises(UserError, match="cannot be put back"):
+        env.snapshot()
+
+
+def test_images_and_real_time_exclude_each_other() -> None:
+    with pytest.raises(UserError, match="the motor process renders no images"):
+        make_env(PegInsertion(), realtime=True, images=True)
