@@ -84,7 +84,7 @@ class _Pictures:
             if self._renderer is None:
                 self._renderer = _task_renderer(self.spec, self.frames)
             return list(self._renderer(episode))
-        except (RuntimeError, ImportError, AttributeError) as error:  # what MuJoCo and PyOpenGL raise without EGL
+        except RuntimeError as error:  # of a renderer that is not ours
             self.problem = f"No pictures: nothing can be drawn here ({_first_line(error)}); robot-rl doctor tells more."
         except (UserError, KeyError) as error:
             self.problem = f"No pictures: the task cannot draw these episodes ({_first_line(error)})."

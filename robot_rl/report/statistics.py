@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 
 Z_95 = 1.959964
+WITH_EXPLORATION = 50
+"""Last training episodes whose success tells how well a policy does while it explores."""
 
 
 def wilson_interval(successes: int, count: int, z: float = Z_95) -> tuple[float, float]:

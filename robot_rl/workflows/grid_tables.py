@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from robot_rl.report.statistics import mean_shares, steps_to_target
+from robot_rl.report.statistics import WITH_EXPLORATION, mean_shares, steps_to_target
 from robot_rl.workflows.grids import Grid
 
 Row = dict[str, Any]
-WITH_EXPLORATION = 50
-"""Last training episodes whose success tells how well the policy does while it explores."""
 
 
 def summarise(records: list[dict[str, Any]], target: float, base_rate: float | None = None) -> Row:
