@@ -170,6 +170,7 @@ class BenchEnvConfig(Config):
     task: str = _task("peg_insertion")
     variant: str = _variant()
     seconds: float = option(20.0, "Length of each measurement.", unit="s", low=0.5)
+    robot: str = _robot()
     seed: int = _seed()
 
 
