@@ -71,14 +71,19 @@ def resolve_agent_options(task: str, agent: str, given: Mapping[str, Any]) -> di
     return {**recommended, **given}
 
 
-def load_base(folder: Path, workplace: Workplace, name: str = BASE_FILE) -> Any:
-    """Loads an imitated policy and checks its observation keys, widths and action names against the workplace."""
-    from robot_rl.policies.diffusion import DiffusionPolicy
-
-    path = folder / name
+def policy_file(folder: Path) -> Path:
+    """Returns the file of the imitated policy in an `out` of pretrain. Raises UserError if there is none."""
+    path = folder / BASE_FILE
     if not path.is_file():
         cure = f"run robot-rl pretrain out={folder} first"
         raise UserError(f"expected an imitated policy at {path}, found none: {cure}")
+    return path
+
+
+def load_base(path: Path, workplace: Workplace) -> Any:
+    """Loads an imitated policy and checks its observation keys, widths and action names against the workplace."""
+    from robot_rl.policies.diffusion import DiffusionPolicy
+
     keys = tuple(workplace.featuriser.keys)
     return DiffusionPolicy.load(path, workplace.obs_size, workplace.action_names, keys)
 
@@ -89,15 +94,14 @@ def adopt_base(source: Path, run: Path, workplace: Workplace) -> Path:
     Raises UserError if the run has begun on another policy: what its replay caches belongs to that one.
     """
     own, given = run / ADOPTED_FILE, source / BASE_FILE
-    if given.is_file():
-        content = given.read_bytes()
-        if own.is_file() and own.read_bytes() != content:
-            raise UserError(f"{run} was begun on another base policy than {given}: choose another out")
-        load_base(source, workplace)  # tells what does not fit before anything is kept
-        if not own.is_file():
-            write_atomic(own, content)
-    elif not own.is_file():
-        load_base(source, workplace)
+    if own.is_file() and not given.is_file():
+        return own  # the run depends on nothing outside
+    content = policy_file(source).read_bytes()
+    if own.is_file() and own.read_bytes() != content:
+        raise UserError(f"{run} was begun on another base policy than {given}: choose another out")
+    load_base(given, workplace)  # tells what does not fit before anything is kept
+    if not own.is_file():
+        write_atomic(own, content)
     return own
 
 

@@ -25,10 +25,12 @@ from robot_rl.workflows.common import (
     adopt_base,
     former_evaluation,
     one_thread,
+    policy_file,
     resolve_agent_options,
     seed_generator,
     workplace_for,
 )
+from robot_rl.workflows.pretrain import record_base
 
 
 @one_thread()
@@ -59,23 +61,44 @@ def figures_of(summary: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def agent_recipe(config: Mapping[str, Any], run: Path, workplace: Workplace) -> AgentRecipe:
-    """Returns how to build the agent of a run; UserError if it needs a base policy that is not given."""
-    name, base = config["agent"], None
-    if agent_class(name).needs_base:
-        if not config.get("base"):
-            raise UserError(f"agent={name} fine-tunes an imitated policy: give base=<out of pretrain>, or agent=rlpd")
-        base = str(adopt_base(Path(config["base"]).expanduser(), run, workplace))
+def agent_recipe(config: Mapping[str, Any], base: Path | None, workplace: Workplace) -> AgentRecipe:
+    """Returns how to build the agent of a run, on the run's own copy of its imitated policy if it has one."""
     options = dict(config.get("agent_config") or {})
     names, keys = tuple(workplace.action_names), tuple(workplace.featuriser.keys)
-    return AgentRecipe(name, workplace.obs_size, names, options, base, config["seed"], keys)
+    file = None if base is None else str(base)
+    return AgentRecipe(config["agent"], workplace.obs_size, names, options, file, config["seed"], keys)
+
+
+def own_base(config: Mapping[str, Any], run: Path, workplace: Workplace) -> Path | None:
+    """Copies the given base policy into a run and returns the copy; None for an agent that needs none.
+
+    Raises UserError if the agent needs one and none is given, or if there is none where one is said to be.
+    """
+    name, given = config["agent"], config.get("base")
+    if agent_class(name).needs_base:
+        if not given:
+            raise UserError(f"agent={name} fine-tunes an imitated policy: give base=<out of pretrain>, or agent=rlpd")
+        return adopt_base(Path(given).expanduser(), run, workplace)
+    if given:
+        policy_file(Path(given).expanduser())
+        print(f"base={given} is not used: agent={name} learns without an imitated policy")
+    return None
 
 
 def train(
-    config: Mapping[str, Any], folder: Path, workplace: Workplace, evaluation: Workplace, log: MetricsLog
+    config: Mapping[str, Any],
+    folder: Path,
+    workplace: Workplace,
+    evaluation: Workplace,
+    log: MetricsLog,
+    measure_base: bool = True,
 ) -> dict[str, Any]:
-    """Trains in `folder`, resuming what is there, and returns the final evaluation's record."""
-    recipe = agent_recipe(config, folder, workplace)
+    """Trains in `folder`, resuming what is there, and returns the final evaluation's record.
+
+    measure_base: see that the records tell how the imitated base does by itself, if the agent fine-tunes one.
+    """
+    base = own_base(config, folder, workplace)
+    recipe = agent_recipe(config, base, workplace)
     agent = recipe.build()
     demos = demonstration_replay(config, workplace, agent)
     settings = TrainSettings(**{entry.name: config[entry.name] for entry in fields(TrainSettings)})
@@ -92,6 +115,8 @@ def train(
         trainer.resume()
         log.truncate_to(trainer.counters.step)  # also at 0: a run killed before its first checkpoint begins anew
         bar.update(trainer.counters.step - bar.n)
+        if base is not None and measure_base:
+            record_base(config, folder, base, evaluation, log)
         if sys.stdin is not None and sys.stdin.isatty():
             print(HELP)
         try:

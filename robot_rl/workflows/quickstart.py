@@ -42,7 +42,7 @@ def run(config: QuickstartConfig) -> dict[str, Any]:
         # evaluations of the training start from an untouched world, whether the base was evaluated just now or long ago
         with closing(workplace_for(settings, config.seed)) as workplace, closing(_evaluation(settings)) as evaluation:
             after = finetune.train(settings, path, workplace, evaluation, log)
-            film_strips(path, settings, workplace, evaluation)
+        film_strips(path, settings, lambda: _evaluation(settings))
         if config.ablation:
             _ablation(config, settings, path, before, after)
         usage_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024.0
@@ -81,7 +81,7 @@ def _ablation(
     ):
         options = {**config.policy_config, "steps": 1}
         imitate(str(path / "demos.zarr"), folder, workplace, options, config.seed, log)
-        untrained = finetune.train(other, folder, workplace, evaluation, log)
+        untrained = finetune.train(other, folder, workplace, evaluation, log, measure_base=False)
     named = {"imitated": before, f"{config.agent} on it": after, f"{config.agent} on an untrained base": untrained}
     rows = [
         {"name": name, "success_rate": record["success_rate"], "episodes": len(record["episodes"])}
