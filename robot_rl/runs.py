@@ -144,11 +144,20 @@ def _write_config(folder: Path, config: Config) -> None:
 
 def _write_versions(folder: Path) -> None:
     """Appends this program's surroundings unless they are the ones of the last start."""
+    _append_version(folder, "environments", environment())
+
+
+def note_demonstrations(folder: Path, episodes: int, digest: str) -> None:
+    """Appends to versions.json what a run learns from, unless it is what was noted last."""
+    _append_version(folder, "demonstrations", {"episodes": episodes, "sha256": digest})
+
+
+def _append_version(folder: Path, name: str, current: dict[str, Any]) -> None:
     path = folder / VERSIONS_FILE
-    history: list[dict[str, Any]] = read_json(path)["environments"] if path.is_file() else []
-    current = environment()
+    versions: dict[str, list[dict[str, Any]]] = read_json(path) if path.is_file() else {"environments": []}
+    history = versions.get(name, [])
     if not history or history[-1] != current:
-        write_atomic(path, json.dumps({"environments": [*history, current]}, indent=2) + "\n")
+        write_atomic(path, json.dumps(versions | {name: [*history, current]}, indent=2) + "\n")
 
 
 def read_json(path: Path) -> dict[str, Any]:

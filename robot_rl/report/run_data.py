@@ -38,16 +38,17 @@ class RunData:
     notes: list[str] = field(default_factory=list)
     """Sentences about pictures that could not be made."""
     ablation: Record | None = None
+    demonstrations: list[Record] = field(default_factory=list)
+    """Number and digest of what was learned from; more than one where they changed between parts of the run."""
 
     @classmethod
     def read(cls, path: Path) -> RunData:
         """Reads a run folder. Raises `UserError` where there is none, or where nothing was measured yet."""
         if not (path / CONFIG_FILE).is_file():
             raise UserError(f"expected a run folder with {CONFIG_FILE} at {path}, found none; give run=<out of a run>")
-        versions = path / VERSIONS_FILE
-        run = cls(
-            path, read_json(path / CONFIG_FILE), read_json(versions)["environments"] if versions.is_file() else []
-        )
+        versions = read_json(path / VERSIONS_FILE) if (path / VERSIONS_FILE).is_file() else {"environments": []}
+        run = cls(path, read_json(path / CONFIG_FILE), versions["environments"])
+        run.demonstrations = versions.get("demonstrations", [])
         by_kind = {"episode": run.episodes, "update": run.updates, "eval": run.evals, "pretrain": run.pretrain}
         by_kind["summary"] = run.summaries
         for record in read_metrics(path):

@@ -235,14 +235,19 @@ def ablation(run: RunData) -> str:
 def configuration(run: RunData) -> str:
     """Returns the run's settings and the surroundings it ran in, side by side."""
     settings = {key: value for key, value in run.config.items() if key != "kind" and value is not None and value != {}}
+    if run.demonstrations:
+        noted = run.demonstrations[-1]
+        settings["demonstrations"] = f"{noted['episodes']} episodes, SHA-256 {noted['sha256']}"
     columns = [f"<div>{page.pairs(settings)}</div>"]
     if run.environments:
         current = dict(run.environments[-1])
         versions = current.pop("packages", {})
         columns.append(f"<div>{page.pairs({**current, **versions})}</div>")
     note = ""
+    if len(run.demonstrations) > 1:
+        note = page.warning("The demonstrations changed between parts of this run; the digest is of the last.")
     if len(run.environments) > 1:
-        note = page.warning(
+        note += page.warning(
             f"The surroundings changed {len(run.environments) - 1} times between parts of this run; these are the last."
         )
     return f'{note}<div class="columns">{"".join(columns)}</div>'

@@ -18,6 +18,7 @@ from robot_rl.training.workplace import Workplace, make_workplace
 
 BASE_FILE = "policy.safetensors"
 ADOPTED_FILE = "base.safetensors"
+_EVALUATION_WORLD = 500_000
 
 
 def workplace_for(config: Mapping[str, Any], seed: int) -> Workplace:
@@ -34,6 +35,11 @@ def workplace_for(config: Mapping[str, Any], seed: int) -> Workplace:
         history=int(config.get("history", 0)),
         task_config=config.get("task_config") or {},
     )
+
+
+def evaluation_workplace(config: Mapping[str, Any]) -> Workplace:
+    """Returns the workplace for a run's evaluations, whose world has other random numbers than the training's."""
+    return workplace_for(config, config["seed"] + _EVALUATION_WORLD)
 
 
 @contextmanager

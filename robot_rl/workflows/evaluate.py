@@ -14,7 +14,14 @@ from robot_rl.metrics import MetricsLog, progress
 from robot_rl.training import checkpoint as checkpoints
 from robot_rl.training.evaluation import EpisodeRecord, evaluate, summary_of
 from robot_rl.training.workplace import Workplace
-from robot_rl.workflows.common import ADOPTED_FILE, BASE_FILE, load_base, one_thread, read_setup, workplace_for
+from robot_rl.workflows.common import (
+    ADOPTED_FILE,
+    BASE_FILE,
+    evaluation_workplace,
+    load_base,
+    one_thread,
+    read_setup,
+)
 from robot_rl.workflows.finetune import agent_recipe, figures_of
 
 
@@ -23,7 +30,7 @@ def run(config: EvaluateConfig) -> dict[str, Any]:
     """Evaluates and adds the result to the run's metrics. Returns success rate, mean return and number of episodes."""
     path = Path(config.run).expanduser()
     setup = read_setup(path)
-    workplace = workplace_for(setup, setup["seed"] + 500_000)
+    workplace = evaluation_workplace(setup)
     try:
         actor, step = load_actor(path, setup, workplace)
         started = time.monotonic()

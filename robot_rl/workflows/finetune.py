@@ -9,20 +9,23 @@ from pathlib import Path
 from typing import Any
 
 from data.errors import UserError
+from robot_rl.agents.base import config_from
 from robot_rl.agents.registry import agent_class
 from robot_rl.config import FinetuneConfig
 from robot_rl.learning.replay import Replay
 from robot_rl.metrics import MetricsLog, progress
-from robot_rl.runs import RunFolder
+from robot_rl.runs import RunFolder, note_demonstrations
 from robot_rl.training.asynchronous import AsyncTrainer
-from robot_rl.training.demonstrations import fill_replay, load_episodes
+from robot_rl.training.demonstrations import digest_of, fill_replay, load_episodes
 from robot_rl.training.keys import HELP, Keys
+from robot_rl.training.pacing import Pacing
 from robot_rl.training.recipe import AgentRecipe
 from robot_rl.training.settings import Counters, StopRequested, TrainSettings
 from robot_rl.training.sync import SyncTrainer
 from robot_rl.training.workplace import Workplace
 from robot_rl.workflows.common import (
     adopt_base,
+    evaluation_workplace,
     former_evaluation,
     one_thread,
     policy_file,
@@ -39,7 +42,7 @@ def run(config: FinetuneConfig) -> dict[str, Any]:
     config.agent_config = resolve_agent_options(config.task, config.agent, config.agent_config)
     with RunFolder.open(config.out, config, fresh=config.fresh) as folder, MetricsLog(folder.path) as log:
         workplace = workplace_for(vars(config), config.seed)
-        evaluation = workplace_for(vars(config), config.seed + 500_000)
+        evaluation = evaluation_workplace(vars(config))
         try:
             summary = train(vars(config), folder.path, workplace, evaluation, log)
         finally:
@@ -85,6 +88,17 @@ def own_base(config: Mapping[str, Any], run: Path, workplace: Workplace) -> Path
     return None
 
 
+def pacing_of(config: Mapping[str, Any]) -> Pacing | None:
+    """Returns the bounds of mode=async, None for mode=sync. Raises UserError for bounds that do not fit."""
+    given = config.get("pacing_config") or {}
+    if config["mode"] == "async":
+        pacing: Pacing = config_from(Pacing, given, "pacing")
+        return pacing
+    if given:
+        raise UserError("pacing_config bounds mode=async; with mode=sync one block of updates follows each step")
+    return None
+
+
 def train(
     config: Mapping[str, Any],
     folder: Path,
@@ -98,9 +112,9 @@ def train(
     measure_base: see that the records tell how the imitated base does by itself, if the agent fine-tunes one.
     """
     base = own_base(config, folder, workplace)
-    recipe = agent_recipe(config, base, workplace)
+    recipe, pacing = agent_recipe(config, base, workplace), pacing_of(config)
     agent = recipe.build()
-    demos = demonstration_replay(config, workplace, agent)
+    demos = demonstration_replay(config, folder, workplace, agent)
     settings = TrainSettings(**{entry.name: config[entry.name] for entry in fields(TrainSettings)})
     keys = Keys()
     with progress(settings.steps, "train", unit="step") as bar:
@@ -111,7 +125,7 @@ def train(
                 bar.set_postfix_str(f"episode {counters.episode}, q {metrics.get('q_mean', 0.0):.2f}")
 
         parts = (agent, workplace, evaluation, demos, folder, settings, log.write, tick, keys)
-        trainer = AsyncTrainer(*parts, recipe=recipe) if config["mode"] == "async" else SyncTrainer(*parts)
+        trainer = AsyncTrainer(*parts, recipe=recipe, pacing=pacing) if pacing else SyncTrainer(*parts)
         trainer.resume()
         log.truncate_to(trainer.counters.step)  # also at 0: a run killed before its first checkpoint begins anew
         bar.update(trainer.counters.step - bar.n)
@@ -131,11 +145,12 @@ def train(
         return trainer.evaluate(episodes, name="final", on_episode=lambda record: bar.update(1))
 
 
-def demonstration_replay(config: Mapping[str, Any], workplace: Workplace, agent: Any) -> Replay | None:
-    """Returns the demonstrations as replay rows, None without `data`."""
+def demonstration_replay(config: Mapping[str, Any], folder: Path, workplace: Workplace, agent: Any) -> Replay | None:
+    """Returns the demonstrations as replay rows, None without `data`; notes their digest in the run's `folder`."""
     if not config.get("data"):
         return None
     episodes = load_episodes(config["data"], workplace)
+    note_demonstrations(folder, *digest_of(config["data"]))
     rows = sum(len(episode) + 1 for episode in episodes)
     demos = Replay(max(2, rows), workplace.obs_size, len(workplace.action_names), agent.extras_shapes)
     fill_replay(demos, episodes, workplace, agent, seed_generator(config["seed"], 4))

@@ -9,7 +9,7 @@ from typing import Any
 
 from robot_rl.config import PretrainConfig
 from robot_rl.metrics import MetricsLog, progress, read_metrics
-from robot_rl.runs import CONFIG_FILE, RunFolder
+from robot_rl.runs import CONFIG_FILE, RunFolder, note_demonstrations
 from robot_rl.training.evaluation import EpisodeRecord, evaluate, summary_of
 from robot_rl.training.sync import EVALUATION_SEED
 from robot_rl.training.workplace import Workplace
@@ -53,9 +53,10 @@ def imitate(data: str, out: Path, workplace: Workplace, options: dict[str, Any],
     from robot_rl.agents.base import config_from
     from robot_rl.policies.diffusion import DiffusionConfig
     from robot_rl.policies.pretrain import pretrain
-    from robot_rl.training.demonstrations import load_episodes, successful
+    from robot_rl.training.demonstrations import digest_of, load_episodes, successful
 
     episodes = successful(load_episodes(data, workplace), data)
+    note_demonstrations(out, *digest_of(data))
     pairs = [workplace.demonstrations(episode) for episode in episodes]
     settings = config_from(DiffusionConfig, options, "policy")
     started = time.monotonic()

@@ -20,7 +20,7 @@ from robot_rl.report import sections
 from robot_rl.report.html import render, write_report
 from robot_rl.report.run_data import RunData
 from robot_rl.report.statistics import bootstrap_interval, rolling_mean, steps_to_target, wilson_interval
-from robot_rl.runs import RunFolder
+from robot_rl.runs import RunFolder, note_demonstrations
 
 Record = dict[str, Any]
 
@@ -180,7 +180,9 @@ def test_what_the_whole_command_took_and_used_is_told(tmp_path: Path) -> None:
     folder = write_run(tmp_path / "run", steps=300)
     with MetricsLog(folder, tensorboard=False) as log:
         log.write({"kind": "summary", "step": 300, "total_s": 480.0, "peak_rss_mb": 1234.4})
+    note_demonstrations(folder, 20, "abc")
     words = text_of(render(RunData.read(folder)))
+    assert "demonstrations 20 episodes, SHA-256 abc" in words
     assert "8.0 min wall-clock of the whole command, evaluations included" in words
     assert "1,234 MB peak memory of the command's process" in html.unescape(words)
 

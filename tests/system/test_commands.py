@@ -156,6 +156,7 @@ def test_finetune_in_two_processes(practice: Practice, tmp_path: Path) -> None:
     assert typed(line, folder).figures["step"] == 120
     updates = records(folder / "runs/a", "update")[-1]["updates"]
     assert updates > 0
+    assert typed(line + " pacing_config.max_ahead_steps=5", folder, status=2).complaint.startswith("runs/a holds a run")
     assert typed(line, folder).figures["step"] == 120
     assert typed("evaluate run=runs/a episodes=1 --json", folder).figures["episodes"] == 1
 
@@ -217,8 +218,11 @@ def test_quickstart_ends_with_three_lines_and_a_page(tmp_path: Path) -> None:
     )
     assert report == "report:  runs/q/report.html"
     text = assert_self_contained(tmp_path / "runs/q/report.html", pictures=3)
-    for part in ("peg_insertion", "numba", "residual on an untrained base"):
+    for part in ("peg_insertion", "numba", "residual on an untrained base", "for 40 steps (a third"):
         assert part in text
+    noted = json.loads((tmp_path / "runs/q/versions.json").read_text())["demonstrations"]
+    assert noted[-1]["episodes"] == 8
+    assert noted[-1]["sha256"] in text
     assert list((tmp_path / "runs/q/tensorboard").iterdir())
     assert_strips_of_both_outcomes(tmp_path / "runs/q")
     assert typed("evaluate run=runs/q episodes=1 --json", tmp_path).figures["step"] == 120
