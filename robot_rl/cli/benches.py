@@ -22,7 +22,7 @@ def env(config: BenchEnvConfig) -> dict[str, Any]:
 
 
 def learner(config: BenchLearnerConfig) -> dict[str, Any]:
-    """Prints and returns learner updates a second."""
+    """Returns learner updates a second."""
     from robot_rl.bench import learner as bench
 
     return dict(bench.run())

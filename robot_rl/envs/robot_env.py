@@ -84,7 +84,7 @@ class RobotEnv(gymnasium.Env[Observation, NDArray[np.float32]]):
         self.observation_space: spaces.Dict = spaces.Dict(  # type: ignore[assignment]
             {**task.observation_space().spaces, **pictures}
         )
-        self.source = Source.POLICY
+        self.source: int = Source.POLICY
         self.render_mode = "rgb_array"
         self._draw: Draw | None = None
         self._sensed: Sensed | None = None
