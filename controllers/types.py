@@ -8,6 +8,7 @@ and wrenches are [linear, angular]. The control point is the origin of the tool 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from enum import IntEnum
 from typing import Any
 
 import numpy as np
@@ -88,7 +89,7 @@ REPORT = np.dtype(
 )
 
 
-class Source:
+class Source(IntEnum):
     """Who proposed a command; stored with every transition."""
 
     HOLD = 0
@@ -101,6 +102,10 @@ class Source:
     HUMAN = 7
     RESET = 8
     RECOVERY = 9
+
+
+SOURCE_NAMES = {int(source): source.name.lower() for source in Source}
+"""Who proposed a command, by its code, as files and reports name it."""
 
 
 def _vector(values: Any, size: int, name: str) -> Array:

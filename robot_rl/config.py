@@ -41,6 +41,11 @@ def _robot() -> Any:
     return option("mujoco", _ROBOT, choices=ROBOTS)
 
 
+def _mode() -> Any:
+    sentence = "`sync` is bit-reproducible in one process; `async` runs actor and learner apart."
+    return option("sync", sentence, choices=MODES)
+
+
 def _history() -> Any:
     return option(0, "Past observations that the policy sees beside the newest one.", low=0, high=20)
 
@@ -92,9 +97,7 @@ class FinetuneConfig(Config):
     base: str | None = option(None, "Run folder of `pretrain`, for agents that fine-tune a base policy.")
     agent: str = option("rlpd", "Name of the learner, such as rlpd, residual, expo, dsrl.")
     steps: int = option(20_000, "Environment steps in the end.", unit="steps", low=1, may_change=True)
-    mode: str = option(
-        "sync", "`sync` is bit-reproducible in one process; `async` runs actor and learner apart.", choices=MODES
-    )
+    mode: str = _mode()
     variant: str = _variant()
     env_id: str | None = option(None, "With task=gym: any id of gymnasium.make, or `Module:Id`.")
     eval_every: int = option(
@@ -110,6 +113,9 @@ class FinetuneConfig(Config):
     fresh: bool = _fresh()
     agent_config: dict[str, Any] = option(
         {}, "Settings of the agent: `agent_config.<key>=<value>`, such as utd=4; it checks them."
+    )
+    pacing_config: dict[str, Any] = option(
+        {}, "With mode=async, how far actor and learner may drift apart: `pacing_config.<key>=<value>`, checked."
     )
     task_config: dict[str, Any] = option({}, _TASK_CONFIG)
 
@@ -170,6 +176,7 @@ class BenchEnvConfig(Config):
     task: str = _task("peg_insertion")
     variant: str = _variant()
     seconds: float = option(20.0, "Length of each measurement.", unit="s", low=0.5)
+    robot: str = _robot()
     seed: int = _seed()
 
 
@@ -197,6 +204,7 @@ class QuickstartConfig(Config):
     task: str = _task("peg_insertion")
     variant: str = _variant()
     agent: str = option("residual", "Name of the learner that fine-tunes the imitated policy.")
+    mode: str = _mode()
     episodes: int = option(20, "Demonstrations of the scripted operator.", low=1)
     steps: int = option(6_000, "Environment steps of fine-tuning.", unit="steps", low=1, may_change=True)
     eval_every: int = option(500, "Environment steps between evaluations.", unit="steps", low=0, may_change=True)
@@ -205,7 +213,7 @@ class QuickstartConfig(Config):
         100, "Episodes of the evaluations before and after fine-tuning.", low=1, may_change=True
     )
     history: int = _history()
-    ablation: bool = option(True, "Fine-tune an untrained base as well, for comparison.", may_change=True)
+    ablation: bool = option(True, "Fine-tune an untrained base as well, for a third of the steps.", may_change=True)
     robot: str = _robot()
     seed: int = _seed()
     fresh: bool = _fresh()

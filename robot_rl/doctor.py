@@ -15,6 +15,8 @@ from typing import Any
 
 from packaging.version import Version
 
+from data.errors import UserError
+
 OWN_TOP_LEVEL_NAMES = ("data", "safety", "controllers", "calibration")
 NEEDED_FREE_GB = 5.0
 _ROOT = Path(__file__).resolve().parent.parent
@@ -105,14 +107,17 @@ def check_rendering() -> Finding:
     cure = "apt-get install libegl1 libgl1-mesa-dri (everything else works without pictures)"
     if ctypes.util.find_library("EGL") is None:
         return warn("no EGL library: no pictures", cure)
-    os.environ.setdefault("MUJOCO_GL", "egl")
+    try:
+        from controllers.robots.rendering import RENDER_ERRORS, no_rendering
+    except UserError as error:  # without MuJoCo no task runs
+        return fail(str(error), "set MUJOCO_GL=egl or unset it")
     import mujoco
 
     try:
         renderer = mujoco.Renderer(mujoco.MjModel.from_xml_string("<mujoco><worldbody/></mujoco>"), 16, 16)
         renderer.close()
-    except (RuntimeError, ImportError, AttributeError) as error:
-        return warn(f"EGL is there, but nothing can be drawn: {str(error).splitlines()[0]}", cure)
+    except RENDER_ERRORS as error:
+        return warn(f"EGL is there, but nothing can be drawn: {no_rendering(error)}", cure)
     return ok("pictures by EGL")
 
 

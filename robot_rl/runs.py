@@ -108,7 +108,7 @@ def _check_content(folder: Path, config: Config, fresh: bool) -> bool:
         raise UserError(f"{folder} holds {content[0]} but no {CONFIG_FILE}, so it is no run folder; choose another out")
     if not _anything_recorded(folder, content):
         return False  # a start that failed at once, for instance over a misspelt name, binds nobody
-    _refuse_difference(folder, read_json(path), config)
+    refuse_difference(folder, read_json(path), config)
     return True
 
 
@@ -118,8 +118,10 @@ def _anything_recorded(folder: Path, content: list[str]) -> bool:
     return not beginnings.issuperset(content) or (metrics.is_file() and metrics.stat().st_size > 0)
 
 
-def _refuse_difference(folder: Path, stored: dict[str, Any], config: Config) -> None:
+def refuse_difference(folder: Path, stored: dict[str, Any], config: Config) -> None:
+    """Raises `UserError`, naming the settings, where a run that `stored` describes is not the one of `config`."""
     wished = as_stored(config)
+    stored = _defaults(config) | stored  # a setting that a former version did not know had its default's effect
     free = may_change(config) | {"out"}  # the same folder may be written in several ways
     if stored.get("kind") != wished["kind"]:
         raise UserError(f"{folder} holds a run of {stored.get('kind')}, not of {wished['kind']}; choose another out")
@@ -129,17 +131,33 @@ def _refuse_difference(folder: Path, stored: dict[str, Any], config: Config) -> 
         raise UserError(f"{folder} holds a run with other settings: {differences}; give the same ones or another out")
 
 
+def _defaults(config: Config) -> dict[str, Any]:
+    return {
+        entry.name: entry.default if entry.default_factory is dataclasses.MISSING else entry.default_factory()
+        for entry in dataclasses.fields(config)
+    }
+
+
 def _write_config(folder: Path, config: Config) -> None:
     write_atomic(folder / CONFIG_FILE, json.dumps(as_stored(config), indent=2) + "\n")
 
 
 def _write_versions(folder: Path) -> None:
     """Appends this program's surroundings unless they are the ones of the last start."""
+    _append_version(folder, "environments", environment())
+
+
+def note_demonstrations(folder: Path, episodes: int, digest: str) -> None:
+    """Appends to versions.json what a run learns from, unless it is what was noted last."""
+    _append_version(folder, "demonstrations", {"episodes": episodes, "sha256": digest})
+
+
+def _append_version(folder: Path, name: str, current: dict[str, Any]) -> None:
     path = folder / VERSIONS_FILE
-    history: list[dict[str, Any]] = read_json(path)["environments"] if path.is_file() else []
-    current = environment()
+    versions: dict[str, list[dict[str, Any]]] = read_json(path) if path.is_file() else {"environments": []}
+    history = versions.get(name, [])
     if not history or history[-1] != current:
-        write_atomic(path, json.dumps({"environments": [*history, current]}, indent=2) + "\n")
+        write_atomic(path, json.dumps(versions | {name: [*history, current]}, indent=2) + "\n")
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -159,7 +177,7 @@ def environment() -> dict[str, Any]:
     return {
         "python": platform.python_version(),
         "packages": package_versions(),
-        "system": platform.platform(),
+        "system": f"{platform.system()} {platform.machine()}",  # no release: it may hold a machine's name
         "cpu": cpu_name(),
         "cores": os.cpu_count() or 0,
         "kernels_hash": kernels_hash(),

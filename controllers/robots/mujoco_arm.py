@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-if "DISPLAY" not in os.environ:  # MuJoCo chooses its rendering library at import
-    os.environ.setdefault("MUJOCO_GL", "egl")
+from controllers.robots.rendering import RENDER_ERRORS, no_rendering  # isort: skip - chooses how MuJoCo draws
 import mujoco
 import numpy as np
 from numpy.typing import NDArray
@@ -214,14 +212,14 @@ class MujocoArm:
         self.data.sensordata[:] = snapshot["world.sensors"]
 
     def render(self, camera: str, width_px: int, height_px: int) -> NDArray[np.uint8]:
-        """Returns an RGB image (height, width, 3). Raises RuntimeError where no rendering library is installed."""
+        """Returns an RGB image (height, width, 3). Raises RenderError where no rendering library works."""
         if self._renderer is None or (self._renderer.width, self._renderer.height) != (width_px, height_px):
             if self._renderer is not None:
                 self._renderer.close()
             try:
                 self._renderer = mujoco.Renderer(self.model, height_px, width_px)
-            except (mujoco.FatalError, AttributeError, ImportError) as error:  # its ways to say that there is no EGL
-                raise RuntimeError("rendering is not available: install libegl1 and libgl1-mesa-dri") from error
+            except RENDER_ERRORS as error:
+                raise no_rendering(error) from error
         self._renderer.update_scene(self.data, camera=camera)
         picture: NDArray[np.uint8] = self._renderer.render()
         return picture

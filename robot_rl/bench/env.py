@@ -7,16 +7,20 @@ from typing import Any
 
 import numpy as np
 
+from controllers.robots.rendering import RenderError
 from robot_rl.envs.make import make_env
+from robot_rl.envs.robot_env import first_camera
 from robot_rl.tasks.registry import make_task
 
 
-def run(seconds: float = 20.0, task: str = "peg_insertion", variant: str = "default", seed: int = 0) -> dict[str, Any]:
+def run(
+    seconds: float = 20.0, task: str = "peg_insertion", variant: str = "default", seed: int = 0, robot: str = "mujoco"
+) -> dict[str, Any]:
     """Returns state_steps_per_s, image_steps_per_s (None where nothing can be rendered) and how they came about.
 
     One step is one decision of 0.1 s. The time of a measurement is all wall-clock time: decisions, operator, resets.
     """
-    figures = _measure(seconds, task, variant, seed, images=False)
+    figures = _measure(seconds, task, variant, seed, robot, images=False)
     result: dict[str, Any] = {
         "state_steps_per_s": figures["steps_per_s"],
         "state_times_real_time": figures["steps_per_s"] / figures["rate_hz"],
@@ -26,18 +30,19 @@ def run(seconds: float = 20.0, task: str = "peg_insertion", variant: str = "defa
         "episodes": figures["episodes"],
     }
     try:
-        images = _measure(seconds, task, variant, seed, images=True)
-    except RuntimeError as error:
-        result |= {"image_steps_per_s": None, "image_missing": str(error).splitlines()[0]}
+        first_camera(make_task(task, variant))
+        images = _measure(seconds, task, variant, seed, robot, images=True)
+    except RenderError as error:
+        result |= {"image_steps_per_s": None, "image_missing": str(error)}
     else:
         result |= {name: images[name] for name in ("image_shape", "cameras")}
         result["image_steps_per_s"] = images["steps_per_s"]
     return result
 
 
-def _measure(seconds: float, name: str, variant: str, seed: int, images: bool) -> dict[str, Any]:
+def _measure(seconds: float, name: str, variant: str, seed: int, robot: str, images: bool) -> dict[str, Any]:
     task = make_task(name, variant)
-    env = make_env(task, seed=seed, images=images)
+    env = make_env(task, robot=robot, seed=seed, images=images)
     operator = task.operator(np.random.default_rng(seed))
     env.reset(seed=seed)  # compiles and warms up
     steps, episodes, successes, stepping_s, reset_s = 0, 0, 0, 0.0, 0.0

@@ -7,7 +7,6 @@ thread, by turns.
 
 from __future__ import annotations
 
-import json as json_module
 import statistics
 import time
 from collections.abc import Callable
@@ -25,23 +24,16 @@ from robot_rl.learning.torch_setup import quick_torch
 OBS_SIZE, ACTION_SIZE, WIDTH, BATCH = 32, 6, 256, 256
 
 
-def run(json: bool = False, rounds: int = 5, updates: int = 100) -> dict[str, float]:
-    """Returns updates_per_s, ratio_sb3, ratio_gemm, bf16_updates_per_s and what they come from; prints them, too.
+def run(rounds: int = 5, updates: int = 100) -> dict[str, float]:
+    """Returns updates_per_s, ratio_sb3, ratio_gemm, bf16_updates_per_s and what they come from.
 
-    `json` prints them as one JSON line instead of a table.
     Each figure is the median over interleaved `rounds` of `updates` updates.
 
     Raises:
         UserError: stable-baselines3 is not installed.
     """
     with quick_torch():
-        figures = _measure(rounds, updates)
-    if json:
-        print(json_module.dumps(figures))
-    else:
-        for name, value in figures.items():
-            print(f"{name:28s} {value:10.2f}")
-    return figures
+        return _measure(rounds, updates)
 
 
 def _measure(rounds: int, updates: int) -> dict[str, float]:
@@ -161,7 +153,3 @@ def _spaces() -> Any:
         action_space = gymnasium.spaces.Box(-1.0, 1.0, (ACTION_SIZE,), np.float32)
 
     return Spaces()
-
-
-if __name__ == "__main__":
-    run()

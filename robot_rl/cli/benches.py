@@ -18,11 +18,11 @@ def env(config: BenchEnvConfig) -> dict[str, Any]:
     """Returns environment steps a second."""
     from robot_rl.bench import env as bench
 
-    return bench.run(seconds=config.seconds, task=config.task, variant=config.variant, seed=config.seed)
+    return bench.run(config.seconds, config.task, config.variant, config.seed, config.robot)
 
 
 def learner(config: BenchLearnerConfig) -> dict[str, Any]:
-    """Prints and returns learner updates a second."""
+    """Returns learner updates a second."""
     from robot_rl.bench import learner as bench
 
     return dict(bench.run())

@@ -11,10 +11,9 @@ from robot_rl.config import DataConfig
 
 def info(config: DataConfig) -> dict[str, Any]:
     """Prints and returns what a store holds."""
-    from controllers.types import Source
+    from controllers.types import SOURCE_NAMES
 
     found = maintenance.info(config.path)
-    names = {code: name.lower() for name, code in vars(Source).items() if isinstance(code, int)}
     spec = found.spec
     figures = {
         "path": str(found.path),
@@ -31,7 +30,9 @@ def info(config: DataConfig) -> dict[str, Any]:
         "cameras": ", ".join(spec.cameras) or "none",
         "actions": ", ".join(spec.action_names),
         "observations": {name: str(array) for name, array in spec.observations.items()},
-        "executed_actions_by_source": {names.get(code, str(code)): count for code, count in found.sources.items()},
+        "executed_actions_by_source": {
+            SOURCE_NAMES.get(code, str(code)): count for code, count in found.sources.items()
+        },
     }
     print(table(figures))
     return figures

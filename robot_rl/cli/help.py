@@ -25,6 +25,22 @@ def overview() -> str:
     return "\n".join([_HEAD, "", "usage: robot-rl <command> [key=value ...] [--json] [--help]", "", *lines, "", _TAIL])
 
 
+def group_help(group: str) -> str:
+    """Returns the text of `robot-rl <group> --help`: the commands of the group."""
+    members = [verb for verb in VERBS if verb.name.startswith(group + " ")]
+    width = max(len(verb.name) for verb in members)
+    lines = [f"  {verb.name:<{width}}  {summary(verb)}" for verb in members]
+    usage = f"usage: robot-rl {group} <command> [key=value ...] [--json] [--help]"
+    return "\n".join([usage, "", *lines])
+
+
+def _grids() -> list[str]:
+    from robot_rl.workflows.grids import GRIDS
+
+    width = max(map(len, GRIDS))
+    return ["", "Experiments:", *(f"  {name:<{width}}  {grid.question}" for name, grid in GRIDS.items())]
+
+
 def command_help(verb: Verb) -> str:
     """Returns the text of `robot-rl <command> --help`: every setting with type, default, unit and a sentence."""
     entries = option_fields(verb.config)
@@ -39,6 +55,8 @@ def command_help(verb: Verb) -> str:
         head = f"  {entry.name}.<key>=<value>" if is_mapping(hint) else f"  {entry.name}={_values(entry, hint)}"
         lines.append(f"{head}  ({_default(entry)})")
         lines += textwrap.wrap(entry.metadata["help"], columns - 6, initial_indent="      ", subsequent_indent="      ")
+    if verb.name == "experiment":
+        lines += _grids()
     return "\n".join(lines)
 
 

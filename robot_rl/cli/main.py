@@ -15,7 +15,7 @@ from typing import Any
 from data.atomic import is_disk_full
 from data.errors import UserError
 from robot_rl.cli.output import table
-from robot_rl.cli.verbs import Verb, find
+from robot_rl.cli.verbs import GROUPS, Verb, find
 from robot_rl.config import QuickstartConfig
 from robot_rl.metrics import json_line
 from robot_rl.options import Config
@@ -58,13 +58,16 @@ def guarded(work: Callable[[list[Config]], int]) -> int:
 
 
 def _dispatch(words: list[str], started: list[Config]) -> int:
-    from robot_rl.cli.help import command_help, overview
+    from robot_rl.cli.help import command_help, group_help, overview
 
     if not words or words[0] in ("--help", "-h", "help"):
         print(overview())
         return DONE if words else USER_ERROR
     if words[0] == "--version":
         print(f"robot-rl {version('robot-rl')}")
+        return DONE
+    if words[0] in GROUPS and words[1:2] in (["--help"], ["-h"]):
+        print(group_help(words[0]))
         return DONE
     verb, rest = find(words)
     if "--help" in rest or "-h" in rest:

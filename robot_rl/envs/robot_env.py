@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from controllers.description.geometry import Pose
 from controllers.link import MotorLink
+from controllers.robots.rendering import RenderError
 from controllers.types import Command, Source
 from data.errors import UserError
 from robot_rl.envs.action_map import ActionMap
@@ -99,7 +100,7 @@ class RobotEnv(gymnasium.Env[Observation, NDArray[np.float32]]):
         self.observation_space: spaces.Dict = spaces.Dict(  # type: ignore[assignment]
             {**task.observation_space().spaces, **pictures}
         )
-        self.source = Source.POLICY
+        self.source: int = Source.POLICY
         self.render_mode = "rgb_array"
         self._draw: Draw | None = None
         self._sensed: Sensed | None = None
@@ -255,12 +256,20 @@ class RobotEnv(gymnasium.Env[Observation, NDArray[np.float32]]):
         """A picture (240, 320, 3) from the task's first camera."""
         if not hasattr(self.world, "render"):
             raise UserError("no simulator here to render: use the robot's cameras, or the simulated arm in lock-step")
-        picture: NDArray[np.uint8] = self.world.render(self.task.scene().cameras[0].name, 320, 240)
+        picture: NDArray[np.uint8] = self.world.render(first_camera(self.task), 320, 240)
         return picture
 
     def close(self) -> None:
         """Ends torque control."""
         self.link.close()
+
+
+def first_camera(task: Task) -> str:
+    """Returns the name of the camera that pictures of a task are taken with. Raises RenderError if it has none."""
+    cameras = task.scene().cameras
+    if not cameras:
+        raise RenderError(f"task {task.name} has no camera: give its scene one for pictures (Scene.cameras)")
+    return str(cameras[0].name)
 
 
 def require_acceptable_actions(task: Task) -> None:

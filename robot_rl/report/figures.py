@@ -8,7 +8,7 @@ import numpy as np
 
 from robot_rl.report.plots import AFTER, BEFORE, QUIET, SAMPLED, SOURCE_COLOURS, figure, svg_uri
 from robot_rl.report.run_data import Record, RunData
-from robot_rl.report.statistics import rolling_mean
+from robot_rl.report.statistics import mean_shares, rolling_mean
 
 WINDOW = 20
 """Training episodes over which success is averaged."""
@@ -138,7 +138,8 @@ def source_share(run: RunData) -> str | None:
     names = sorted({name for row in rows for name in row["source_share"]})
     groups = np.array_split(np.arange(len(rows)), min(40, len(rows)))
     steps = [rows[int(group[-1])]["step"] for group in groups]
-    shares = [[_weighted([rows[int(index)] for index in group], name) for group in groups] for name in names]
+    means = [mean_shares([rows[int(index)] for index in group]) for group in groups]
+    shares = [[mean.get(name, 0.0) for mean in means] for name in names]
     with figure(1, 10.6, 2.3) as (drawn, axes):
         place = axes[0][0]
         if len(groups) == 1:
@@ -147,12 +148,6 @@ def source_share(run: RunData) -> str | None:
         place.set(xlabel="environment steps", ylabel="share of actions", ylim=(0, 1), xlim=(steps[0], steps[-1]))
         place.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
         return svg_uri(drawn)
-
-
-def _weighted(rows: list[Record], name: str) -> float:
-    lengths = np.array([row["length"] for row in rows], dtype=float)
-    parts = np.array([row["source_share"].get(name, 0.0) for row in rows])
-    return float((lengths * parts).sum() / max(1.0, lengths.sum()))
 
 
 def imitation_loss(run: RunData) -> str | None:

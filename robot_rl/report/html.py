@@ -46,8 +46,9 @@ def render(run: RunData) -> str:
         page.section(
             "Who acted",
             page.picture(figures.source_share(run), "Share of executed actions by source along the training"),
+            sections.sources(run),
             sections.endings(run),
-            say="Share of the executed actions of training by who proposed them, and how episodes ended.",
+            say="Share of the executed actions by who proposed them, and how episodes ended.",
         ),
         page.section("Ablation", sections.ablation(run), say=str((run.ablation or {}).get("note", ""))),
         page.section("Resets", sections.resets(run)),

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from controllers.types import SOURCE_NAMES
 from data.atomic import write_atomic
 from data.episode import Episode
 from data.errors import UserError
@@ -84,7 +85,7 @@ class _Pictures:
             if self._renderer is None:
                 self._renderer = _task_renderer(self.spec, self.frames)
             return list(self._renderer(episode))
-        except (RuntimeError, ImportError, AttributeError) as error:  # what MuJoCo and PyOpenGL raise without EGL
+        except RuntimeError as error:  # of a renderer that is not ours
             self.problem = f"No pictures: nothing can be drawn here ({_first_line(error)}); robot-rl doctor tells more."
         except (UserError, KeyError) as error:
             self.problem = f"No pictures: the task cannot draw these episodes ({_first_line(error)})."
@@ -134,9 +135,6 @@ def _times_s(episode: Episode) -> NDArray[np.float64]:
 
 def _actions(episode: Episode, spec: StoreSpec) -> str:
     """Proposed (dotted) and executed actions, one panel a component, and who proposed them."""
-    from controllers.types import Source
-
-    names = {code: name.lower() for name, code in vars(Source).items() if isinstance(code, int)}
     times = _times_s(episode)[:-1]
     columns = min(4, len(spec.action_names))
     rows = -(-len(spec.action_names) // columns)
@@ -151,7 +149,7 @@ def _actions(episode: Episode, spec: StoreSpec) -> str:
             place.set_visible(False)
         handles, labels = axes[0][0].get_legend_handles_labels()
         drawn.legend(handles, labels, loc="outside upper right", ncols=2)
-        sources = ", ".join(names.get(int(code), str(code)) for code in np.unique(episode.source))
+        sources = ", ".join(SOURCE_NAMES.get(int(code), str(code)) for code in np.unique(episode.source))
         drawn.supxlabel(f"seconds; actions proposed by: {sources}", fontsize=9, x=0.01, ha="left")
         return svg_uri(drawn)
 

@@ -58,11 +58,16 @@ def figure(columns: int, width_in: float, height_in: float, rows: int = 1, **opt
         yield drawn, drawn.subplots(rows, columns, squeeze=False, **options)
 
 
+def svg(drawn: Any, transparent: bool = True) -> bytes:
+    """Returns a drawn figure as SVG, equal for equal figures; call it inside `figure`."""
+    buffer = BytesIO()
+    drawn.savefig(buffer, format="svg", metadata={"Date": None}, transparent=transparent)
+    return buffer.getvalue()
+
+
 def svg_uri(drawn: Any) -> str:
     """Returns a drawn figure as data URI; call it inside `figure`."""
-    buffer = BytesIO()
-    drawn.savefig(buffer, format="svg", metadata={"Date": None}, transparent=True)
-    return data_uri(buffer.getvalue(), "image/svg+xml")
+    return data_uri(svg(drawn), "image/svg+xml")
 
 
 def data_uri(content: bytes, kind: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -17,6 +18,8 @@ from robot_rl.tasks.registry import make_task
 Record = dict[str, Any]
 NAMED = ("base", "final", "evaluate")
 """Evaluations that are not of the training itself."""
+FINAL = "final policy"
+"""Label of what was learned."""
 
 
 @dataclass
@@ -35,16 +38,17 @@ class RunData:
     notes: list[str] = field(default_factory=list)
     """Sentences about pictures that could not be made."""
     ablation: Record | None = None
+    demonstrations: list[Record] = field(default_factory=list)
+    """Number and digest of what was learned from; more than one where they changed between parts of the run."""
 
     @classmethod
     def read(cls, path: Path) -> RunData:
         """Reads a run folder. Raises `UserError` where there is none, or where nothing was measured yet."""
         if not (path / CONFIG_FILE).is_file():
             raise UserError(f"expected a run folder with {CONFIG_FILE} at {path}, found none; give run=<out of a run>")
-        versions = path / VERSIONS_FILE
-        run = cls(
-            path, read_json(path / CONFIG_FILE), read_json(versions)["environments"] if versions.is_file() else []
-        )
+        versions = read_json(path / VERSIONS_FILE) if (path / VERSIONS_FILE).is_file() else {"environments": []}
+        run = cls(path, read_json(path / CONFIG_FILE), versions["environments"])
+        run.demonstrations = versions.get("demonstrations", [])
         by_kind = {"episode": run.episodes, "update": run.updates, "eval": run.evals, "pretrain": run.pretrain}
         by_kind["summary"] = run.summaries
         for record in read_metrics(path):
@@ -116,9 +120,7 @@ class RunData:
 
     @cached_property
     def target(self) -> float:
-        """Success rate that counts as solved: what config.json says, else the task, else that of all tasks."""
-        if "success_target" in self.config:
-            return float(self.config["success_target"])
+        """Success rate that counts as solved: that of the task, else that of all tasks."""
         try:
             settings = self.config.get("task_config")
             task = make_task(str(self.config.get("task")), self.config.get("variant") or "default", settings)
@@ -129,7 +131,7 @@ class RunData:
     def compared(self) -> list[tuple[str, Record]]:
         """Returns what is compared, with its label: the evaluations before and after, as far as they are there."""
         base = self.before is not None and self.before.get("name") == "base"
-        found = [("imitated base" if base else "first evaluation", self.before), ("final policy", self.after)]
+        found = [("imitated base" if base else "first evaluation", self.before), (FINAL, self.after)]
         return [(label, record) for label, record in found if record is not None]
 
     @property
@@ -152,7 +154,20 @@ class RunData:
 
     def clock_at(self, step: int) -> tuple[float, float, float]:
         """Returns robot, reset and wall-clock seconds of all training episodes up to `step`."""
-        past = [episode for episode in self.episodes if episode["step"] <= step]
-        robot_s = sum(float(episode.get("robot_s") or 0.0) for episode in past)
-        reset_s = sum(float(episode.get("reset_s") or 0.0) for episode in past)
-        return robot_s, reset_s, max((float(episode.get("wall_s") or 0.0) for episode in past), default=0.0)
+        steps, clocks = self._clocks
+        return clocks[bisect_right(steps, step)]
+
+    @cached_property
+    def _clocks(self) -> tuple[list[int], list[tuple[float, float, float]]]:
+        """Steps at the ends of the training episodes, and the seconds before the first and after each of them."""
+        clocks = [(0.0, 0.0, 0.0)]
+        for episode in self.episodes:
+            robot_s, reset_s, wall_s = clocks[-1]
+            clocks.append(
+                (
+                    robot_s + float(episode.get("robot_s") or 0.0),
+                    reset_s + float(episode.get("reset_s") or 0.0),
+                    max(wall_s, float(episode.get("wall_s") or 0.0)),
+                )
+            )
+        return [int(episode["step"]) for episode in self.episodes], clocks

@@ -12,8 +12,8 @@ import numpy as np
 from robot_rl.report import page
 from robot_rl.report.figures import episodes_of
 from robot_rl.report.plots import data_uri
-from robot_rl.report.run_data import Record, RunData
-from robot_rl.report.statistics import bootstrap_interval, wilson_interval
+from robot_rl.report.run_data import FINAL, Record, RunData
+from robot_rl.report.statistics import WITH_EXPLORATION, bootstrap_interval, mean_shares, wilson_interval
 
 _BOOTSTRAP_SEED = 0
 
@@ -123,6 +123,11 @@ def before_after(run: RunData) -> str:
         ]
     rows += [("return", value("return", 3, "")), ("steps an episode", value("length", 1, ""))]
     body = [[label, *(cell(items) for _, items in columns)] for label, cell in rows]
+    if run.by_success and run.episodes:
+        explored = run.episodes[-WITH_EXPLORATION:]
+        label = f"with exploration, last {len(explored)} training episodes"
+        places = ["-" if name != FINAL else _success(explored) for name, _ in columns]
+        body.insert(1, [label, *places])
     return page.table(["", *(name for name, _ in columns)], body)
 
 
@@ -153,6 +158,16 @@ def _table_of(run: RunData, records: list[Record]) -> str:
         figures = [f"{record['mean_return']:.4g}", f"{record['mean_length']:.1f}"]
         rows.append([str(record.get("name") or "during training"), mode, f"{record['step']:,}", success, *figures])
     return page.table(head, rows, numeric_from=2)
+
+
+def sources(run: RunData) -> str:
+    """Returns the share of executed actions by who proposed them, weighted by the episodes' lengths."""
+    groups = [("training", run.episodes), *((name, episodes_of(record)) for name, record in run.compared())]
+    shares = {name: mean_shares(items) for name, items in groups}
+    shares = {name: share for name, share in shares.items() if share}
+    names = sorted({source for share in shares.values() for source in share})
+    rows = [[source, *(percent(share.get(source, 0.0)) for share in shares.values())] for source in names]
+    return page.table(["actions proposed by", *shares], rows)
 
 
 def endings(run: RunData) -> str:
@@ -219,20 +234,20 @@ def ablation(run: RunData) -> str:
 
 def configuration(run: RunData) -> str:
     """Returns the run's settings and the surroundings it ran in, side by side."""
-    apart = ("kind", "resolved_agent_options")
-    settings = {
-        key: value for key, value in run.config.items() if key not in apart and value is not None and value != {}
-    }
-    options = run.config.get("resolved_agent_options") or {}
-    settings |= {f"agent option {name}": value for name, value in options.items()}
+    settings = {key: value for key, value in run.config.items() if key != "kind" and value is not None and value != {}}
+    if run.demonstrations:
+        noted = run.demonstrations[-1]
+        settings["demonstrations"] = f"{noted['episodes']} episodes, SHA-256 {noted['sha256']}"
     columns = [f"<div>{page.pairs(settings)}</div>"]
     if run.environments:
         current = dict(run.environments[-1])
         versions = current.pop("packages", {})
         columns.append(f"<div>{page.pairs({**current, **versions})}</div>")
     note = ""
+    if len(run.demonstrations) > 1:
+        note = page.warning("The demonstrations changed between parts of this run; the digest is of the last.")
     if len(run.environments) > 1:
-        note = page.warning(
+        note += page.warning(
             f"The surroundings changed {len(run.environments) - 1} times between parts of this run; these are the last."
         )
     return f'{note}<div class="columns">{"".join(columns)}</div>'

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 
 Z_95 = 1.959964
+WITH_EXPLORATION = 50
+"""Last training episodes whose success tells how well a policy does while it explores."""
 
 
 def wilson_interval(successes: int, count: int, z: float = Z_95) -> tuple[float, float]:
@@ -56,3 +59,11 @@ def rolling_mean(values: Sequence[float], window: int) -> list[float]:
     starts = np.maximum(0, ends - window)
     means: list[float] = ((sums[ends] - sums[starts]) / (ends - starts)).tolist()
     return means
+
+
+def mean_shares(episodes: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+    """Returns the share of executed actions by who proposed them: episodes' `source_share`, weighted by `length`."""
+    counted = [(float(item["length"]), item["source_share"]) for item in episodes if item.get("source_share")]
+    total = sum(length for length, _ in counted)
+    names = sorted({name for _, shares in counted for name in shares})
+    return {name: sum(length * shares.get(name, 0.0) for length, shares in counted) / max(1.0, total) for name in names}

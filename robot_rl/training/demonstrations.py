@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from hashlib import sha256
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from data.episode import Episode
+from data.episode_folder import read_manifest
 from data.errors import UserError
 from data.store import EpisodeStore
+from data.store_layout import EPISODES, episode_name
 from robot_rl.learning.replay import Replay
 from robot_rl.training.workplace import F32, Workplace
 
@@ -21,6 +25,18 @@ def load_episodes(path: str, workplace: Workplace) -> list[Episode]:
     if not episodes:
         raise UserError(f"expected recorded episodes in {path}, found none: collect some first")
     return episodes
+
+
+def digest_of(path: str) -> tuple[int, str]:
+    """Returns how many episodes a store holds, and the SHA-256 over the checksums of their files."""
+    digest = sha256()
+    with EpisodeStore.open(path) as store:
+        count = len(store)
+    for index in range(count):
+        manifest = read_manifest(Path(path) / EPISODES / episode_name(index))
+        for name, (_, checksum) in sorted(manifest.files.items()):
+            digest.update(f"{index} {name} {checksum}\n".encode())
+    return count, digest.hexdigest()
 
 
 def successful(episodes: list[Episode], path: str) -> list[Episode]:

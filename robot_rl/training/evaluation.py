@@ -10,11 +10,9 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from controllers.types import Source
+from controllers.types import SOURCE_NAMES
 from robot_rl.report.statistics import wilson_interval
 from robot_rl.training.workplace import F32, Workplace
-
-SOURCE_NAMES = {value: name.lower() for name, value in vars(Source).items() if not name.startswith("_")}
 
 
 class Acting(Protocol):

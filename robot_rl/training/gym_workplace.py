@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping
+from functools import cache
 from typing import Any
 
 import gymnasium
 import numpy as np
 from gymnasium import spaces
+from gymnasium.wrappers import TimeLimit
 from numpy.typing import NDArray
 
 from data.episode import Episode
@@ -18,11 +20,17 @@ from robot_rl.envs.featuriser import Featuriser
 from robot_rl.plugins import look_in_working_folder
 from robot_rl.training.workplace import F32, Outcome
 
+STEP_LIMIT = 1000
+"""Steps after which an episode is truncated where the environment sets no limit, as most of Gymnasium's own do."""
+
 
 class GymWorkplace:
     """Maps actions in [-1, 1] to the environment's bounds, and observations of any number type to float32.
 
     Whole numbers, such as the bytes of a picture, are cast and not scaled.
+
+    An environment without a time limit gets one: an episode that never ended would hold an evaluation for ever.
+    `options` go to gymnasium.make, such as its own `max_episode_steps`.
 
     Success is `info["success"]` or `info["is_success"]`, where the environment tells one of them.
     """
@@ -39,6 +47,9 @@ class GymWorkplace:
             first = next(iter(str(error).strip().splitlines()), type(error).__name__)
             cure = "give an id of gymnasium.make or Module:Id"
             raise UserError(f"gymnasium cannot make {env_id!r}: {first}; {cure}") from error
+        if self.env.spec is None or self.env.spec.max_episode_steps is None:
+            self.env = TimeLimit(self.env, STEP_LIMIT)
+            _say_limit(env_id)
         observation, action = self.env.observation_space, self.env.action_space
         for name, space, content, kind in (
             ("observation", observation, "numbers", np.number),
@@ -116,3 +127,10 @@ class GymWorkplace:
     def close(self) -> None:
         """Closes the environment."""
         self.env.close()
+
+
+@cache  # once, however many workplaces a command makes
+def _say_limit(env_id: str) -> None:
+    print(
+        f"{env_id} has no time limit: episodes end after {STEP_LIMIT} steps; task_config.max_episode_steps=... sets it"
+    )

@@ -7,26 +7,27 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from data.errors import UserError
+from robot_rl.config import TRAINING_SEEDS_BELOW, FinetuneConfig
 
-EVALUATION_SEED = 1_000_000
+EVALUATION_SEED = TRAINING_SEEDS_BELOW
 """Evaluation episodes take this seed and those that follow; training episodes stay below."""
 
 
 @dataclass(frozen=True)
 class TrainSettings:
-    """Figures of a training run that do not belong to the agent."""
+    """Figures of a training run that do not belong to the agent; defaults are those of `robot-rl finetune`."""
 
     steps: int
     """Environment steps in the end, at least 1."""
     seed: int = 0
     """Seed of the training episodes and of what the agent prepares, at least 0."""
-    warmup: int = 300
+    warmup: int = FinetuneConfig.warmup
     """Steps before the first update, at least 1."""
-    eval_every: int = 500
+    eval_every: int = FinetuneConfig.eval_every
     """Steps between evaluations; 0 for none."""
-    eval_episodes: int = 50
+    eval_episodes: int = FinetuneConfig.eval_episodes
     """Episodes of an evaluation during training, at least 1."""
-    checkpoint_every: int = 500
+    checkpoint_every: int = FinetuneConfig.checkpoint_every
     """Steps between checkpoints, taken at the next end of an episode; at least 1."""
 
     def __post_init__(self) -> None:

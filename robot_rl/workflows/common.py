@@ -18,6 +18,7 @@ from robot_rl.training.workplace import Workplace, make_workplace
 
 BASE_FILE = "policy.safetensors"
 ADOPTED_FILE = "base.safetensors"
+_EVALUATION_WORLD = 500_000
 
 
 def workplace_for(config: Mapping[str, Any], seed: int) -> Workplace:
@@ -34,6 +35,11 @@ def workplace_for(config: Mapping[str, Any], seed: int) -> Workplace:
         history=int(config.get("history", 0)),
         task_config=config.get("task_config") or {},
     )
+
+
+def evaluation_workplace(config: Mapping[str, Any]) -> Workplace:
+    """Returns the workplace for a run's evaluations, whose world has other random numbers than the training's."""
+    return workplace_for(config, config["seed"] + _EVALUATION_WORLD)
 
 
 @contextmanager
@@ -71,14 +77,19 @@ def resolve_agent_options(task: str, variant: str, agent: str, given: Mapping[st
     return {**recommended, **given}
 
 
-def load_base(folder: Path, workplace: Workplace, name: str = BASE_FILE) -> Any:
-    """Loads an imitated policy and checks its observation keys, widths and action names against the workplace."""
-    from robot_rl.policies.diffusion import DiffusionPolicy
-
-    path = folder / name
+def policy_file(folder: Path) -> Path:
+    """Returns the file of the imitated policy in an `out` of pretrain. Raises UserError if there is none."""
+    path = folder / BASE_FILE
     if not path.is_file():
         cure = f"run robot-rl pretrain out={folder} first"
         raise UserError(f"expected an imitated policy at {path}, found none: {cure}")
+    return path
+
+
+def load_base(path: Path, workplace: Workplace) -> Any:
+    """Loads an imitated policy and checks its observation keys, widths and action names against the workplace."""
+    from robot_rl.policies.diffusion import DiffusionPolicy
+
     keys = tuple(workplace.featuriser.keys)
     return DiffusionPolicy.load(path, workplace.obs_size, workplace.action_names, keys)
 
@@ -89,15 +100,14 @@ def adopt_base(source: Path, run: Path, workplace: Workplace) -> Path:
     Raises UserError if the run has begun on another policy: what its replay caches belongs to that one.
     """
     own, given = run / ADOPTED_FILE, source / BASE_FILE
-    if given.is_file():
-        content = given.read_bytes()
-        if own.is_file() and own.read_bytes() != content:
-            raise UserError(f"{run} was begun on another base policy than {given}: choose another out")
-        load_base(source, workplace)  # tells what does not fit before anything is kept
-        if not own.is_file():
-            write_atomic(own, content)
-    elif not own.is_file():
-        load_base(source, workplace)
+    if own.is_file() and not given.is_file():
+        return own  # the run depends on nothing outside
+    content = policy_file(source).read_bytes()
+    if own.is_file() and own.read_bytes() != content:
+        raise UserError(f"{run} was begun on another base policy than {given}: choose another out")
+    load_base(given, workplace)  # tells what does not fit before anything is kept
+    if not own.is_file():
+        write_atomic(own, content)
     return own
 
 

@@ -8,12 +8,20 @@ from typing import Any
 
 from data.atomic import FolderLock
 from data.errors import UserError
+from robot_rl.agents.registry import agent_class
 from robot_rl.config import EvaluateConfig
 from robot_rl.metrics import MetricsLog, progress
 from robot_rl.training import checkpoint as checkpoints
 from robot_rl.training.evaluation import EpisodeRecord, evaluate, summary_of
 from robot_rl.training.workplace import Workplace
-from robot_rl.workflows.common import BASE_FILE, load_base, one_thread, read_setup, workplace_for
+from robot_rl.workflows.common import (
+    ADOPTED_FILE,
+    BASE_FILE,
+    evaluation_workplace,
+    load_base,
+    one_thread,
+    read_setup,
+)
 from robot_rl.workflows.finetune import agent_recipe, figures_of
 
 
@@ -22,7 +30,7 @@ def run(config: EvaluateConfig) -> dict[str, Any]:
     """Evaluates and adds the result to the run's metrics. Returns success rate, mean return and number of episodes."""
     path = Path(config.run).expanduser()
     setup = read_setup(path)
-    workplace = workplace_for(setup, setup["seed"] + 500_000)
+    workplace = evaluation_workplace(setup)
     try:
         actor, step = load_actor(path, setup, workplace)
         started = time.monotonic()
@@ -45,12 +53,23 @@ def load_actor(path: Path, setup: dict[str, Any], workplace: Workplace) -> tuple
     """Returns what acts in a run and the step at which it was saved. Raises UserError if nothing was trained there."""
     found = checkpoints.newest(path / "checkpoints")
     if found is not None:
-        agent = agent_recipe(setup | {"base": setup.get("base") or str(path)}, path, workplace).build()
+        agent = agent_recipe(setup, _copy_of_base(path, setup), workplace).build()
         agent.load_state(found.agent)
         return agent, found.step
     if (path / BASE_FILE).is_file():
         from robot_rl.training.base_actor import BaseActor
 
-        return BaseActor(load_base(path, workplace)), 0
+        return BaseActor(load_base(path / BASE_FILE, workplace)), 0
     cure = "let finetune or pretrain run longer"
     raise UserError(f"{path} holds neither a checkpoint nor an imitated policy yet: {cure}")
+
+
+def _copy_of_base(path: Path, setup: dict[str, Any]) -> Path | None:
+    """The run's own copy of the policy it fine-tunes, whatever has become of the folder that it was taken from."""
+    if not agent_class(setup["agent"]).needs_base:
+        return None
+    own = path / ADOPTED_FILE
+    if not own.is_file():
+        cure = "restore it, or type the command that made this run again"
+        raise UserError(f"expected the imitated policy that {path} fine-tunes at {own}, found none: {cure}")
+    return own

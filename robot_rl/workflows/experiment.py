@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
-from collections.abc import Mapping
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from data.atomic import write_atomic
 from data.errors import UserError
 from robot_rl.config import CollectConfig, ExperimentConfig, FinetuneConfig, PretrainConfig
 from robot_rl.metrics import read_metrics
-from robot_rl.report.statistics import steps_to_target
-from robot_rl.runs import environment, git_commit
+from robot_rl.runs import CONFIG_FILE, VERSIONS_FILE, read_json, refuse_difference
 from robot_rl.workflows import collect, finetune, pretrain
+from robot_rl.workflows.common import former_evaluation, resolve_agent_options
+from robot_rl.workflows.grid_tables import Row, markdown, summarise
 from robot_rl.workflows.grids import GRIDS, Cell, Grid
-
-Row = dict[str, Any]
 
 
 def run(config: ExperimentConfig) -> dict[str, Any]:
@@ -32,19 +33,16 @@ def run(config: ExperimentConfig) -> dict[str, Any]:
         raise UserError(f"experiment {grid.name} has the cells {', '.join(names)}, got {unknown[0]!r}")
     out, results = Path(config.out).expanduser() / grid.name, Path(config.results).expanduser()
     results.mkdir(parents=True, exist_ok=True)
-    path = results / f"{grid.name}.json"
-    # published rows stay until their cell has run here: the run folders, not the results, say what is done
-    rows: list[Row] = json.loads(path.read_text())["rows"] if path.is_file() else []
+    rows: list[Row] = []
     for seed in config.seeds:
         for cell in grid.cells:
             if config.cells and cell.name not in config.cells:
                 continue
-            row = {"cell": cell.name, "seed": seed, **run_cell(grid, cell, seed, out), "commit": git_commit()}
-            rows = [other for other in rows if (other["cell"], other["seed"]) != (cell.name, seed)] + [row]
-            publish(grid, rows, results)  # after every cell: an interrupted grid keeps what it has
+            own = {"cell": cell.name, "seed": seed, **run_cell(grid, cell, seed, out)}
+            rows = publish(grid, [own], results)  # after every cell: an interrupted grid keeps what it has
         write_ablation(rows, seed, out)
     print(f"{results / grid.name}.md: {len(rows)} runs")
-    return {"rows": len(rows), "out": str(path)}
+    return {"rows": len(rows), "out": str(results / f"{grid.name}.json")}
 
 
 def write_ablation(rows: list[Row], seed: int, out: Path) -> None:
@@ -80,78 +78,66 @@ def run_cell(grid: Grid, cell: Cell, seed: int, out: Path) -> Row:
         settings["base"] = str(folder)
         row["base_success_rate"] = figures["success_rate"]
     folder = out / f"{cell.name}-{seed}"
-    finetune.run(FinetuneConfig(out=str(folder), **{**task, **settings}))
-    return row | summarise(read_metrics(folder), grid.target)
+    config = FinetuneConfig(out=str(folder), **{**task, **settings})
+    if not finished(config):
+        finetune.run(config)
+    return row | summarise(read_metrics(folder), grid.target, row.get("base_success_rate")) | provenance(folder)
 
 
-def summarise(records: list[dict[str, Any]], target: float) -> Row:
-    """Condenses a run's metrics: curve, final success, steps to the target, worst dip, times, sources."""
-    evaluations = [record for record in records if record["kind"] == "eval" and record.get("name") != "base"]
-    final = [record for record in evaluations if record.get("name") == "final"][-1]
-    curve = [(record["step"], record["success_rate"]) for record in evaluations if not record.get("name")]
-    episodes = [record for record in records if record["kind"] == "episode"]
-    shares: dict[str, list[float]] = {}
-    for record in episodes:
-        for source in record["source_share"]:
-            shares.setdefault(source, [])
-    for source, values in shares.items():
-        values.extend(record["source_share"].get(source, 0.0) for record in episodes)
+def finished(config: FinetuneConfig) -> bool:
+    """Tells whether a run has had its final evaluation; such a run is read and not opened, which would date it anew.
+
+    Raises UserError if the folder holds a run with other settings.
+    """
+    folder = Path(config.out)
+    if former_evaluation(folder, "final", config.steps, config.final_episodes) is None:
+        return False
+    options = resolve_agent_options(config.task, config.agent, config.agent_config)
+    refuse_difference(folder, read_json(folder / CONFIG_FILE), replace(config, agent_config=options))
+    return True
+
+
+def provenance(folder: Path) -> Row:
+    """Returns the source commits with which a run was made, in their order, and the machine of its last part."""
+    path = folder / VERSIONS_FILE
+    surroundings: list[Row] = read_json(path)["environments"] if path.is_file() else []
+    commits = list(dict.fromkeys(str(entry["commit"]) for entry in surroundings if entry.get("commit")))
+    if not surroundings:
+        return {"commits": commits, "machine": None}
+    last = surroundings[-1]
+    system = str(last["system"]).replace("-", " ").split()  # former versions wrote the kernel's release in between
+    kinds = [word for word in system[1:] if word in ("x86_64", "aarch64")]
     return {
-        "final_success_rate": final["success_rate"],
-        "low": final["low"],
-        "high": final["high"],
-        "final_episodes": len(final["episodes"]),
-        "steps_to_target": steps_to_target(curve, target),
-        "worst": min((rate for _, rate in curve), default=None),
-        "curve": curve,
-        "train_s": final["wall_s"],
-        "robot_min": final["robot_s"] / 60.0,
-        "reset_min": final["reset_s"] / 60.0,
-        "training_success_rate": float(np.mean([record["success"] for record in episodes[-50:]])),
-        "mean_length": final["mean_length"],
-        "source_share": {source: float(np.mean(values)) for source, values in shares.items()},
+        "commits": commits,
+        "machine": {"system": " ".join([system[0], *kinds]), "cpu": last["cpu"], "cores": last["cores"]},
     }
 
 
-def publish(grid: Grid, rows: list[Row], results: Path) -> None:
-    """Writes the grid's results: JSON for programs, Markdown and SVG for people."""
-    rows = sorted(rows, key=lambda row: (row["cell"], row["seed"]))
-    text = {"experiment": grid.name, "machine": environment(), "rows": rows}
-    write_atomic(results / f"{grid.name}.json", json.dumps(text, indent=1) + "\n")
-    write_atomic(results / f"{grid.name}.md", markdown(grid, rows))
-    if rows:
-        from robot_rl.report.curves import write_curves
+def publish(grid: Grid, own: list[Row], results: Path) -> list[Row]:
+    """Adds rows to the grid's results (JSON for programs, Markdown and SVG for people); returns all of them.
 
-        write_curves(results / f"{grid.name}.svg", grid, rows)
+    What other processes have published meanwhile stays, and so do rows of earlier days until their cell has run anew.
+    """
+    path = results / f"{grid.name}.json"
+    with _only_writer(results):
+        published: list[Row] = read_json(path)["rows"] if path.is_file() else []
+        rows = {(row["cell"], row["seed"]): row for row in [*published, *own]}
+        ordered = [rows[key] for key in sorted(rows)]
+        write_atomic(path, json.dumps({"experiment": grid.name, "rows": ordered}, indent=1) + "\n")
+        write_atomic(results / f"{grid.name}.md", markdown(grid, ordered))
+        if ordered:
+            from robot_rl.report.curves import write_curves
 
-
-def markdown(grid: Grid, rows: list[Row]) -> str:
-    """The table of a grid."""
-    lines = [
-        f"# {grid.question}",
-        "",
-        f"Command: `robot-rl experiment {grid.name}`. {grid.demonstrations} scripted demonstrations; "
-        f"settings of all cells: {_settings(grid.common)}.",
-        "Success is of the final checkpoint, acting deterministically, on evaluation seeds that training never saw;",
-        "steps are counted to the first of two consecutive evaluations at the target.",
-        "",
-        f"| cell | seed | base | final success (95 % interval) | steps to {grid.target:.0%} | lowest evaluation "
-        "| training s | robot min + resets |",
-        "|---|---|---|---|---|---|---|---|",
-    ]
-    for row in rows:
-        base = f"{row['base_success_rate']:.0%}" if "base_success_rate" in row else "-"
-        steps = "not reached" if row["steps_to_target"] is None else f"{row['steps_to_target']:,}"
-        worst = "-" if row["worst"] is None else f"{row['worst']:.0%}"
-        final = f"{row['final_success_rate']:.0%} ({row['low']:.0%}-{row['high']:.0%})"
-        lines.append(
-            f"| {row['cell']} | {row['seed']} | {base} | {final} | {steps} | {worst} "
-            f"| {row['train_s']:.0f} | {row['robot_min']:.1f} + {row['reset_min']:.1f} |"
-        )
-    lines += ["", "| cell | what | settings |", "|---|---|---|"]
-    lines += [f"| {cell.name} | {cell.text} | {_settings(cell.settings)} |" for cell in grid.cells]
-    return "\n".join([*lines, "", f"![curves]({grid.name}.svg)", ""])
+            write_curves(results / f"{grid.name}.svg", grid, ordered)
+    return ordered
 
 
-def _settings(settings: Mapping[str, Any]) -> str:
-    return ", ".join(f"`{key}={value}`" for key, value in settings.items())
+@contextmanager
+def _only_writer(folder: Path) -> Iterator[None]:
+    """Waits until no other process publishes into `folder`; the lock is on the folder itself and leaves no file."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)

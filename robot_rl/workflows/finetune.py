@@ -9,26 +9,31 @@ from pathlib import Path
 from typing import Any
 
 from data.errors import UserError
+from robot_rl.agents.base import config_from
 from robot_rl.agents.registry import agent_class
 from robot_rl.config import FinetuneConfig
 from robot_rl.learning.replay import Replay
 from robot_rl.metrics import MetricsLog, progress
-from robot_rl.runs import RunFolder
+from robot_rl.runs import RunFolder, note_demonstrations
 from robot_rl.training.asynchronous import AsyncTrainer
-from robot_rl.training.demonstrations import fill_replay, load_episodes
+from robot_rl.training.demonstrations import digest_of, fill_replay, load_episodes
 from robot_rl.training.keys import HELP, Keys
+from robot_rl.training.pacing import Pacing
 from robot_rl.training.recipe import AgentRecipe
 from robot_rl.training.settings import Counters, StopRequested, TrainSettings
 from robot_rl.training.sync import SyncTrainer
 from robot_rl.training.workplace import Workplace
 from robot_rl.workflows.common import (
     adopt_base,
+    evaluation_workplace,
     former_evaluation,
     one_thread,
+    policy_file,
     resolve_agent_options,
     seed_generator,
     workplace_for,
 )
+from robot_rl.workflows.pretrain import record_base
 
 
 @one_thread()
@@ -37,7 +42,7 @@ def run(config: FinetuneConfig) -> dict[str, Any]:
     config.agent_config = resolve_agent_options(config.task, config.variant, config.agent, config.agent_config)
     with RunFolder.open(config.out, config, fresh=config.fresh) as folder, MetricsLog(folder.path) as log:
         workplace = workplace_for(vars(config), config.seed)
-        evaluation = workplace_for(vars(config), config.seed + 500_000)
+        evaluation = evaluation_workplace(vars(config))
         try:
             summary = train(vars(config), folder.path, workplace, evaluation, log)
         finally:
@@ -59,25 +64,57 @@ def figures_of(summary: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def agent_recipe(config: Mapping[str, Any], run: Path, workplace: Workplace) -> AgentRecipe:
-    """Returns how to build the agent of a run; UserError if it needs a base policy that is not given."""
-    name, base = config["agent"], None
-    if agent_class(name).needs_base:
-        if not config.get("base"):
-            raise UserError(f"agent={name} fine-tunes an imitated policy: give base=<out of pretrain>, or agent=rlpd")
-        base = str(adopt_base(Path(config["base"]).expanduser(), run, workplace))
+def agent_recipe(config: Mapping[str, Any], base: Path | None, workplace: Workplace) -> AgentRecipe:
+    """Returns how to build the agent of a run, on the run's own copy of its imitated policy if it has one."""
     options = dict(config.get("agent_config") or {})
     names, keys = tuple(workplace.action_names), tuple(workplace.featuriser.keys)
-    return AgentRecipe(name, workplace.obs_size, names, options, base, config["seed"], keys)
+    file = None if base is None else str(base)
+    return AgentRecipe(config["agent"], workplace.obs_size, names, options, file, config["seed"], keys)
+
+
+def own_base(config: Mapping[str, Any], run: Path, workplace: Workplace) -> Path | None:
+    """Copies the given base policy into a run and returns the copy; None for an agent that needs none.
+
+    Raises UserError if the agent needs one and none is given, or if there is none where one is said to be.
+    """
+    name, given = config["agent"], config.get("base")
+    if agent_class(name).needs_base:
+        if not given:
+            raise UserError(f"agent={name} fine-tunes an imitated policy: give base=<out of pretrain>, or agent=rlpd")
+        return adopt_base(Path(given).expanduser(), run, workplace)
+    if given:
+        policy_file(Path(given).expanduser())
+        print(f"base={given} is not used: agent={name} learns without an imitated policy")
+    return None
+
+
+def pacing_of(config: Mapping[str, Any]) -> Pacing | None:
+    """Returns the bounds of mode=async, None for mode=sync. Raises UserError for bounds that do not fit."""
+    given = config.get("pacing_config") or {}
+    if config["mode"] == "async":
+        pacing: Pacing = config_from(Pacing, given, "pacing")
+        return pacing
+    if given:
+        raise UserError("pacing_config bounds mode=async; with mode=sync one block of updates follows each step")
+    return None
 
 
 def train(
-    config: Mapping[str, Any], folder: Path, workplace: Workplace, evaluation: Workplace, log: MetricsLog
+    config: Mapping[str, Any],
+    folder: Path,
+    workplace: Workplace,
+    evaluation: Workplace,
+    log: MetricsLog,
+    measure_base: bool = True,
 ) -> dict[str, Any]:
-    """Trains in `folder`, resuming what is there, and returns the final evaluation's record."""
-    recipe = agent_recipe(config, folder, workplace)
+    """Trains in `folder`, resuming what is there, and returns the final evaluation's record.
+
+    measure_base: see that the records tell how the imitated base does by itself, if the agent fine-tunes one.
+    """
+    base = own_base(config, folder, workplace)
+    recipe, pacing = agent_recipe(config, base, workplace), pacing_of(config)
     agent = recipe.build()
-    demos = demonstration_replay(config, workplace, agent)
+    demos = demonstration_replay(config, folder, workplace, agent)
     settings = TrainSettings(**{entry.name: config[entry.name] for entry in fields(TrainSettings)})
     keys = Keys()
     with progress(settings.steps, "train", unit="step") as bar:
@@ -88,10 +125,12 @@ def train(
                 bar.set_postfix_str(f"episode {counters.episode}, q {metrics.get('q_mean', 0.0):.2f}")
 
         parts = (agent, workplace, evaluation, demos, folder, settings, log.write, tick, keys)
-        trainer = AsyncTrainer(*parts, recipe=recipe) if config["mode"] == "async" else SyncTrainer(*parts)
+        trainer = AsyncTrainer(*parts, recipe=recipe, pacing=pacing) if pacing else SyncTrainer(*parts)
         trainer.resume()
         log.truncate_to(trainer.counters.step)  # also at 0: a run killed before its first checkpoint begins anew
         bar.update(trainer.counters.step - bar.n)
+        if base is not None and measure_base:
+            record_base(config, folder, base, evaluation, log)
         if sys.stdin is not None and sys.stdin.isatty():
             print(HELP)
         try:
@@ -106,11 +145,12 @@ def train(
         return trainer.evaluate(episodes, name="final", on_episode=lambda record: bar.update(1))
 
 
-def demonstration_replay(config: Mapping[str, Any], workplace: Workplace, agent: Any) -> Replay | None:
-    """Returns the demonstrations as replay rows, None without `data`."""
+def demonstration_replay(config: Mapping[str, Any], folder: Path, workplace: Workplace, agent: Any) -> Replay | None:
+    """Returns the demonstrations as replay rows, None without `data`; notes their digest in the run's `folder`."""
     if not config.get("data"):
         return None
     episodes = load_episodes(config["data"], workplace)
+    note_demonstrations(folder, *digest_of(config["data"]))
     rows = sum(len(episode) + 1 for episode in episodes)
     demos = Replay(max(2, rows), workplace.obs_size, len(workplace.action_names), agent.extras_shapes)
     fill_replay(demos, episodes, workplace, agent, seed_generator(config["seed"], 4))

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from robot_rl.config import PretrainConfig
-from robot_rl.metrics import MetricsLog, progress
-from robot_rl.runs import RunFolder
+from robot_rl.metrics import MetricsLog, progress, read_metrics
+from robot_rl.runs import CONFIG_FILE, RunFolder, note_demonstrations
 from robot_rl.training.evaluation import EpisodeRecord, evaluate, summary_of
 from robot_rl.training.sync import EVALUATION_SEED
 from robot_rl.training.workplace import Workplace
@@ -17,6 +18,8 @@ from robot_rl.workflows.common import (
     former_evaluation,
     load_base,
     one_thread,
+    policy_file,
+    read_setup,
     seed_generator,
     workplace_for,
 )
@@ -50,9 +53,10 @@ def imitate(data: str, out: Path, workplace: Workplace, options: dict[str, Any],
     from robot_rl.agents.base import config_from
     from robot_rl.policies.diffusion import DiffusionConfig
     from robot_rl.policies.pretrain import pretrain
-    from robot_rl.training.demonstrations import load_episodes, successful
+    from robot_rl.training.demonstrations import digest_of, load_episodes, successful
 
     episodes = successful(load_episodes(data, workplace), data)
+    note_demonstrations(out, *digest_of(data))
     pairs = [workplace.demonstrations(episode) for episode in episodes]
     settings = config_from(DiffusionConfig, options, "policy")
     started = time.monotonic()
@@ -81,11 +85,49 @@ def evaluate_base(
 ) -> dict[str, Any]:
     """Evaluates a saved policy by itself and logs that as `base`; unless `anew`, a record of the same may do."""
     former = None if anew else former_evaluation(folder, "base", 0, episodes)
-    if former is not None:
-        return former
+    return former or _evaluate_policy(policy_file(folder), workplace, episodes, log)
+
+
+def record_base(
+    config: Mapping[str, Any], run: Path, policy: Path, evaluation: Workplace, log: MetricsLog
+) -> dict[str, Any]:
+    """Sees that a run's metrics tell how the policy that it fine-tunes does by itself, and returns that record.
+
+    It is taken over from the base's own run where that was evaluated on the same task, else measured here, on
+    `final_episodes`. An evaluation begins from a world that the trainer puts back, so training does not notice.
+    """
+    found = _base_record(run) or _record_of_base_run(config, policy)
+    if found is None:
+        return _evaluate_policy(policy, evaluation, config["final_episodes"], log)
+    if _base_record(run) is None:
+        log.write(found)
+    return found
+
+
+def _base_record(run: Path) -> dict[str, Any] | None:
+    """The newest evaluation of an imitated policy by itself in a run's metrics, on the seeds of all evaluations."""
+    for record in reversed(read_metrics(run)):
+        if record["kind"] == "eval" and record.get("name") == "base":
+            seeds = [episode.get("seed") for episode in record["episodes"]]
+            return record if seeds == list(range(EVALUATION_SEED, EVALUATION_SEED + len(seeds))) else None
+    return None
+
+
+def _record_of_base_run(config: Mapping[str, Any], policy: Path) -> dict[str, Any] | None:
+    """What the base's own run measured, if it was this policy and in the same task, seen in the same way."""
+    folder = Path(config["base"]).expanduser()
+    given = folder / BASE_FILE
+    if not (folder / CONFIG_FILE).is_file() or not given.is_file() or given.read_bytes() != policy.read_bytes():
+        return None
+    setup = read_setup(folder)
+    alike = ("task", "variant", "robot", "history", "task_config")
+    return _base_record(folder) if all(setup.get(name) == config.get(name) for name in alike) else None
+
+
+def _evaluate_policy(policy: Path, workplace: Workplace, episodes: int, log: MetricsLog) -> dict[str, Any]:
     from robot_rl.training.base_actor import BaseActor
 
-    actor = BaseActor(load_base(folder, workplace))
+    actor = BaseActor(load_base(policy, workplace))
     started = time.monotonic()
     with progress(episodes, "evaluate base", unit="episode") as bar:
 

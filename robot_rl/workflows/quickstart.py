@@ -12,11 +12,10 @@ from typing import Any
 
 from data.atomic import write_atomic
 from robot_rl.config import CollectConfig, FinetuneConfig, QuickstartConfig
-from robot_rl.metrics import MetricsLog
+from robot_rl.metrics import MetricsLog, read_metrics
 from robot_rl.runs import RunFolder
-from robot_rl.training.workplace import Workplace
 from robot_rl.workflows import collect, finetune
-from robot_rl.workflows.common import one_thread, resolve_agent_options, workplace_for
+from robot_rl.workflows.common import evaluation_workplace, one_thread, resolve_agent_options, workplace_for
 from robot_rl.workflows.pictures import film_strips
 from robot_rl.workflows.pretrain import evaluate_base, imitate
 
@@ -36,16 +35,22 @@ def run(config: QuickstartConfig) -> dict[str, Any]:
     settings = finetune_settings(config, path)
     with RunFolder.open(path, config, fresh=config.fresh) as folder, MetricsLog(folder.path) as log:
         demos = collect.run(_collect_config(config, path))
-        with closing(_evaluation(settings)) as base_place, closing(workplace_for(settings, config.seed)) as workplace:
+        with (
+            closing(evaluation_workplace(settings)) as base_place,
+            closing(workplace_for(settings, config.seed)) as workplace,
+        ):
             made = imitate(str(path / "demos.zarr"), path, workplace, config.policy_config, config.seed, log)
             before = evaluate_base(path, base_place, config.final_episodes, log, anew=made)
         # evaluations of the training start from an untouched world, whether the base was evaluated just now or long ago
-        with closing(workplace_for(settings, config.seed)) as workplace, closing(_evaluation(settings)) as evaluation:
+        with (
+            closing(workplace_for(settings, config.seed)) as workplace,
+            closing(evaluation_workplace(settings)) as evaluation,
+        ):
             after = finetune.train(settings, path, workplace, evaluation, log)
-            film_strips(path, settings, workplace, evaluation)
+        film_strips(path, settings, lambda: evaluation_workplace(settings))
         if config.ablation:
             _ablation(config, settings, path, before, after)
-        usage_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024.0
+        usage_mb = peak_memory_mb()
         log.write(
             {"kind": "summary", "step": after["step"], "total_s": time.monotonic() - started, "peak_rss_mb": usage_mb}
         )
@@ -63,32 +68,51 @@ def run(config: QuickstartConfig) -> dict[str, Any]:
     }
 
 
-def _evaluation(settings: dict[str, Any]) -> Workplace:
-    return workplace_for(settings, settings["seed"] + 500_000)
-
-
 def _ablation(
     config: QuickstartConfig, settings: dict[str, Any], path: Path, before: dict[str, Any], after: dict[str, Any]
 ) -> None:
-    """Fine-tunes a base after one gradient step in the same way, and writes ablation.json for the report."""
+    """Fine-tunes a base after one gradient step, for a third of the steps, and writes ablation.json for the report."""
     folder = path / "untrained"
     folder.mkdir(exist_ok=True)
-    other = settings | {"base": str(folder), "out": str(folder), "eval_every": 0}
+    steps = max(1, config.steps // 3)  # the whole quick start shall stay below ten minutes
+    other = settings | {"base": str(folder), "out": str(folder), "eval_every": 0, "steps": steps}
     with (
         MetricsLog(folder, tensorboard=False) as log,
         closing(workplace_for(settings, config.seed)) as workplace,
-        closing(_evaluation(settings)) as evaluation,
+        closing(evaluation_workplace(settings)) as evaluation,
     ):
         options = {**config.policy_config, "steps": 1}
         imitate(str(path / "demos.zarr"), folder, workplace, options, config.seed, log)
-        untrained = finetune.train(other, folder, workplace, evaluation, log)
-    named = {"imitated": before, f"{config.agent} on it": after, f"{config.agent} on an untrained base": untrained}
-    rows = [
-        {"name": name, "success_rate": record["success_rate"], "episodes": len(record["episodes"])}
-        for name, record in named.items()
+        untrained = finetune.train(other, folder, workplace, evaluation, log, measure_base=False)
+    rows = [("imitated", before), (f"{config.agent} on it", after)]
+    rows += [(f"{config.agent} on it", record) for record in _evaluations_from(path, steps)[:1]]
+    rows += [(f"{config.agent} on an untrained base", untrained)]
+    table = [
+        {
+            "name": name,
+            "success_rate": record["success_rate"],
+            "episodes": len(record["episodes"]),
+            "steps": record["step"],
+        }
+        for name, record in rows
     ]
-    note = "The same fine-tuning on a base after one gradient step tells what the imitated policy contributes."
-    write_atomic(path / "ablation.json", json.dumps({"note": note, "rows": rows}, indent=1))
+    note = (
+        f"Fine-tuning on a base after one gradient step, for {untrained['step']:,} steps (a third of the whole run), "
+        "tells what the imitated policy contributes: compare it at the same steps."
+    )
+    write_atomic(path / "ablation.json", json.dumps({"note": note, "rows": table}, indent=1))
+
+
+def _evaluations_from(path: Path, step: int) -> list[dict[str, Any]]:
+    """The evaluations during a run's training from `step` on."""
+    found = [record for record in read_metrics(path) if record["kind"] == "eval" and not record.get("name")]
+    return [record for record in found if record["step"] >= step]
+
+
+def peak_memory_mb() -> float:
+    """Returns the peak memory of this process and, with mode=async, of its largest child: the learner."""
+    kinds = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+    return sum(resource.getrusage(kind).ru_maxrss for kind in kinds) / 1024.0
 
 
 def conclusion(

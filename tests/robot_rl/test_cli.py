@@ -22,6 +22,7 @@ from robot_rl.cli.compose import compose_config
 from robot_rl.cli.main import conclude, guarded, main
 from robot_rl.cli.verbs import VERBS, Verb, find
 from robot_rl.options import Config
+from robot_rl.workflows.grids import GRIDS
 
 FINETUNE = ["finetune", "out=runs/x", "task=peg_insertion"]
 
@@ -83,6 +84,20 @@ def test_overview_names_every_command(capsys: pytest.CaptureFixture[str]) -> Non
     text = capsys.readouterr().out
     assert all(f"  {verb.name} " in text for verb in VERBS)
     assert main([]) == 2
+
+
+@pytest.mark.parametrize("flag", ["--help", "-h"])
+def test_a_group_lists_its_commands(flag: str, capsys: pytest.CaptureFixture[str]) -> None:
+    for group, members in (("data", ("info", "verify", "repair", "play")), ("bench", ("control", "env", "learner"))):
+        assert main([group, flag]) == 0
+        text = capsys.readouterr().out
+        assert [line.split()[1] for line in text.splitlines() if line.startswith(f"  {group} ")] == list(members)
+
+
+def test_the_experiments_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["experiment", "--help"]) == 0
+    text = capsys.readouterr().out
+    assert all(f"  {name} " in text and grid.question in text for name, grid in GRIDS.items())
 
 
 @pytest.mark.parametrize(

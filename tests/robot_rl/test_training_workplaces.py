@@ -126,6 +126,31 @@ def test_whole_numbers_as_observation_are_cast() -> None:
     np.testing.assert_array_equal(workplace.step(np.zeros(2, np.float32)).obs, [7, 7])
 
 
+class Endless(Odd):
+    """Never ends by itself."""
+
+    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        return np.zeros(2), 0.0, False, False, {}
+
+
+gymnasium.register("Endless-v0", entry_point=lambda **options: Endless(**options), disable_env_checker=True)
+
+
+def test_an_environment_without_a_time_limit_gets_one(capsys: pytest.CaptureFixture[str]) -> None:
+    for options, limit in (({}, 1000), ({"max_episode_steps": 30}, 30)):
+        workplace = make_workplace("gym", env_id="Endless-v0", task_config=options)
+        workplace.reset(0)
+        outcomes = [workplace.step(np.zeros(2, np.float32), 0) for _ in range(limit)]
+        assert [outcome.truncated for outcome in outcomes].index(True) == limit - 1
+        assert not outcomes[-1].terminated
+    make_workplace("gym", env_id="Endless-v0")
+    assert capsys.readouterr().out == (
+        "Endless-v0 has no time limit: episodes end after 1000 steps; task_config.max_episode_steps=... sets it\n"
+    )
+    make_workplace("gym", env_id="Pendulum-v1")
+    assert capsys.readouterr().out == ""
+
+
 def test_a_store_of_another_environment_is_refused() -> None:
     workplace, _ = odd()
     spec = workplace.store_spec("mujoco", {})

@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from data.errors import UserError
 from data.store import EpisodeStore
+from data.synthetic import synthetic_episode, synthetic_spec
 from robot_rl.config import TRAINING_SEEDS_BELOW, CollectConfig, FinetuneConfig, QuickstartConfig
 from robot_rl.metrics import MetricsLog
 from robot_rl.options import as_declared
+from robot_rl.runs import note_demonstrations
 from robot_rl.tasks.peg_insertion import PegInsertion
+from robot_rl.training.demonstrations import digest_of
+from robot_rl.training.pacing import Pacing
+from robot_rl.training.settings import EVALUATION_SEED, TrainSettings
 from robot_rl.workflows import collect
 from robot_rl.workflows.common import former_evaluation, read_setup, resolve_agent_options
+from robot_rl.workflows.finetune import pacing_of
 from robot_rl.workflows.quickstart import conclusion, finetune_settings
 
 
@@ -103,12 +111,14 @@ def test_a_folder_that_is_no_run(tmp_path: Path) -> None:
 
 
 def test_the_quick_start_fine_tunes_as_finetune_does() -> None:
-    config = QuickstartConfig(out="runs/q", steps=70, seed=3, agent="expo", agent_config={"utd": 3}, variant="tight")
+    config = QuickstartConfig(
+        out="runs/q", steps=70, seed=3, agent="expo", agent_config={"utd": 3}, variant="tight", mode="async"
+    )
     settings = finetune_settings(config, Path("runs/q"))
     assert set(settings) == {entry.name for entry in fields(FinetuneConfig)}
     made = FinetuneConfig(**settings)
     assert (made.steps, made.seed, made.agent, made.agent_config, made.variant) == (70, 3, "expo", {"utd": 3}, "tight")
-    assert (made.data, made.base, made.mode) == ("runs/q/demos.zarr", "runs/q", "sync")
+    assert (made.data, made.base, made.mode) == ("runs/q/demos.zarr", "runs/q", "async")
 
 
 def test_the_quick_start_ends_with_three_lines() -> None:
@@ -133,6 +143,46 @@ def test_demonstrations_never_have_a_seed_of_an_evaluation(tmp_path: Path, seed:
         seeds = [episode.info["seed"] for episode in store]
     assert seeds[0] != seeds[1]
     assert all(0 <= number < TRAINING_SEEDS_BELOW for number in seeds)
+
+
+def test_a_run_notes_the_digest_of_its_demonstrations(tmp_path: Path) -> None:
+    spec, rng = synthetic_spec(0), np.random.default_rng(0)
+    episodes = [synthetic_episode(spec, 6, rng) for _ in range(3)]
+    digests = []
+    for name, chosen in (("a", episodes[:2]), ("b", episodes[:2]), ("c", episodes), ("d", episodes[1::-1])):
+        with EpisodeStore.create(tmp_path / name, spec) as store:
+            for episode in chosen:
+                store.append(episode)
+        digests.append(digest_of(str(tmp_path / name)))
+    assert [count for count, _ in digests] == [2, 2, 3, 2]
+    assert digests[0] == digests[1]
+    assert len(set(digests)) == 3
+    for count, digest in (digests[0], digests[1], digests[2]):
+        note_demonstrations(tmp_path, count, digest)
+    noted = json.loads((tmp_path / "versions.json").read_text())["demonstrations"]
+    assert noted == [{"episodes": count, "sha256": digest} for count, digest in (digests[0], digests[2])]
+
+
+def test_pacing_is_checked_and_goes_with_two_processes() -> None:
+    def paced(mode: str, **options: Any) -> Pacing | None:
+        return pacing_of(vars(FinetuneConfig(out="x", task="t", mode=mode, pacing_config=options)))
+
+    assert paced("async") == Pacing()
+    assert paced("async", max_ahead_steps=7, stall_s=5) == Pacing(max_ahead_steps=7, stall_s=5.0)
+    assert paced("sync") is None
+    with pytest.raises(UserError, match="unknown pacing option 'max_ahed_steps': did you mean 'max_ahead_steps'"):
+        paced("async", max_ahed_steps=7)
+    with pytest.raises(UserError, match="max_ahead_steps=0 does not fit: expected a number at least 1"):
+        paced("async", max_ahead_steps=0)
+    with pytest.raises(UserError, match="pacing_config bounds mode=async"):
+        paced("sync", max_ahead_steps=7)
+
+
+def test_one_place_for_defaults_and_for_the_seeds_of_evaluations() -> None:
+    config = FinetuneConfig(out="x", task="t")
+    settings = TrainSettings(config.steps)
+    assert all(getattr(config, entry.name) == getattr(settings, entry.name) for entry in fields(TrainSettings))
+    assert EVALUATION_SEED == TRAINING_SEEDS_BELOW == 1_000_000
 
 
 def test_a_store_keeps_to_what_made_it(tmp_path: Path) -> None:

@@ -84,6 +84,10 @@ def complaint(line: str, folder: Path, capsys: pytest.CaptureFixture[str], monke
         (FINETUNE + "env_id=Pendulum-v1", "env_id goes with task=gym, got task=peg_insertion"),
         (FINETUNE + "agent=residual", "agent=residual fine-tunes an imitated policy: give base=<out of pretrain>"),
         (FINETUNE + "agent=residual base=runs/no", "expected an imitated policy at runs/no/policy.safetensors, found"),
+        (
+            FINETUNE + "agent=rlpd base=/nowhere",
+            "expected an imitated policy at /nowhere/policy.safetensors, found none",
+        ),
         (FINETUNE + "agent=residual base=runs/base history=1", "its observation width is 30, the task's is 60"),
         (FINETUNE + "data=no.zarr", "expected an episode store at no.zarr, found none"),
         (FINETUNE + "data=runs/x", "expected an episode store at runs/x, found none"),

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import base64
+import json
 import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -59,8 +61,11 @@ def test_collect_pretrain_and_finetune_say_what_they_made(practice: Practice) ->
         assert re.fullmatch(rf"{run}: success in {RATE}, mean return \S+, after 120 steps\n", done[name].out)
         assert step_of(folder / run) == 120
         names = [record["name"] for record in records(folder / run, "eval")]
+        assert names[0] == ("base" if name == "residual" else "")
         assert names[-1] == "final"
-        assert set(names[:-1]) == {""}
+        assert set(names[1:-1]) == {""}
+    before, taken = (records(folder / run, "eval")[0] for run in ("runs/base", "runs/r"))
+    assert taken == before
     shares = [record["source_share"] for record in records(folder / "runs/r", "episode")]
     assert all(sum(share.values()) == pytest.approx(1.0) for share in shares)
 
@@ -97,6 +102,47 @@ def test_evaluate_ends_with_one_json_object(practice: Practice, tmp_path: Path, 
     )
 
 
+def test_a_base_that_was_never_evaluated_is_measured_and_training_does_not_notice(
+    practice: Practice, tmp_path: Path
+) -> None:
+    folder = practice.copy(tmp_path)
+    typed(PRETRAIN.replace("runs/base", "runs/plain").replace("eval_episodes=2", "eval_episodes=0"), folder)
+    typed(RESIDUAL.replace("runs/base", "runs/plain").replace("out=runs/r", "out=runs/s"), folder)
+    base, *others = records(folder / "runs/s", "eval")
+    assert (base["name"], base["step"], len(base["episodes"])) == ("base", 0, 2)
+    assert [record["episodes"] for record in others] == (
+        [record["episodes"] for record in records(folder / "runs/r", "eval")[1:]]
+    )
+    for part in ("checkpoints", "replay"):
+        left, right = (content(folder / run / part) for run in ("runs/r", "runs/s"))
+        assert {key: left[key] for key in left if key != "clock.json"} == (
+            {key: right[key] for key in right if key != "clock.json"}
+        )
+
+
+def test_a_run_does_without_the_folder_of_its_base(practice: Practice, tmp_path: Path) -> None:
+    folder = practice.copy(tmp_path)
+    line = "evaluate run=runs/r episodes=2 --json"
+    first = typed(line, folder).figures
+    (folder / "runs/base/policy.safetensors").write_bytes(b"of another training")
+    before = content(folder / "runs/base")
+    assert typed(line, folder).figures == first
+    assert content(folder / "runs/base") == before
+    shutil.rmtree(folder / "runs/base")
+    assert typed(line, folder).figures == first
+    assert not (folder / "runs/base").exists()
+    typed(RESIDUAL.replace("steps=120", "steps=150"), folder)
+    (folder / "runs/r/base.safetensors").unlink()
+    said = typed("evaluate run=runs/r episodes=2", folder, status=2).complaint
+    assert said.startswith("expected the imitated policy that runs/r fine-tunes at runs/r/base.safetensors, found none")
+
+
+def test_a_base_that_the_agent_does_not_use_is_said(practice: Practice, tmp_path: Path) -> None:
+    folder = practice.copy(tmp_path)
+    done = typed(RLPD.replace("out=runs/x", "out=runs/new base=runs/base"), folder)
+    assert done.out.splitlines()[0] == "base=runs/base is not used: agent=rlpd learns without an imitated policy"
+
+
 def test_evaluate_without_json_is_a_table_and_repeats_itself(practice: Practice, tmp_path: Path) -> None:
     folder = practice.copy(tmp_path)
     first, second = (typed("evaluate run=runs/x episodes=2", folder).out for _ in range(2))
@@ -110,6 +156,7 @@ def test_finetune_in_two_processes(practice: Practice, tmp_path: Path) -> None:
     assert typed(line, folder).figures["step"] == 120
     updates = records(folder / "runs/a", "update")[-1]["updates"]
     assert updates > 0
+    assert typed(line + " pacing_config.max_ahead_steps=5", folder, status=2).complaint.startswith("runs/a holds a run")
     assert typed(line, folder).figures["step"] == 120
     assert typed("evaluate run=runs/a episodes=1 --json", folder).figures["episodes"] == 1
 
@@ -142,6 +189,21 @@ def test_data_tells_verifies_plays_and_repairs(practice: Practice, tmp_path: Pat
     typed(PRETRAIN.replace("runs/base", "runs/other"), folder)
 
 
+def assert_strips_of_both_outcomes(run: Path) -> None:
+    """A failed and a successful insertion are shown; those of an evaluation are as long as its record says."""
+    assert sorted(path.name for path in (run / "strips").glob("*.png")) == ["failed.png", "success.png"]
+    captions = json.loads((run / "strips/captions.json").read_text())
+    evaluated = {record["name"]: record["episodes"] for record in records(run, "eval")}
+    for outcome, caption in captions.items():
+        found = re.fullmatch(r"(imitated|final) policy, evaluation seed (\d+): \w+ after (\S+) s", caption)
+        if found is None:
+            assert re.fullmatch(rf"demonstration \d: {outcome} after \S+ s", caption)
+            continue
+        episodes = evaluated["base" if found[1] == "imitated" else "final"]
+        (episode,) = (item for item in episodes if item["seed"] == int(found[2]))
+        assert (episode["success"], f"{episode['robot_s']:.1f}") == (outcome == "success", found[3])
+
+
 def test_quickstart_ends_with_three_lines_and_a_page(tmp_path: Path) -> None:
     line = QUICKSTART.replace(" ablation=false", "")
     done = typed(line, tmp_path)
@@ -156,9 +218,13 @@ def test_quickstart_ends_with_three_lines_and_a_page(tmp_path: Path) -> None:
     )
     assert report == "report:  runs/q/report.html"
     text = assert_self_contained(tmp_path / "runs/q/report.html", pictures=3)
-    for part in ("peg_insertion", "numba", "residual on an untrained base"):
+    for part in ("peg_insertion", "numba", "residual on an untrained base", "for 40 steps (a third"):
         assert part in text
+    noted = json.loads((tmp_path / "runs/q/versions.json").read_text())["demonstrations"]
+    assert noted[-1]["episodes"] == 8
+    assert noted[-1]["sha256"] in text
     assert list((tmp_path / "runs/q/tensorboard").iterdir())
+    assert_strips_of_both_outcomes(tmp_path / "runs/q")
     assert typed("evaluate run=runs/q episodes=1 --json", tmp_path).figures["step"] == 120
     before = records(tmp_path / "runs/q", "eval")
     again = typed(line + " --json", tmp_path)
