@@ -194,9 +194,18 @@ def test_weights_of_another_width_are_refused() -> None:
     state = Sac(4, 2, SMALL, 0).state()
     with pytest.raises(UserError, match=r"weights 'actor' have \d+ numbers, this agent needs \d+"):
         Sac(5, 2, SMALL, 0).load_state(state)
-    del state["critics"]
-    with pytest.raises(UserError, match="weights have no array 'critics'"):
-        Sac(4, 2, SMALL, 0).load_state(state)
+
+
+def test_every_part_of_a_saved_state_is_checked() -> None:
+    whole = Sac(4, 2, SMALL, 0).state()
+    assert {"critic_adam.mean", "critic_adam.square", "alpha_adam.steps", "generator", "rng"} < set(whole)
+    for name, array in whole.items():
+        lacking = {key: value for key, value in whole.items() if key != name}
+        with pytest.raises(UserError, match=f"weights have no array '{name}': expected one of {array.size} numbers"):
+            Sac(4, 2, SMALL, 0).load_state(lacking)
+        longer = whole | {name: np.append(array, array)}
+        with pytest.raises(UserError, match=f"weights '{name}' have {2 * array.size} numbers, this agent needs"):
+            Sac(4, 2, SMALL, 0).load_state(longer)
 
 
 @pytest.mark.parametrize(

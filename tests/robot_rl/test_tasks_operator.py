@@ -94,7 +94,7 @@ def test_features_refuse_what_a_network_must_not_see() -> None:
 
 def test_an_unknown_task_names_the_closest() -> None:
     assert "peg_insertion" in task_names()
-    with pytest.raises(UserError, match="unknown task 'peg_insertoin': did you mean 'peg_insertion'"):
+    with pytest.raises(UserError, match=r"unknown task 'peg_insertoin'; did you mean peg_insertion\? \(valid: gym"):
         make_task("peg_insertoin")
     with pytest.raises(UserError, match="task peg_insertion has the variants default, tight, got 'loose'"):
         make_task("peg_insertion", "loose")

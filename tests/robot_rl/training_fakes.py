@@ -84,7 +84,7 @@ class Line:
 class PoorBase:
     """A base policy on chunks of four that steps towards 0, moved by its noise."""
 
-    obs_size, action_size, horizon = 2, 1, 4
+    obs_size, action_size, horizon, execute = 2, 1, 4, 1
 
     def base(self, obs: F32, noise: F32, n: int) -> F32:
         shaped = noise.reshape(len(obs), n, self.horizon, self.action_size)
