@@ -11,6 +11,7 @@ from controllers.types import Source
 from robot_rl.agents.base import Proposal
 from robot_rl.training.workplace import F32
 
+
 class BaseActor:
     """Draws a chunk and executes its first `policy.execute` actions before drawing the next.
 
