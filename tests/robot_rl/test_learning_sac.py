@@ -184,6 +184,21 @@ def test_trap_16_critics_for_the_target_are_drawn_anew_and_without_replacement()
     assert {round(float(sac.target_value(obs, action, sac.draw_members())), 5) for _ in range(100)} == pairs
 
 
+def test_trap_16_each_critic_update_draws_its_own_critics_once() -> None:
+    sac, batch, action = Sac(4, 2, replace(SMALL, critics=5, subset=2), 0), some_batch(4, 2), torch.zeros(8, 2)
+    pairs = torch.cat([torch.from_numpy(batch.next_obs), action], 1)
+    twin = np.random.default_rng([0, 1])  # the generator that the learner has from its seed
+    used = set()
+    for _ in range(12):
+        members = twin.permutation(5)[:2]
+        value = sac.targets.forward(pairs)[members, :, 0].amin(0).numpy()
+        y = sac.critic_step(batch, action, None)["y"].numpy()
+        np.testing.assert_allclose(y, batch.reward + batch.discount * batch.mask * value, rtol=1e-5)
+        used.add(frozenset(members.tolist()))
+    assert len(used) > 3
+    assert sac.rng.bit_generator.state == twin.bit_generator.state, "one draw an update"
+
+
 @given(st.integers(-100, 100), st.integers(-100, 100), st.integers(1, 100))
 def test_actions_never_leave_their_box(base: int, output: int, scale: int) -> None:
     view = ActorView(torch.zeros(1, 1), torch.tensor([[base / 100]]), scale / 100)
