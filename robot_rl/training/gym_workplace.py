@@ -18,6 +18,10 @@ from robot_rl.envs.featuriser import Featuriser
 from robot_rl.plugins import look_in_working_folder
 from robot_rl.training.workplace import F32, Outcome
 
+_USUAL: dict[str, Any] = {"gamma": 0.99, "n_step": 1, "hidden": [256, 256]}
+AGENT_OPTIONS = {"rlpd": _USUAL, "residual": _USUAL, "expo": _USUAL, "dsrl": _USUAL}
+"""Settings per agent, those usual for such environments: the agents' own are for short tasks of an arm."""
+
 
 class GymWorkplace:
     """Maps actions in [-1, 1] to the environment's bounds, and observations of any number type to float32.

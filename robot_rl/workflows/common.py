@@ -67,7 +67,12 @@ def resolve_agent_options(task: str, agent: str, given: Mapping[str, Any]) -> di
 
     Done before a run's configuration is stored, so that config.json holds what was really used.
     """
-    recommended = {} if task == "gym" else task_class(task).agent_options.get(agent, {})
+    if task == "gym":
+        from robot_rl.training.gym_workplace import AGENT_OPTIONS
+
+        recommended = AGENT_OPTIONS.get(agent, {})
+    else:
+        recommended = task_class(task).agent_options.get(agent, {})
     return {**recommended, **given}
 
 
