@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
@@ -17,9 +16,10 @@ from controllers.types import Source
 from data.errors import UserError
 from robot_rl.learning.config import SacConfig
 from robot_rl.learning.replay import Batch, Replay
-from robot_rl.learning.sac import ActorView, Sac, State, pack_rng, unpack_rng
+from robot_rl.learning.sac import ActorView, Sac
 from robot_rl.learning.sampling import SymmetricSampler
-from robot_rl.options import as_declared
+from robot_rl.learning.states import State, number_of, pack_rng, unpack_rng
+from robot_rl.options import as_declared, expected_names
 
 if TYPE_CHECKING:
     from robot_rl.policies.base import BasePolicy
@@ -135,9 +135,7 @@ def config_from(kind: type[Any], options: Mapping[str, Any], what: str = "agent"
     names = [entry.name for entry in dataclasses.fields(kind)]
     for key in options:
         if key not in names:
-            close = difflib.get_close_matches(key, names, 1)
-            hint = f"did you mean {close[0]!r}? " if close else ""
-            raise UserError(f"unknown {what} option {key!r}: {hint}valid ones: {', '.join(sorted(names))}")
+            raise UserError(f"unknown {what} option {key!r}; {expected_names(key, names)}")
     return kind(**as_declared(kind, options))
 
 
@@ -246,10 +244,10 @@ class SacAgent:
         return self.sac.state() | own
 
     def load_state(self, state: State) -> None:
-        """Restores what `state` returned."""
+        """Restores what `state` returned. Raises UserError if an array is missing or has another size."""
         self.sac.load_state(state)
-        unpack_rng(self.acting_rng, state["acting_rng"])
-        self.updates = int(state["updates"][0])
+        unpack_rng("acting_rng", state, self.acting_rng)
+        self.updates = number_of("updates", state)
 
 
 def one_head(sac: Sac, x: F32, averaged: bool) -> F32:

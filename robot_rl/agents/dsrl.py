@@ -18,7 +18,8 @@ from robot_rl.agents.on_base import OnBaseAgent, OnBaseConfig
 from robot_rl.learning.config import SacConfig, check
 from robot_rl.learning.networks import Tape
 from robot_rl.learning.replay import Batch
-from robot_rl.learning.sac import ActorView, Sac, State
+from robot_rl.learning.sac import ActorView, Sac
+from robot_rl.learning.states import State, number_of
 from robot_rl.policies.base import BasePolicy
 
 F32 = NDArray[np.float32]
@@ -106,7 +107,7 @@ class DsrlAgent(OnBaseAgent):
         """One block: `utd` updates of the action critics, `distil` of the noise critics, one of the noise actor."""
         for _ in range(self.config.utd):
             batch = sampler.sample(self.sac.rng)
-            critic = self.sac.critic_step(batch, *self.next_action(batch))
+            critic = self.sac.critic_step(batch, *self.next_action(batch), self.noise.log_alpha)
         for index in range(self.config.distil):
             distilled = self.distil_step(sampler.sample(self.sac.rng) if index else batch)
         actor = self.noise.actor_step(batch, ActorView(torch.from_numpy(batch.obs), None, self.config.bound))
@@ -133,7 +134,7 @@ class DsrlAgent(OnBaseAgent):
     def load_weights(self, weights: State) -> None:
         """Takes what `weights` returned elsewhere."""
         self.noise.load_actor(weights)
-        self.updates = int(weights["updates"][0])
+        self.updates = number_of("updates", weights)
 
     def state(self) -> State:
         """Adds the noise policy and its critics."""

@@ -13,26 +13,23 @@ from torch import Tensor
 
 from controllers.types import Source
 from robot_rl.agents.base import Proposal, tensors
-from robot_rl.agents.on_base import OnBaseAgent, OnBaseConfig, edit_view
+from robot_rl.agents.on_base import EditAgent, EditConfig, edit_view
 from robot_rl.learning.config import SacConfig, check
 from robot_rl.learning.replay import Batch
-from robot_rl.learning.sac import ActorView, Sac, State, copy_checked, place
+from robot_rl.learning.sac import ActorView, place
+from robot_rl.learning.states import State, copy_checked
 
 F32 = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
-class ExpoConfig(OnBaseConfig):
+class ExpoConfig(EditConfig):
     """Settings of EXPO."""
 
     candidates: int = 4
     """Number N of base actions computed for each observation, at least 1."""
     edits: int = 4
     """How many of them are also edited, 0..candidates; 0 leaves the choice among base actions."""
-    scale: float = 0.2
-    """Largest edit of each action dimension, in (0, 1]."""
-    last_scale: float = 0.01
-    """Factor on the actor's initial last layer, so that mean edits start near zero; at least 0."""
     edit_data: bool = False
     """Whether edits are trained on the batch's executed actions (as published) instead of on base candidates."""
 
@@ -40,11 +37,11 @@ class ExpoConfig(OnBaseConfig):
         super().__post_init__()
         most = self.candidates
         check("edits", self.edits, 0 <= self.edits <= most, f"a number from 0 to candidates={most}")
-        check("scale", self.scale, 0.0 < self.scale <= 1.0, "a number in (0, 1]")
-        check("last_scale", self.last_scale, self.last_scale >= 0.0, "a number of at least 0")
+        backup = self.entropy_backup
+        check("entropy_backup", backup, not backup, "false: EXPO's target has no entropy term")
 
 
-class ExpoAgent(OnBaseAgent):
+class ExpoAgent(EditAgent):
     """a* = argmax of min over M target critics among N base actions and their edits clip(a + scale * tanh(u)).
 
     The same choice is made when acting and in the critics' target, which has no entropy term.
@@ -53,16 +50,6 @@ class ExpoAgent(OnBaseAgent):
     config_class: ClassVar[type[SacConfig]] = ExpoConfig
     source: ClassVar[int] = Source.EDIT
     config: ExpoConfig
-
-    def build(self, seed: int) -> Sac:
-        """The actor sees observation and the action to edit; its entropy is that of the scaled edit."""
-        obs, action, c = self.spec.obs_size, self.spec.action_size, self.config
-        dims = self.spec.entropy_dims()
-        return Sac(obs, action, c, seed, obs + action, dims, scale=c.scale, actor_last_scale=c.last_scale)
-
-    def view(self, obs: Tensor, extras: Mapping[str, Tensor]) -> ActorView:
-        """Edits the first candidate (candidates are exchangeable)."""
-        return edit_view(obs, extras["base"][..., 0, :], self.config.scale)
 
     def actor_view(self, batch: Batch) -> ActorView:
         """What the actor's update edits."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -15,7 +16,8 @@ from controllers.types import Source
 from data.errors import UserError
 from robot_rl.agents.base import AgentSpec, Proposal, SacAgent
 from robot_rl.learning.config import SacConfig, check
-from robot_rl.learning.sac import ActorView, State
+from robot_rl.learning.sac import ActorView, Sac
+from robot_rl.learning.states import State, array_of, number_of
 from robot_rl.policies.base import BasePolicy
 
 F32 = NDArray[np.float32]
@@ -116,7 +118,7 @@ class OnBaseAgent(SacAgent):
     def load_weights(self, weights: State) -> None:
         """Takes the actor's weights and the count of updates."""
         super().load_weights(weights)
-        self.updates = int(weights["updates"][0])
+        self.updates = number_of("updates", weights)
 
     def state(self) -> State:
         """Adds the rest of the current chunks."""
@@ -126,9 +128,42 @@ class OnBaseAgent(SacAgent):
     def load_state(self, state: State) -> None:
         """Restores what `state` returned."""
         super().load_state(state)
-        shape = (-1, self.base.horizon, self.base.action_size)
-        self._chunks = np.array(state["chunks"]).reshape(shape) if state["chunks"].size else None
-        self._used = int(state["chunk_used"][0])
+        self._used = number_of("chunk_used", state)
+        shape = (self.config.candidates, self.base.horizon, self.base.action_size)
+        chunks = array_of("chunks", state, math.prod(shape) if self._used else 0)
+        self._chunks = np.array(chunks).reshape(shape) if self._used else None
+
+
+@dataclass(frozen=True)
+class EditConfig(OnBaseConfig):
+    """Settings of agents whose actor changes the base's actions a little."""
+
+    scale: float = 0.2
+    """Largest change of each action dimension, in (0, 1]."""
+    last_scale: float = 0.01
+    """Factor on the actor's initial last layer, so that the mean change starts near zero; at least 0."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check("scale", self.scale, 0.0 < self.scale <= 1.0, "a number in (0, 1]")
+        check("last_scale", self.last_scale, self.last_scale >= 0.0, "a number of at least 0")
+
+
+class EditAgent(OnBaseAgent):
+    """An agent whose actor changes base actions, which it sees: clip(a + scale * tanh(u)), u ~ actor(s, a)."""
+
+    config_class: ClassVar[type[SacConfig]] = EditConfig
+    config: EditConfig
+
+    def build(self, seed: int) -> Sac:
+        """The actor's entropy is that of the scaled change."""
+        obs, action, c = self.spec.obs_size, self.spec.action_size, self.config
+        dims = self.spec.entropy_dims()
+        return Sac(obs, action, c, seed, obs + action, dims, scale=c.scale, actor_last_scale=c.last_scale)
+
+    def view(self, obs: Tensor, extras: Mapping[str, Tensor]) -> ActorView:
+        """Changes the first candidate (candidates are exchangeable)."""
+        return edit_view(obs, extras["base"][..., 0, :], self.config.scale)
 
 
 def edit_view(obs: Tensor, action: Tensor, scale: float) -> ActorView:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib
+import importlib.util
 import pkgutil
+import re
 from collections.abc import Mapping
+from importlib.abc import InspectLoader
 from importlib.metadata import EntryPoint, entry_points
 from typing import TYPE_CHECKING, Any
 
 import robot_rl.agents
 from data.errors import UserError
+from robot_rl.options import expected_names
 from robot_rl.plugins import load_plugin
 
 if TYPE_CHECKING:
@@ -18,7 +21,7 @@ if TYPE_CHECKING:
     from robot_rl.policies.base import BasePolicy
 
 GROUP = "robot_rl.agents"
-_NOT_AGENTS = {"base", "on_base", "registry"}
+_DECLARES_AGENT = re.compile(r"^AGENT\b", re.MULTILINE)
 
 
 def agent_names() -> list[str]:
@@ -37,9 +40,7 @@ def agent_class(name: str) -> Any:
     plugins = _plugins()
     if name in plugins:
         return load_plugin(plugins[name])
-    close = difflib.get_close_matches(name, agent_names(), 1)
-    hint = f"did you mean {close[0]!r}? " if close else ""
-    raise UserError(f"unknown agent {name!r}: {hint}valid ones: {', '.join(agent_names())}")
+    raise UserError(f"unknown agent {name!r}; {expected_names(name, agent_names())}")
 
 
 def make_agent(
@@ -58,8 +59,15 @@ def make_agent(
 
 
 def _modules() -> list[str]:
+    """Names of the modules whose source declares an `AGENT`: read, as importing them all would load torch."""
     names = (module.name for module in pkgutil.iter_modules(robot_rl.agents.__path__))
-    return [name for name in names if name not in _NOT_AGENTS]
+    return [name for name in names if _DECLARES_AGENT.search(_source(f"robot_rl.agents.{name}"))]
+
+
+def _source(module: str) -> str:
+    spec = importlib.util.find_spec(module)
+    loader = spec.loader if spec is not None else None
+    return (loader.get_source(module) or "") if isinstance(loader, InspectLoader) else ""
 
 
 def _plugins() -> dict[str, EntryPoint]:

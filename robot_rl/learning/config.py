@@ -43,7 +43,11 @@ class SacConfig:
     alpha0: float = 0.01
     """Initial entropy temperature, above 0."""
     target_entropy: float | None = None
-    """Entropy [nats] that the temperature steers to; None: minus half the action dimensions, gripper not counted."""
+    """Entropy [nats] of the actor's output tanh(u) that the temperature steers to; None: minus half its dimensions A.
+
+    The gripper does not count among them. Where the output is scaled (`scale` of residual and expo, `bound` of dsrl),
+    A log(scale) is added, to a given value as well: log p is that of the scaled output, whose entropy is then compared.
+    """
     entropy_backup: bool = False
     """Whether the target's value includes the entropy of the next action (masked and discounted as the value is)."""
     average_rate: float = 0.01

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
+
+from robot_rl.learning.states import State, copy_checked
 
 
 class Adam:
@@ -31,12 +31,14 @@ class Adam:
             amsgrad=False, maximize=False,
         )  # fmt: skip
 
-    def state(self) -> dict[str, NDArray[np.float32]]:
-        """Returns copies of both moments and the step count."""
-        parts = {"mean": self.mean, "square": self.square, "steps": self.steps}
-        return {name: value.numpy().copy() for name, value in parts.items()}
+    def state(self, prefix: str = "") -> State:
+        """Returns copies of both moments and the step count, their names preceded by `prefix`."""
+        return {prefix + name: value.numpy().copy() for name, value in self._tensors().items()}
 
-    def load_state(self, state: dict[str, NDArray[np.float32]]) -> None:
-        """Restores what `state` returned."""
-        for name, value in (("mean", self.mean), ("square", self.square), ("steps", self.steps)):
-            value.copy_(torch.from_numpy(np.array(state[name])).view_as(value))
+    def load_state(self, state: State, prefix: str = "") -> None:
+        """Restores what `state` returned. Raises UserError if an array is missing or has another size."""
+        for name, value in self._tensors().items():
+            copy_checked(prefix + name, state, value)
+
+    def _tensors(self) -> dict[str, Tensor]:
+        return {"mean": self.mean, "square": self.square, "steps": self.steps}

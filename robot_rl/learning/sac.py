@@ -8,21 +8,18 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from data.errors import UserError
 from robot_rl.learning.config import SacConfig
 from robot_rl.learning.gaussian import Squashed, draw, head_gradient
 from robot_rl.learning.networks import Mlp, Tape
 from robot_rl.learning.optimiser import Adam
 from robot_rl.learning.replay import Batch
-
-State = dict[str, NDArray[Any]]
+from robot_rl.learning.states import State, copy_checked, pack_rng, unpack_rng
 
 
 @dataclass
@@ -88,16 +85,19 @@ class Sac:
         sample = self.policy(view.x)
         return place(sample.action, view), sample.log_prob.sum(1) - self.action_size * math.log(view.scale)
 
-    def critic_step(self, batch: Batch, next_action: Tensor, next_log_prob: Tensor | None) -> dict[str, Tensor]:
+    def critic_step(
+        self, batch: Batch, next_action: Tensor, next_log_prob: Tensor | None, log_alpha: Tensor | None = None
+    ) -> dict[str, Tensor]:
         """One update of the critics and their targets, given a'(B, A) ~ policy at s' and log p(a') (B,).
 
+        `log_alpha` (1,) is that of the policy which drew a'; None means this learner's own.
         y = R + gamma^k m ( min_{i in S} Q'_i(s', a') - [entropy_backup] alpha log p(a') ), S: M of E, each once
         L = mean over critics and batch of (Q_i(s, a) - y)^2,  then  Q' <- Q' + tau (Q - Q').
         """
         config = self.config
         value = self.target_value(torch.from_numpy(batch.next_obs), next_action, self.draw_members())
         if config.entropy_backup and next_log_prob is not None:
-            value = value - self.log_alpha.exp() * next_log_prob
+            value = value - (self.log_alpha if log_alpha is None else log_alpha).exp() * next_log_prob
         y = torch.addcmul(torch.from_numpy(batch.reward), torch.from_numpy(batch.discount * batch.mask), value)
         tape = Tape()
         pairs = torch.cat([torch.from_numpy(batch.obs), torch.from_numpy(batch.action)], 1)
@@ -170,7 +170,7 @@ class Sac:
         """Returns all that the next update depends on: weights, targets, moments, temperature, random generators."""
         arrays: State = {name: value.numpy().copy() for name, value in self._tensors().items()}
         for name, adam in self._adams().items():
-            arrays |= {f"{name}.{key}": value for key, value in adam.state().items()}
+            arrays |= adam.state(f"{name}.")
         arrays["generator"] = self.generator.get_state().numpy().copy()
         arrays["rng"] = pack_rng(self.rng)
         return arrays
@@ -184,10 +184,11 @@ class Sac:
         for name, tensor in self._tensors().items():
             copy_checked(name, state, tensor)
         for name, adam in self._adams().items():
-            prefix = f"{name}."
-            adam.load_state({key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)})
-        self.generator.set_state(torch.from_numpy(np.array(state["generator"])))
-        unpack_rng(self.rng, state["rng"])
+            adam.load_state(state, f"{name}.")
+        generator = self.generator.get_state()
+        copy_checked("generator", state, generator)
+        self.generator.set_state(generator)
+        unpack_rng("rng", state, self.rng)
 
     def actor_weights(self) -> State:
         """Returns the weights of the actor and of its average: what another process needs in order to act."""
@@ -216,32 +217,3 @@ def place(output: Tensor, view: ActorView) -> Tensor:
 def _inside(output: Tensor, view: ActorView) -> Tensor:
     assert view.base is not None  # without a base nothing is clipped
     return torch.add(view.base, output, alpha=view.scale).abs_() < 1.0
-
-
-def copy_checked(name: str, state: State, tensor: Tensor) -> None:
-    """Copies state[name] into `tensor`; raises UserError that tells both sizes where they differ."""
-    if name not in state:
-        wanted = f"expected one of {tensor.numel()} numbers"
-        raise UserError(f"weights have no array {name!r}: {wanted}; were they saved by another agent?")
-    array = np.asarray(state[name])
-    if array.size != tensor.numel():
-        raise UserError(
-            f"weights {name!r} have {array.size} numbers, this agent needs {tensor.numel()}: "
-            "use the observation, action and hidden sizes that they were trained with"
-        )
-    tensor.copy_(torch.from_numpy(np.array(array)).view_as(tensor))
-
-
-def pack_rng(rng: np.random.Generator) -> NDArray[np.uint64]:
-    """Returns the state of a PCG64 generator as 6 numbers."""
-    state = rng.bit_generator.state
-    inner, low = state["state"], (1 << 64) - 1
-    numbers = [inner["state"] >> 64, inner["state"] & low, inner["inc"] >> 64, inner["inc"] & low]
-    return np.array([*numbers, state["has_uint32"], state["uinteger"]], np.uint64)
-
-
-def unpack_rng(rng: np.random.Generator, packed: NDArray[Any]) -> None:
-    """Restores what `pack_rng` returned."""
-    a, b, c, d, has, value = (int(number) for number in packed)
-    inner = {"state": (a << 64) | b, "inc": (c << 64) | d}
-    rng.bit_generator.state = {"bit_generator": "PCG64", "state": inner, "has_uint32": has, "uinteger": value}

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from importlib import import_module
 from importlib.metadata import entry_points
 from typing import Any
 
 from data.errors import UserError
+from robot_rl.options import expected_names
 from robot_rl.plugins import load_plugin, look_in_working_folder
 from robot_rl.tasks.base import Task
 
@@ -34,9 +34,7 @@ def task_class(name: str) -> type[Task]:
     for point in entry_points(group=GROUP):
         if point.name == name:
             return _checked(name, load_plugin(point))
-    close = difflib.get_close_matches(name, task_names(), 1)
-    hint = f"did you mean {close[0]!r}? " if close else ""
-    raise UserError(f"unknown task {name!r}: {hint}valid ones: {', '.join([*task_names(), 'gym'])}")
+    raise UserError(f"unknown task {name!r}; {expected_names(name, [*task_names(), 'gym'])}")
 
 
 def _own_class(name: str) -> type[Task]:

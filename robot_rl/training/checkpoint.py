@@ -108,13 +108,3 @@ def _digest(arrays: Mapping[str, NDArray[Any]], about: Mapping[str, Any]) -> str
         digest.update(f"{name} {array.dtype.str} {array.shape}\n".encode())
         digest.update(array.tobytes())
     return digest.hexdigest()
-
-
-def pack_state(rng: np.random.Generator) -> str:
-    """The state of a generator as JSON text."""
-    return json.dumps(rng.bit_generator.state)
-
-
-def unpack_state(rng: np.random.Generator, text: Mapping[str, Any] | str) -> None:
-    """Puts a generator back into a packed state."""
-    rng.bit_generator.state = json.loads(text) if isinstance(text, str) else dict(text)

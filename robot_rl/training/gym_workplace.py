@@ -23,6 +23,10 @@ from robot_rl.training.workplace import F32, Outcome
 STEP_LIMIT = 1000
 """Steps after which an episode is truncated where the environment sets no limit, as most of Gymnasium's own do."""
 
+_USUAL: dict[str, Any] = {"gamma": 0.99, "n_step": 1, "hidden": [256, 256]}
+AGENT_OPTIONS = {"rlpd": _USUAL, "residual": _USUAL, "expo": _USUAL, "dsrl": _USUAL}
+"""Settings per agent, those usual for such environments: the agents' own are for short tasks of an arm."""
+
 
 class GymWorkplace:
     """Maps actions in [-1, 1] to the environment's bounds, and observations of any number type to float32.

@@ -56,7 +56,8 @@ class Counters:
     """Wall-clock time of updates."""
     next_eval: int = 0
     next_checkpoint: int = 0
-    prepare_rng: str = field(default="", repr=False)
+    prepare_rng: list[int] = field(default_factory=list, repr=False)
+    """What the agent prepares with, packed."""
 
 
 WALL_CLOCK = ("train_s", "update_s")

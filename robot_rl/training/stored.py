@@ -13,8 +13,9 @@ from data.atomic import write_atomic
 from data.errors import UserError
 from robot_rl.learning import journal
 from robot_rl.learning.replay import Replay
+from robot_rl.learning.states import pack_rng, unpack_rng
 from robot_rl.training import checkpoint as checkpoints
-from robot_rl.training.checkpoint import Checkpoint, State, pack_state, unpack_state
+from robot_rl.training.checkpoint import Checkpoint, State
 from robot_rl.training.settings import WALL_CLOCK, Counters, TrainSettings
 from robot_rl.training.workplace import Workplace
 
@@ -70,11 +71,12 @@ class StoredRun:
         try:
             saved = int(counters.pop("replay_added"))
             self.counters = Counters(**{"step": found.step, **counters, **self._read_clock()})
-        except (KeyError, TypeError) as error:
+            packed = np.array(self.counters.prepare_rng, np.uint64)
+        except (KeyError, TypeError, ValueError) as error:
             message = f"the checkpoint in {self.folder} was written by another version ({error}): use that one"
             raise UserError(message) from error
         self.agent.load_state(found.agent)
-        unpack_state(self._prepare_rng, self.counters.prepare_rng)
+        unpack_rng("prepare_rng", {"prepare_rng": packed}, self._prepare_rng)
         if self.workplace.restorable:
             self.workplace.restore(found.world)
         self._saved_step = found.step
@@ -93,7 +95,7 @@ class StoredRun:
     def save(self) -> None:
         """Writes replay and checkpoint; call between two episodes."""
         state = self._agent_state()
-        self.counters.prepare_rng = pack_state(self._prepare_rng)
+        self.counters.prepare_rng = pack_rng(self._prepare_rng).tolist()
         self.replay.save_increment(self.folder / "replay")
         counters = {key: value for key, value in vars(self.counters).items() if key not in ("step", *WALL_CLOCK)}
         counters["replay_added"] = self.replay.added

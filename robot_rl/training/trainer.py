@@ -31,6 +31,8 @@ class _Episode:
     extras: dict[str, F32]
     meter: EpisodeMeter
     ended: bool = False
+    mark: bool | None = None
+    """A person's verdict given while no decision could be taken: it counts for the next one."""
 
 
 class Trainer(StoredRun):
@@ -122,15 +124,15 @@ class Trainer(StoredRun):
     def _step(self, now: _Episode) -> float:
         """One decision and what is learned from it. Returns for how long a person paused it [s]."""
         if not self._before_step():
-            return 0.0
+            return self._look_at_keys(now)
         proposal = self.agent.act(now.obs, now.extras, deterministic=False)
         outcome = self.workplace.step(proposal.action, proposal.source)
-        pressed, paused_s = self._pressed()
-        if pressed.mark is not None:  # a person's verdict is the end of the task, whatever the task itself says
-            outcome = replace(outcome, terminated=True, reward=float(pressed.mark), success=pressed.mark)
+        paused_s = self._look_at_keys(now)
+        if now.mark is not None:  # a person's verdict is the end of the task, whatever the task itself says
+            outcome = replace(outcome, terminated=True, reward=float(now.mark), success=now.mark)
         self._record(now, outcome, proposal)
-        if pressed.mark is not None:
-            now.meter.record.success, now.meter.record.end = pressed.mark, "marked"
+        if now.mark is not None:
+            now.meter.record.success, now.meter.record.end = now.mark, "marked"
         self._count_step()
         self._learn()
         self.tick(self.counters, self._metrics)
@@ -149,6 +151,12 @@ class Trainer(StoredRun):
             self.replay.save_increment(self.folder / "replay", sync=False)
         now.meter.add(outcome, proposal.action, proposal.source)
         now.obs, now.extras, now.ended = outcome.obs, next_extras, outcome.terminated or outcome.truncated
+
+    def _look_at_keys(self, now: _Episode) -> float:
+        """Keeps a mark for the newest decision or, before there is one, for the next. Returns the time paused [s]."""
+        pressed, paused_s = self._pressed()
+        now.mark = now.mark if pressed.mark is None else pressed.mark
+        return paused_s
 
     def _pressed(self) -> tuple[Pressed, float]:
         """Returns the keys since the last look, after a pause if there was one, and how long that was [s]."""

@@ -73,7 +73,12 @@ def resolve_agent_options(task: str, variant: str, agent: str, given: Mapping[st
 
     Done before a run's configuration is stored, so that config.json holds what was really used.
     """
-    recommended = {} if task == "gym" else make_task(task, variant).agent_options.get(agent, {})
+    if task == "gym":
+        from robot_rl.training.gym_workplace import AGENT_OPTIONS
+
+        recommended: Mapping[str, Any] = AGENT_OPTIONS.get(agent, {})
+    else:
+        recommended = make_task(task, variant).agent_options.get(agent, {})
     return {**recommended, **given}
 
 

@@ -44,7 +44,7 @@ def round_trip(mapping: ActionMap, measured: Pose, action: Any) -> tuple[Any, Po
 
 @given(seeds)
 @settings(max_examples=100)
-def test_all_rotations_active_round_trip_whatever_the_poses(seed: int) -> None:
+def test_trap_5_all_rotations_active_round_trip_whatever_the_poses(seed: int) -> None:
     rng = np.random.default_rng(seed)
     spec = ActionSpec(rotation_rad=float(rng.uniform(0.01, 1.0)))
     goal, measured, action = any_pose(rng), any_pose(rng), rng.uniform(-1.0, 1.0, spec.size)
@@ -54,7 +54,7 @@ def test_all_rotations_active_round_trip_whatever_the_poses(seed: int) -> None:
 
 @given(seeds, st.sampled_from(SOME_HELD))
 @settings(max_examples=100)
-def test_with_held_rotations_the_active_ones_round_trip(seed: int, active: tuple[str, ...]) -> None:
+def test_trap_5_with_held_rotations_the_active_ones_round_trip(seed: int, active: tuple[str, ...]) -> None:
     rng = np.random.default_rng(seed)
     spec, goal = ActionSpec(active=active, rotation_rad=0.1), any_pose(rng)
     measured, action = beside(goal, rng.uniform(-0.3, 0.3, 3)), rng.uniform(-1.0, 1.0, spec.size)

@@ -1,6 +1,10 @@
 from __future__ import annotations
 
+import copy
+import subprocess
+import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -8,11 +12,13 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+import robot_rl.agents
 from controllers.types import Source
 from data.errors import UserError
 from robot_rl.agents.base import AgentSpec
-from robot_rl.agents.registry import agent_names, make_agent
-from robot_rl.learning.replay import Replay
+from robot_rl.agents.registry import agent_class, agent_names, make_agent
+from robot_rl.learning.replay import Batch, Replay
+from robot_rl.learning.sac import ActorView
 
 F32 = NDArray[np.float32]
 torch.set_num_threads(1)
@@ -23,7 +29,7 @@ ON_BASE = ["residual", "expo", "dsrl"]
 class LinearBase:
     """A poor base policy: steps towards 0 instead of 0.5, moved by its noise."""
 
-    obs_size, action_size, horizon = 1, 1, 4
+    obs_size, action_size, horizon, execute = 1, 1, 4, 1
 
     def base(self, obs: F32, noise: F32, n: int) -> F32:
         shaped = noise.reshape(len(obs), n, self.horizon, self.action_size)
@@ -180,6 +186,147 @@ def test_expo_chooses_the_candidate_that_its_critics_rate_highest() -> None:
     torch.testing.assert_close(action, base[torch.arange(5), q.argmax(1)])
 
 
+def some_batch(agent: Any, count: int = 6) -> Batch:
+    """Transitions with what the agent caches of them."""
+    rng = np.random.default_rng(4)
+    obs, next_obs = rng.uniform(-1, 1, (2, count, 1)).astype(np.float32)
+    ones, action = np.ones(count, np.float32), rng.uniform(-1, 1, (count, 1)).astype(np.float32)
+    return Batch(
+        obs, action, 0.5 * ones, next_obs, 0.9 * ones, ones, np.zeros(count, np.int64), np.zeros(count, np.bool_),
+        agent.prepare(obs, rng), agent.prepare(next_obs, rng),
+    )  # fmt: skip
+
+
+def same_draws(sac: Any) -> torch.Generator:
+    """A generator that draws what `sac` is about to draw."""
+    return torch.Generator().set_state(sac.generator.get_state())
+
+
+def target_of(agent: Any, batch: Batch, action: Any) -> Any:
+    """R + gamma^k m min Q'(s', a'), written out."""
+    pairs = torch.cat([torch.from_numpy(batch.next_obs), torch.as_tensor(action)], 1)
+    value = agent.sac.targets.forward(pairs)[..., 0].amin(0).numpy()
+    return batch.reward + batch.discount * batch.mask * value
+
+
+def learned(name: str, **options: Any) -> Any:
+    """An agent past its warm-up whose actor is no longer near zero."""
+    agent = make(name, warm_up=0, **options)
+    for net in (agent.sac.actor, agent.noise.actor if name == "dsrl" else agent.sac.actor):
+        net.flat += 0.3 * torch.randn(net.flat.shape, generator=torch.Generator().manual_seed(1))
+    return agent
+
+
+def test_the_residuals_target_is_the_value_of_the_corrected_next_base_action() -> None:
+    agent = learned("residual", scale=0.3, candidates=2)
+    batch = some_batch(agent)
+    base, obs = torch.from_numpy(batch.next_extras["base"][:, 0]), torch.from_numpy(batch.next_obs)
+    mean, log_std = agent.sac.actor.forward(torch.cat([obs, base], 1))[0].chunk(2, 1)
+    u = mean + log_std.clamp(-5, 2).exp() * torch.randn((6, 1), generator=same_draws(agent.sac))
+    expected = (base + 0.3 * torch.tanh(u)).clamp(-1, 1)
+    wanted = target_of(agent, batch, expected)
+    action, log_prob = agent.next_action(batch)
+    torch.testing.assert_close(action, expected)
+    np.testing.assert_allclose(agent.sac.critic_step(batch, action, log_prob)["y"].numpy(), wanted, rtol=1e-5)
+
+
+def test_dsrls_target_is_the_value_of_the_action_of_the_chosen_next_noise() -> None:
+    agent = learned("dsrl", bound=2.0)
+    batch = some_batch(agent)
+    mean, log_std = agent.noise.actor.forward(torch.from_numpy(batch.next_obs))[0].chunk(2, 1)
+    u = mean + log_std.clamp(-5, 2).exp() * torch.randn((6, 4), generator=same_draws(agent.noise))
+    chosen = (2.0 * torch.tanh(u)).numpy()
+    expected = LinearBase().base(np.asarray(batch.next_obs, np.float32), chosen[:, None], 1)[:, 0, 0]
+    wanted = target_of(agent, batch, expected)
+    action, log_prob = agent.next_action(batch)
+    np.testing.assert_allclose(action, expected, rtol=1e-5)
+    np.testing.assert_allclose(agent.sac.critic_step(batch, action, log_prob)["y"].numpy(), wanted, rtol=1e-5)
+
+
+class Repeating:
+    """A sampler that always returns the same batch."""
+
+    def __init__(self, batch: Batch) -> None:
+        self.batch = batch
+
+    def sample(self, rng: np.random.Generator) -> Batch:
+        return self.batch
+
+
+def test_dsrls_entropy_backup_takes_the_noise_policys_temperature() -> None:
+    means = {}
+    for backup in (False, True):
+        agent = learned("dsrl", entropy_backup=backup, utd=1, candidates=2)
+        agent.noise.log_alpha.fill_(np.log(0.7))
+        batch = some_batch(agent)
+        view = ActorView(torch.from_numpy(batch.next_obs), None, agent.config.bound)
+        state = agent.noise.generator.get_state()
+        _, log_prob = agent.noise.propose(view)
+        agent.noise.generator.set_state(state)
+        means[backup] = agent.update(Repeating(batch))["target_mean"]
+    expected = means[False] - 0.9 * 0.7 * log_prob.mean().item()
+    assert means[True] == pytest.approx(expected, rel=1e-4)
+    assert abs(means[True] - means[False]) > 0.1
+
+
+def test_expo_edits_are_among_the_candidates_and_the_target_chooses_as_acting_does() -> None:
+    agent = learned("expo", edits=2, candidates=3, critics=4, subset=2, scale=0.5)
+    batch = some_batch(agent)
+    obs, base = torch.from_numpy(batch.next_obs), torch.from_numpy(batch.next_extras["base"])
+    wide, first = obs.repeat_interleave(2, 0), base[:, :2].reshape(12, 1)
+    mean, log_std = agent.sac.actor.forward(torch.cat([wide, first], 1))[0].chunk(2, 1)
+    u = mean + log_std.clamp(-5, 2).exp() * torch.randn((12, 1), generator=same_draws(agent.sac))
+    edited = (first + 0.5 * torch.tanh(u)).clamp(-1, 1).view(6, 2, 1)
+    options = torch.cat([base, edited], 1)
+    members = [int(i) for i in copy.deepcopy(agent.sac.rng).permutation(4)[:2]]
+    pairs = torch.cat([obs.repeat_interleave(5, 0), options.view(30, 1)], 1)
+    best = agent.sac.targets.forward(pairs)[members, :, 0].amin(0).view(6, 5).argmax(1)
+    action, log_prob = agent.next_action(batch)
+    assert log_prob is None
+    assert best.max() >= 3, "an edit wins somewhere"
+    torch.testing.assert_close(action, options[torch.arange(6), best])
+    for row in range(6):  # acting, by the same draws
+        twin = learned("expo", edits=2, candidates=3, critics=4, subset=2, scale=0.5)
+        expected = twin.choose(obs[row : row + 1], base[row : row + 1], [0, 1], deterministic=True)
+        acted = agent.act(batch.next_obs[row], {"base": batch.next_extras["base"][row]}, deterministic=True)
+        np.testing.assert_array_equal(acted.action, expected[0][0])
+        assert acted.source == (Source.EDIT if int(expected[1]) >= 3 else Source.BASE)
+
+
+@pytest.mark.parametrize("name", ["residual", "expo", "dsrl"])
+def test_trap_10_each_agent_corrects_its_target_entropy_by_its_scale(name: str) -> None:
+    scale = {"dsrl": "bound"}.get(name, "scale")
+    for given, own in ((None, -0.5 if name != "dsrl" else -2.0), (0.25, 0.25)):
+        options: dict[str, Any] = {"target_entropy": given, scale: 0.3}
+        agent = make(name, **options)
+        learner, dims = (agent.noise, 4) if name == "dsrl" else (agent.sac, 1)
+        assert learner.target_entropy == pytest.approx(own + dims * np.log(0.3))
+
+
+def test_an_agents_own_saved_numbers_are_checked() -> None:
+    for name, keys in (("rlpd", ["acting_rng", "updates"]), ("residual", ["chunk_used", "chunks"])):
+        agent = make(name)
+        for key in keys:
+            state = agent.state()
+            size = state.pop(key).size
+            with pytest.raises(UserError, match=f"weights have no array '{key}': expected one of {size} numbers"):
+                agent.load_state(state)
+
+
+def test_a_helper_module_is_no_agent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "helper.py").write_text('"""Uses AGENT."""\nraise RuntimeError("imported")\n')
+    (tmp_path / "mine.py").write_text("AGENT = dict\n")
+    monkeypatch.setattr(robot_rl.agents, "__path__", [*robot_rl.agents.__path__, str(tmp_path)])
+    assert agent_names() == ["dsrl", "expo", "mine", "residual", "rlpd"]
+    assert agent_class("mine") is dict
+
+
+def test_names_of_agents_are_found_without_torch() -> None:
+    program = "import sys, robot_rl.agents.registry as registry; registry.agent_names(); print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
+
+
 def test_chunks_are_used_in_order_also_for_recorded_episodes() -> None:
     agent = make("residual", replan=3)
     observations = np.linspace(-1, 1, 8, dtype=np.float32)[:, None]
@@ -195,14 +342,15 @@ def test_chunks_are_used_in_order_also_for_recorded_episodes() -> None:
 def test_unknown_names_options_and_unfit_bases_are_told() -> None:
     assert agent_names() == ["dsrl", "expo", "residual", "rlpd"]
     cases: list[tuple[Callable[[], Any], str]] = [
-        (lambda: make_agent("rpld", AgentSpec(1, 1)), r"unknown agent 'rpld': did you mean 'rlpd'\? valid ones: dsrl"),
-        (lambda: make("rlpd", utdd=3), r"unknown agent option 'utdd': did you mean 'utd'\? valid ones: actor_rate"),
+        (lambda: make_agent("rpld", AgentSpec(1, 1)), r"unknown agent 'rpld'; did you mean rlpd\? \(valid: dsrl"),
+        (lambda: make("rlpd", utdd=3), r"unknown agent option 'utdd'; did you mean utd.*\? \(valid: actor_rate"),
         (lambda: make("rlpd", utd="many"), "utd=many does not fit SacConfig: expected an integer"),
         (lambda: make_agent("residual", AgentSpec(1, 1)), "ResidualAgent fine-tunes a base policy"),
         (lambda: make_agent("dsrl", AgentSpec(1, 1)), "DsrlAgent fine-tunes a base policy"),
         (lambda: make_agent("expo", AgentSpec(2, 1), {}, LinearBase()), r"widths \(1, 1\), the task needs \(2, 1\)"),
         (lambda: make("residual", replan=9), "at most the base's horizon 4"),
         (lambda: make("dsrl", bc_weight=0.1), "bc_weight=0.1 does not fit"),
+        (lambda: make("expo", entropy_backup=True), "expected false: EXPO's target has no entropy term"),
         (lambda: AgentSpec(1, 2, gripper_index=2), "gripper_index=2 does not fit"),
     ]
     for action, message in cases:

@@ -65,7 +65,7 @@ EPISODES = st.lists(st.tuples(st.integers(1, 9), ENDS), min_size=1, max_size=9)
 
 
 @given(EPISODES, st.integers(1, 5), st.integers(1, 3), st.integers(12, 80))
-def test_n_step_batches_agree_with_a_slow_reference_whatever_the_episodes_and_the_ring(
+def test_trap_6_n_step_batches_agree_with_a_slow_reference_at_all_borders_of_episodes_and_ring(
     episodes: list[tuple[int, str]], n_step: int, steps: int, capacity: int
 ) -> None:
     replay, plain = filled(episodes, capacity, steps)

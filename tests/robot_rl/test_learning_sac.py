@@ -184,6 +184,21 @@ def test_trap_16_critics_for_the_target_are_drawn_anew_and_without_replacement()
     assert {round(float(sac.target_value(obs, action, sac.draw_members())), 5) for _ in range(100)} == pairs
 
 
+def test_trap_16_each_critic_update_draws_its_own_critics_once() -> None:
+    sac, batch, action = Sac(4, 2, replace(SMALL, critics=5, subset=2), 0), some_batch(4, 2), torch.zeros(8, 2)
+    pairs = torch.cat([torch.from_numpy(batch.next_obs), action], 1)
+    twin = np.random.default_rng([0, 1])  # the generator that the learner has from its seed
+    used = set()
+    for _ in range(12):
+        members = twin.permutation(5)[:2]
+        value = sac.targets.forward(pairs)[members, :, 0].amin(0).numpy()
+        y = sac.critic_step(batch, action, None)["y"].numpy()
+        np.testing.assert_allclose(y, batch.reward + batch.discount * batch.mask * value, rtol=1e-5)
+        used.add(frozenset(members.tolist()))
+    assert len(used) > 3
+    assert sac.rng.bit_generator.state == twin.bit_generator.state, "one draw an update"
+
+
 @given(st.integers(-100, 100), st.integers(-100, 100), st.integers(1, 100))
 def test_actions_never_leave_their_box(base: int, output: int, scale: int) -> None:
     view = ActorView(torch.zeros(1, 1), torch.tensor([[base / 100]]), scale / 100)
@@ -194,9 +209,18 @@ def test_weights_of_another_width_are_refused() -> None:
     state = Sac(4, 2, SMALL, 0).state()
     with pytest.raises(UserError, match=r"weights 'actor' have \d+ numbers, this agent needs \d+"):
         Sac(5, 2, SMALL, 0).load_state(state)
-    del state["critics"]
-    with pytest.raises(UserError, match="weights have no array 'critics'"):
-        Sac(4, 2, SMALL, 0).load_state(state)
+
+
+def test_every_part_of_a_saved_state_is_checked() -> None:
+    whole = Sac(4, 2, SMALL, 0).state()
+    assert {"critic_adam.mean", "critic_adam.square", "alpha_adam.steps", "generator", "rng"} < set(whole)
+    for name, array in whole.items():
+        lacking = {key: value for key, value in whole.items() if key != name}
+        with pytest.raises(UserError, match=f"weights have no array '{name}': expected one of {array.size} numbers"):
+            Sac(4, 2, SMALL, 0).load_state(lacking)
+        longer = whole | {name: np.append(array, array)}
+        with pytest.raises(UserError, match=f"weights '{name}' have {2 * array.size} numbers, this agent needs"):
+            Sac(4, 2, SMALL, 0).load_state(longer)
 
 
 @pytest.mark.parametrize(

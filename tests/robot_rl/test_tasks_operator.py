@@ -16,6 +16,7 @@ from robot_rl.config import TasksConfig
 from robot_rl.envs.action_map import ActionMap, quaternion_of_vector, rotation_vector
 from robot_rl.envs.featuriser import Featuriser
 from robot_rl.envs.make import make_env
+from robot_rl.operators.peg_operator import OperatorConfig, TiltingOperator
 from robot_rl.tasks.actions import ActionSpec
 from robot_rl.tasks.peg_insertion import PegInsertion
 from robot_rl.tasks.registry import make_task, task_names
@@ -94,7 +95,7 @@ def test_features_refuse_what_a_network_must_not_see() -> None:
 
 def test_an_unknown_task_names_the_closest() -> None:
     assert "peg_insertion" in task_names()
-    with pytest.raises(UserError, match="unknown task 'peg_insertoin': did you mean 'peg_insertion'"):
+    with pytest.raises(UserError, match=r"unknown task 'peg_insertoin'; did you mean peg_insertion\? \(valid: gym"):
         make_task("peg_insertoin")
     with pytest.raises(UserError, match="task peg_insertion has the variants default, tight, got 'loose'"):
         make_task("peg_insertion", "loose")
@@ -159,18 +160,40 @@ def test_the_operator_acts_within_bounds_on_active_columns_and_repeats_itself() 
     np.testing.assert_array_equal(streams[0], streams[1])
 
 
-@pytest.mark.slow
-def test_the_operator_is_good_but_imperfect() -> None:
-    env = make_env(PegInsertion(), seed=0)
-    operator = env.task.operator(np.random.default_rng(0))
-    successes = 0
-    for seed in range(60):
+def successes(task: PegInsertion, operator: Any, episodes: int = 100) -> float:
+    """Success rate over the episodes of the seeds 0, 1, ..."""
+    env, count = make_env(task, seed=0), 0
+    for seed in range(episodes):
         observation, _ = env.reset(seed=seed)
         operator.reset()
-        while True:
-            observation, _, terminated, truncated, _ = env.step(operator.act(observation, env.task.action.size))
-            if terminated or truncated:
-                break
-        successes += int(terminated)
-    print(f"operator: {successes} of 60")
-    assert 0.4 <= successes / 60 <= 0.9
+        ended = False
+        while not ended:
+            observation, _, terminated, truncated, _ = env.step(operator.act(observation, task.action.size))
+            ended = terminated or truncated
+        count += int(terminated)
+    return count / episodes
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("variant", "settings"), [("default", {}), ("tight", {}), ("default", {"tilt": False})])
+def test_the_operator_succeeds_in_half_to_four_fifths(variant: str, settings: dict[str, Any]) -> None:
+    task = PegInsertion(variant, **settings)
+    assert 0.5 <= successes(task, task.operator(np.random.default_rng(0))) <= 0.8
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("variant", PegInsertion.variants)
+def test_without_delay_and_tremble_the_operator_hardly_ever_fails(variant: str) -> None:
+    """So the failures come from the operator's delay and tremble, not from a plan that cannot work."""
+    steady = TiltingOperator(np.random.default_rng(0), OperatorConfig(delay_steps=0, motor_noise=0.0))
+    assert successes(PegInsertion(variant), steady) >= 0.95
+
+
+@pytest.mark.parametrize("variant", PegInsertion.variants)
+def test_trap_18_no_episode_begins_as_a_success(variant: str) -> None:
+    env = make_env(PegInsertion(variant), seed=0, teleport=True)
+    for seed in range(50):
+        env.reset(seed=seed)
+        assert env._sensed is not None
+        judged = env.task.judge(env._sensed, env.draw)
+        assert (judged.reward, judged.success, judged.terminated) == (0.0, False, False), seed

@@ -11,10 +11,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from robot_rl.training.keys import Keys, Pressed
 from robot_rl.training.settings import StopRequested
+from robot_rl.training.sync import SyncTrainer
 from tests.robot_rl.training_fakes import line_trainer
 
 Terminal = tuple[int, int]
@@ -127,3 +129,52 @@ def test_q_saves_and_the_run_goes_on_from_there(tmp_path: Path, terminal: Termin
     assert again.counters.step == trainer.counters.step >= 51
     again.run()
     assert again.counters.step == 120
+
+
+class Holding(SyncTrainer):
+    """Waits, before its fourth decision, as for a learner: until `holds` looks have passed."""
+
+    holds, looks, person, press = 3, 0, -1, b""
+
+    def _before_step(self) -> bool:
+        if self.counters.step != 3 or self.looks >= self.holds:
+            return True
+        self.looks += 1
+        if self.looks == 1:
+            os.write(self.person, self.press)
+            time.sleep(0.05)
+        return False
+
+
+def holding(folder: Path, terminal: Terminal, press: bytes, **changes: Any) -> tuple[Holding, list[dict[str, Any]]]:
+    plain, records = line_trainer(folder, **changes), list[dict[str, Any]]()
+    parts = (plain.agent, plain.workplace, None, None, folder, plain.settings, records.append)
+    trainer = Holding(*parts, keys=Keys(terminal[1]))
+    trainer.person, trainer.press = terminal[0], press
+    return trainer, records
+
+
+def test_q_stops_also_while_the_actor_waits_for_the_learner(tmp_path: Path, terminal: Terminal) -> None:
+    trainer, _ = holding(tmp_path, terminal, b"q", eval_every=0)
+    trainer.journalled = True  # ends at once, as the asynchronous trainer does
+    trainer.holds = 10**9
+    with pytest.raises(StopRequested):
+        trainer.run()
+    assert (trainer.counters.step, trainer.looks) == (3, 1)
+
+
+def test_a_pause_while_the_actor_waits_is_no_training_time(tmp_path: Path, terminal: Terminal) -> None:
+    trainer, _ = holding(tmp_path, terminal, b"p", eval_every=0, steps=10)
+    threading.Timer(1.5, os.write, (terminal[0], b"p")).start()
+    began = time.monotonic()
+    trainer.run()
+    assert trainer.counters.step == 10
+    assert time.monotonic() - began - trainer.counters.train_s > 1.0
+
+
+def test_a_mark_while_the_actor_waits_counts_for_the_next_decision(tmp_path: Path, terminal: Terminal) -> None:
+    trainer, records = holding(tmp_path, terminal, b"s", eval_every=0, steps=10)
+    trainer.run()
+    assert np.flatnonzero(trainer.replay.terminated)[0] == 3
+    first = next(record for record in records if record["kind"] == "episode")
+    assert (first["end"], first["success"], first["length"]) == ("marked", True, 4)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import socket
 import threading
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from data.errors import UserError
+from robot_rl.agents.registry import make_agent
 from robot_rl.learning.replay import Replay
 from robot_rl.training import wire
 from robot_rl.training.learner_process import Learner
@@ -20,7 +22,7 @@ from robot_rl.training.pacing import Credit, Pacing
 from robot_rl.training.recipe import AgentRecipe
 from robot_rl.training.seam import Progress, Pulled, SeamError, State, Weights
 from robot_rl.training.wire import Channel, Kind, PeerGone
-from tests.robot_rl.training_fakes import TINY
+from tests.robot_rl.training_fakes import TINY, PoorBase
 
 
 @given(st.floats(0.1, 8.0), st.integers(1, 50), st.integers(1, 50), st.lists(st.booleans(), max_size=400))
@@ -170,6 +172,18 @@ def test_a_recipe_builds_the_same_agent_in_any_process() -> None:
     assert first.spec.gripper_index == 1
     for name, array in first.state().items():
         np.testing.assert_array_equal(array, second.state()[name])
+
+
+@pytest.mark.parametrize("name", ["rlpd", "residual", "expo"])
+def test_trap_9_the_action_called_gripper_is_the_one_that_the_temperature_does_not_count(name: str) -> None:
+    recipe = AgentRecipe("rlpd", 3, ("dx", "gripper", "dz"), TINY)
+    spec = recipe.build().spec
+    assert spec.entropy_dims().tolist() == [True, False, True]
+    base = None if name == "rlpd" else PoorBase(3, 3)
+    agent: Any = make_agent(name, spec, TINY | ({} if name == "rlpd" else {"scale": 0.5}), base)
+    assert agent.sac.counted.tolist() == [1.0, 0.0, 1.0]
+    assert agent.sac.target_entropy == pytest.approx(-1.0 if name == "rlpd" else -1.0 + 2 * math.log(0.5))
+    assert AgentRecipe("rlpd", 3, ("dx", "dy", "dz"), TINY).build().spec.gripper_index is None
 
 
 class Script:

@@ -13,11 +13,17 @@ import numpy as np
 import pytest
 from gymnasium import spaces
 
+from controllers.chain import ChainConfig
+from controllers.description.geometry import Pose
 from controllers.types import Source
 from data.errors import UserError
 from data.store import EpisodeStore
-from robot_rl.agents.base import Proposal
+from robot_rl.agents.base import AgentSpec, Proposal, SacAgent
+from robot_rl.envs.make import make_env
+from robot_rl.learning.config import SacConfig
 from robot_rl.learning.replay import Replay
+from robot_rl.tasks.base import Draw
+from robot_rl.tasks.peg_insertion import PegInsertion
 from robot_rl.tasks.registry import make_task
 from robot_rl.training.demonstrations import fill_replay, load_episodes, successful
 from robot_rl.training.evaluation import evaluate, summary_of
@@ -26,7 +32,8 @@ from robot_rl.training.recipe import AgentRecipe
 from robot_rl.training.recording import record_acting
 from robot_rl.training.settings import TrainSettings
 from robot_rl.training.sync import SyncTrainer
-from robot_rl.training.workplace import make_workplace, vector_sizes
+from robot_rl.training.workplace import ArmWorkplace, make_workplace, vector_sizes
+from robot_rl.workflows.common import resolve_agent_options
 from tests.robot_rl.training_fakes import TINY, Line
 
 
@@ -279,10 +286,54 @@ def test_an_evaluation_repeats_to_the_last_digit() -> None:
     assert [record.length for record in first] == [record.length for record in second]
 
 
+class ShortLeash(PegInsertion):
+    """The plate without its hole below the peg, and a leash of a third of the largest increment."""
+
+    max_steps = 12
+
+    def chain_config(self) -> ChainConfig:
+        config = super().chain_config()
+        return replace(config, limiter=replace(config.limiter, leash=(0.004,) * 3 + (0.1,) * 3))
+
+    def draw(self, rng: np.random.Generator) -> Draw:
+        draw = super().draw(rng)
+        beside = Pose(draw.T_base_goal.position_m + np.array([0.0, 0.04, 0.0]))
+        start = draw.T_base_goal.compose(Pose(np.array([0.0, 0.0, -0.006])))
+        return replace(draw, fixtures={"plate": beside}, T_base_start=start)
+
+
+class PushDown(SacAgent):
+    """Pushes along the peg with all it may."""
+
+    def act(self, obs: Any, extras: Any, deterministic: bool) -> Proposal:
+        return Proposal(np.eye(6, dtype=np.float32)[2], Source.POLICY)
+
+
+def test_trap_4_what_the_limiter_let_through_is_stored_and_learned_from(tmp_path: Path) -> None:
+    workplace = ArmWorkplace(make_env(ShortLeash(), seed=0))
+    agent = PushDown(AgentSpec(workplace.obs_size, 6), SacConfig(**TINY))
+    with EpisodeStore.create_or_open(tmp_path / "demos.zarr", workplace.store_spec("mujoco", {})) as store:
+        store.append(record_acting(workplace, agent, store.spec, 0)[0])
+    episode = load_episodes(str(tmp_path / "demos.zarr"), workplace)[0]
+    assert (episode.action_proposed[:, 2] == 1.0).all()
+    on_the_plate = episode.action_executed[-4:, 2]
+    np.testing.assert_allclose(on_the_plate, 0.004 / 0.012, atol=0.05)
+    settings = TrainSettings(12, warmup=100, eval_every=0)
+    trainer = SyncTrainer(agent, workplace, None, None, tmp_path, settings, lambda record: None)
+    trainer.run()
+    trained = trainer.replay.action[trainer.replay.has_action]
+    assert trained.shape == (12, 6)
+    np.testing.assert_allclose(trained[-4:, 2], 0.004 / 0.012, atol=0.05)
+    demos = Replay(50, workplace.obs_size, 6)
+    fill_replay(demos, [episode], workplace, agent, np.random.default_rng(0))
+    np.testing.assert_array_equal(demos.action[demos.has_action], episode.action_executed[:, workplace.columns])
+
+
 @pytest.mark.slow
 def test_pendulum_is_learned_from_scratch_within_3000_steps(tmp_path: Path) -> None:
     workplace, evaluation = GymWorkplace("Pendulum-v1"), GymWorkplace("Pendulum-v1")
-    agent = AgentRecipe("rlpd", workplace.obs_size, workplace.action_names, seed=1).build()
+    options = resolve_agent_options("gym", "default", "rlpd", {})
+    agent = AgentRecipe("rlpd", workplace.obs_size, workplace.action_names, options, seed=1).build()
     settings = TrainSettings(3000, seed=1, eval_every=0, eval_episodes=10)
     trainer = SyncTrainer(agent, workplace, evaluation, None, tmp_path, settings, lambda record: None)
     trainer.run()

@@ -99,7 +99,11 @@ def test_given_settings_win_over_the_recommended_ones() -> None:
     name = next(iter(recommended))
     assert resolve_agent_options("peg_insertion", "default", "rlpd", {}) == recommended
     assert resolve_agent_options("peg_insertion", "default", "rlpd", {name: -1})[name] == -1
-    assert resolve_agent_options("gym", "default", "rlpd", {"utd": 3}) == {"utd": 3}
+    assert resolve_agent_options("peg_insertion", "tight", "rlpd", {}) != recommended
+    usual = {"gamma": 0.99, "n_step": 1, "hidden": [256, 256]}
+    assert resolve_agent_options("gym", "default", "rlpd", {"utd": 3}) == {**usual, "utd": 3}
+    assert resolve_agent_options("gym", "default", "rlpd", {"gamma": 0.9})["gamma"] == 0.9
+    assert resolve_agent_options("gym", "default", "an agent of others", {}) == {}
 
 
 def test_a_folder_that_is_no_run(tmp_path: Path) -> None:

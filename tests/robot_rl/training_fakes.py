@@ -84,7 +84,10 @@ class Line:
 class PoorBase:
     """A base policy on chunks of four that steps towards 0, moved by its noise."""
 
-    obs_size, action_size, horizon = 2, 1, 4
+    horizon, execute = 4, 1
+
+    def __init__(self, obs_size: int = 2, action_size: int = 1) -> None:
+        self.obs_size, self.action_size = obs_size, action_size
 
     def base(self, obs: F32, noise: F32, n: int) -> F32:
         shaped = noise.reshape(len(obs), n, self.horizon, self.action_size)

@@ -65,14 +65,14 @@ def complaint(line: str, folder: Path, capsys: pytest.CaptureFixture[str], monke
 @pytest.mark.parametrize(
     ("line", "expected"),
     [
-        ("finetune task=peg_insertio out=runs/new", "unknown task 'peg_insertio': did you mean 'peg_insertion'?"),
+        ("finetune task=peg_insertio out=runs/new", "unknown task 'peg_insertio'; did you mean peg_insertion?"),
         ("collect task=nofile:Press out=new.zarr", "task 'nofile:Press' cannot be imported (No module named 'nofile')"),
         ("collect task=gym env_id=x out=new.zarr", "unknown setting 'env_id'"),
         ("collect task=gym out=new.zarr", "task=gym needs env_id=<id of gymnasium.make>"),
         (FINETUNE + "variant=tigt", "task peg_insertion has the variants default, tight, got 'tigt'"),
-        (FINETUNE + "agent=sacx", "unknown agent 'sacx': valid ones: dsrl, expo, residual, rlpd"),
+        (FINETUNE + "agent=sacx", "unknown agent 'sacx'; expected one of: dsrl, expo, residual, rlpd"),
         (FINETUNE + "stepz=3", "unknown setting 'stepz'; did you mean steps?"),
-        (FINETUNE + "agent_config.utdd=3", "unknown agent option 'utdd': did you mean 'utd'?"),
+        (FINETUNE + "agent_config.utdd=3", "unknown agent option 'utdd'; did you mean utd"),
         (FINETUNE + "agent_config.utd=0", "utd=0 does not fit: expected at least 1"),
         (FINETUNE + "agent_config.utd=2.5", "utd=2.5 does not fit SacConfig: expected an integer"),
         (FINETUNE + "agent_config.utd=true", "utd=True does not fit SacConfig: expected an integer"),

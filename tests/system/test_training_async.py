@@ -82,7 +82,7 @@ def test_demonstrations_reach_the_learner(tmp_path: Path) -> None:
 def test_an_unknown_setting_in_the_recipe_is_told_by_the_learner_in_one_line(tmp_path: Path) -> None:
     trainer = async_trainer(tmp_path)
     trainer.recipe = AgentRecipe("rlpd", 2, ("dx",), {"hiden": (8,)})
-    with pytest.raises(UserError, match="the learner stopped: unknown agent option 'hiden': did you mean 'hidden'"):
+    with pytest.raises(UserError, match="the learner stopped: unknown agent option 'hiden'; did you mean hidden"):
         trainer.run()
     assert not trainer.running
 
