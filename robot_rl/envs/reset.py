@@ -46,7 +46,7 @@ class ResetConfig:
     creep_s: float = 0.3
     """At rest outside the tolerance for this long, the target is moved on against the joints' friction [s]."""
     creep_share: float = 0.2
-    """Share of the remaining error by which the target is moved on at each step."""
+    """Share of the remaining error by which the target is moved on at each step, in [0, 1]."""
     creep_max: float = 0.5
     """Bound of that offset as a share of the leash, in [0, 1]."""
     timeout_s: float = 8.0
@@ -60,6 +60,12 @@ class ResetConfig:
         for name in ("step_s", "lift_m", "pull_m", "tolerance_m", "tolerance_rad", "settle_m_s", "timeout_s"):
             if not 0.0 < getattr(self, name) < np.inf:
                 raise UserError(f"reset: {name} must be a finite number > 0, got {getattr(self, name)}")
+        for name in ("patience_s", "progress_m", "wiggle_m", "wiggle_rad", "creep_s"):
+            if not 0.0 <= getattr(self, name) < np.inf:
+                raise UserError(f"reset: {name} must be a finite number >= 0, got {getattr(self, name)}")
+        for name in ("creep_share", "creep_max"):
+            if not 0.0 <= getattr(self, name) <= 1.0:
+                raise UserError(f"reset: {name} must be a number in [0, 1], got {getattr(self, name)}")
         if self.attempts < 1:
             raise UserError(f"reset: attempts must be 1 or more, got {self.attempts}")
 

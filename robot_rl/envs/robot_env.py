@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any, Protocol, runtime_checkable
 
 import gymnasium
@@ -15,10 +16,10 @@ from controllers.description.geometry import Pose
 from controllers.link import MotorLink
 from controllers.types import Command, Source
 from data.errors import UserError
+from robot_rl.envs.acceptance import require_acceptable_actions, require_acceptable_reset
 from robot_rl.envs.action_map import ActionMap
 from robot_rl.envs.reset import AutomaticReset, ResetConfig
 from robot_rl.envs.sensing import sense_reports
-from robot_rl.tasks.actions import GRIPPER_NAME
 from robot_rl.tasks.base import Draw, Sensed, Task
 from safety.reasons import Reason
 
@@ -64,12 +65,15 @@ class RobotEnv(gymnasium.Env[Observation, NDArray[np.float32]]):
         """world: the simulator behind the link (`place`, `tare`, `reseed`, `render`), None on a bench.
 
         teleport: puts the tool at a pose without driving there, for benchmarks in simulation; None: automatic reset.
+        Raises UserError where the task's limits would refuse its own actions or the commands of the reset.
         """
         if world is None and (teleport is not None or images):
             raise UserError("a teleporting reset and rendered images need a simulator: leave them off on a robot")
         require_acceptable_actions(task)
         self.task, self.link, self.world, self.teleport = task, link, world, teleport
         self.automatic_reset = AutomaticReset(link, task, reset_config)
+        if teleport is None:
+            require_acceptable_reset(task, self.automatic_reset.config)
         self._tick_hz = task.chain_config().rate_hz
         self._gripper_range_m = task.scene().tool.gripper_range_m
         size = task.action.size
@@ -86,6 +90,7 @@ class RobotEnv(gymnasium.Env[Observation, NDArray[np.float32]]):
         self.source = Source.POLICY
         self.render_mode = "rgb_array"
         self._draw: Draw | None = None
+        self._observed: Draw | None = None
         self._sensed: Sensed | None = None
         self._map: ActionMap | None = None
         self._previous = np.zeros(size)
@@ -97,6 +102,13 @@ class RobotEnv(gymnasium.Env[Observation, NDArray[np.float32]]):
         if self._draw is None:
             raise UserError("call reset() before the first step")
         return self._draw
+
+    @property
+    def observed_draw(self) -> Draw:
+        """The draw without what is true but not observed: the only one that the task is given back."""
+        if self._observed is None:
+            raise UserError("call reset() before the first step")
+        return self._observed
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
@@ -111,7 +123,8 @@ class RobotEnv(gymnasium.Env[Observation, NDArray[np.float32]]):
         draw = (options or {}).get("draw") or self.task.draw(self.np_random)
         self._sensed = None  # a step after a reset that failed is refused
         result = self._reset_on_bench(draw) if self.teleport is None else self._reset_by_teleport(draw)
-        self._draw, self._map = draw, ActionMap(self.task.action, draw.T_base_goal, self._gripper_range_m)
+        self._draw, self._observed = draw, replace(draw, fixtures={}, info={})
+        self._map = ActionMap(self.task.action, draw.T_base_goal, self._gripper_range_m)
         self.link.step(0.05)
         self._previous = np.zeros(self.task.action.size)
         self._steps = 0
@@ -164,7 +177,7 @@ class RobotEnv(gymnasium.Env[Observation, NDArray[np.float32]]):
         if before is None or self._map is None:
             raise UserError("call reset() before the first step")
         target, whole = self._map.target(before, proposed.clip(-1.0, 1.0))
-        target = self.task.clip_target(target, self.draw)
+        target = self.task.clip_target(target, self.observed_draw)
         self.link.send(
             Command(
                 target.position_m,
@@ -180,7 +193,7 @@ class RobotEnv(gymnasium.Env[Observation, NDArray[np.float32]]):
         self._sensed = sensed = sense_reports(reports, self._tick_hz)
         executed = self._previous = self._map.executed(before, sensed, whole, reports[-1])
         self._steps += 1
-        judgement = self.task.judge(sensed, self.draw)
+        judgement = self.task.judge(sensed, self.observed_draw)
         held = not _OVER.isdisjoint(sensed.reasons)
         truncated = (held or self._steps >= self.task.max_steps) and not judgement.terminated
         info = {
@@ -205,7 +218,7 @@ class RobotEnv(gymnasium.Env[Observation, NDArray[np.float32]]):
         return proposed
 
     def _observation(self, sensed: Sensed) -> Observation:
-        observation: Observation = dict(self.task.observe(sensed, self.draw, self._previous))
+        observation: Observation = dict(self.task.observe(sensed, self.observed_draw, self._previous))
         for camera in self.cameras:
             observation[f"image_{camera.name}"] = self.world.render(camera.name, camera.width_px, camera.height_px)
         return observation
@@ -246,21 +259,3 @@ class RobotEnv(gymnasium.Env[Observation, NDArray[np.float32]]):
     def close(self) -> None:
         """Ends torque control."""
         self.link.close()
-
-
-def require_acceptable_actions(task: Task) -> None:
-    """Raises UserError if the tool lacks a gripper that actions move, or the limits refuse a stiffness they ask for."""
-    spec, limiter, tool = task.action, task.chain_config().limiter, task.scene().tool
-    if GRIPPER_NAME in spec.active and tool.gripper_range_m is None:
-        raise UserError(
-            f"expected a tool with a gripper since the task lets a policy move one, got {tool.name} without: set "
-            f"gripper_range_m of the tool, or leave {GRIPPER_NAME!r} out of ActionSpec.active"
-        )
-    for extreme in (-1.0, 1.0):
-        stiffness = spec.stiffness_of(np.full(spec.size, extreme))
-        if (stiffness > limiter.stiffness_max).any() or (stiffness < limiter.stiffness_min).any():
-            raise UserError(
-                f"expected stiffness within {list(limiter.stiffness_min)} .. {list(limiter.stiffness_max)} for every "
-                f"action, got {stiffness.tolist()} at {extreme:g}: widen the limits in the task's chain_config, or "
-                "narrow ActionSpec.stiffness or stiffness_factor"
-            )

@@ -76,7 +76,7 @@ class PegInsertionConfig:
     stiffness_action: bool = False
     """Let the policy choose the stiffness as well."""
     operator_noise: float = 0.14
-    """Motor noise of the scripted operator, in action units: chosen so that it succeeds in about two of three trials."""
+    """Motor noise of the scripted operator, in action units: it then succeeds in about two of three trials."""
 
     def __post_init__(self) -> None:
         for name in _AT_LEAST_ZERO:

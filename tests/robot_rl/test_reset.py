@@ -156,6 +156,13 @@ def test_the_arm_stands_at_the_drawn_start_and_the_old_plate_stays_until_it_is_f
         ({"timeout_s": 0.0}, "timeout_s must be"),
         ({"attempts": 0}, "attempts must be"),
         ({"stiffness": (1.0,)}, "stiffness needs 6"),
+        ({"patience_s": -0.1}, "patience_s must be a finite number >= 0, got -0.1"),
+        ({"progress_m": float("nan")}, "progress_m must be"),
+        ({"wiggle_m": float("inf")}, "wiggle_m must be"),
+        ({"wiggle_rad": -1.0}, "wiggle_rad must be"),
+        ({"creep_s": -1.0}, "creep_s must be"),
+        ({"creep_share": 1.5}, r"creep_share must be a number in \[0, 1\], got 1.5"),
+        ({"creep_max": -0.1}, "creep_max must be"),
     ],
 )
 def test_a_configuration_that_makes_no_sense_is_refused(changes: dict[str, Any], message: str) -> None:
