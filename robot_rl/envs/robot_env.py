@@ -62,7 +62,7 @@ class RobotEnv(gymnasium.Env[Observation, NDArray[np.float32]]):
         images: bool = False,
         reset_config: ResetConfig | None = None,
     ) -> None:
-        """world: the simulator behind the link (`place`, `tare`, `reseed`, `render`), None on a bench.
+        """world: the simulator behind the link (see MujocoArm: `place`, `tare`, `render`, ...), None on a bench.
 
         teleport: puts the tool at a pose without driving there, for benchmarks in simulation; None: automatic reset.
         Raises UserError where the task's limits would refuse its own actions or the commands of the reset.
@@ -151,6 +151,9 @@ class RobotEnv(gymnasium.Env[Observation, NDArray[np.float32]]):
     def _reset_on_bench(self, draw: Draw) -> dict[str, Any]:
         """The tool leaves the old fixture before the simulator moves it: no bench swaps a plate under a stuck peg."""
         self.link.reset()
+        if self.world is not None and not np.isfinite(self.link.latest().q_rad).all():
+            self.world.teleport(self.world.arm.home_rad)  # a simulation that diverged stays so by itself
+            self.link.reset()
         outcome = self.automatic_reset.run(
             draw,
             self.np_random,

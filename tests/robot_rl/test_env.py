@@ -246,6 +246,27 @@ def test_a_reading_that_is_no_number_stops_with_one_line(tmp_path: Path, monkeyp
         act(env, dz=0.1)
 
 
+@pytest.mark.parametrize("teleport", [False, True], ids=["automatic", "teleport"])
+@pytest.mark.parametrize("broken", ["qpos", "qvel"])
+def test_the_reset_after_a_reading_that_is_no_number_starts_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, broken: str, teleport: bool
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    env = make_env(PegInsertion(), seed=0, teleport=teleport)
+    env.reset(seed=0)
+    getattr(env.world.data, broken)[2] = np.nan
+    with pytest.raises(UserError, match="expected finite numbers from the robot"):
+        act(env, dz=0.1)
+    observation, info = env.reset(seed=1)
+    here = env.link.latest()
+    distance_m, _ = env.draw.T_base_start.distance(Pose(here.position_base_m, here.quaternion_base_xyzw))
+    assert distance_m < 0.003
+    assert env.observation_space.contains(observation)
+    *_, info = act(env, dz=0.1)
+    assert not info["held"]
+    assert np.isfinite(info["q_rad"]).all()
+
+
 def test_a_teleporting_reset_is_named_and_stands_at_the_start() -> None:
     env = make_env(PegInsertion(), seed=0, teleport=True)
     _, info = env.reset(seed=3)
@@ -254,6 +275,9 @@ def test_a_teleporting_reset_is_named_and_stands_at_the_start() -> None:
     distance_m, angle_rad = env.draw.T_base_start.distance(Pose(here.position_base_m, here.quaternion_base_xyzw))
     assert distance_m < 0.001
     assert angle_rad < 0.005
+    far = replace(env.draw, T_base_start=Pose(np.array([2.0, 0.0, 0.2]), TIP_DOWN))
+    with pytest.raises(UserError, match=r"no joint position within the limits reaches \[2.0, 0.0, 0.2\] m"):
+        env.reset(options={"draw": far})
     with pytest.raises(UserError, match="a teleporting reset and rendered images need a simulator"):
         RobotEnv(env.task, env.link, teleport=lambda _: None)
 
