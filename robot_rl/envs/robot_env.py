@@ -47,7 +47,7 @@ class RobotEnv(gymnasium.Env[Observation, NDArray[np.float32]]):
     info of `step`: `action_executed` (what the limiter let through, in action units), `success`, `peak_force_n`,
     `force_n`, `q_rad`, `stamp_ns`, `reasons` (see safety.reasons), `held` (the chain has latched: the episode is over).
     info of `reset`: `reset_s`, `reset_attempts`, `reset_kind` (automatic | teleport), `reset_pull_n`, `reset_peak_n`,
-    `q_rad`, `stamp_ns`. What chance decided is `draw`, for the record only; a policy must not see it.
+    `reset_wiggles`, `q_rad`, `stamp_ns`. What chance decided is `draw`, for the record only; a policy must not see it.
     """
 
     metadata = {"render_modes": ["rgb_array"]}  # noqa: RUF012 - Gymnasium's own form
@@ -146,7 +146,7 @@ class RobotEnv(gymnasium.Env[Observation, NDArray[np.float32]]):
         self.link.reset()
         self.world.tare()
         none = dict.fromkeys(("reset_s", "reset_pull_n", "reset_peak_n"), 0.0)
-        return {**none, "reset_attempts": 0, "reset_kind": "teleport"}
+        return {**none, "reset_attempts": 0, "reset_wiggles": 0, "reset_kind": "teleport"}
 
     def _reset_on_bench(self, draw: Draw) -> dict[str, Any]:
         """The tool leaves the old fixture before the simulator moves it: no bench swaps a plate under a stuck peg."""
@@ -168,6 +168,7 @@ class RobotEnv(gymnasium.Env[Observation, NDArray[np.float32]]):
             "reset_kind": "automatic",
             "reset_pull_n": outcome.pull_n,
             "reset_peak_n": outcome.peak_n,
+            "reset_wiggles": outcome.wiggles,
         }
 
     def step(self, action: NDArray[np.floating]) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
