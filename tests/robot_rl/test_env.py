@@ -114,9 +114,10 @@ def test_seeds_differ(env: RobotEnv) -> None:
     assert not np.array_equal(first["state"], second["state"])
 
 
-def test_executed_is_proposed_where_no_limit_bites(env: RobotEnv) -> None:
+@pytest.mark.parametrize("turn", [(0.7, 0.1, 0.5), (1.0, -1.0, 1.0), (-1.0, -1.0, -1.0)])
+def test_executed_is_proposed_where_no_limit_bites(env: RobotEnv, turn: tuple[float, ...]) -> None:
     start_over_the_true_hole(env, 3)
-    action = np.array([0.2, -0.3, -0.2, 0.7, 0.1, 0.5, 1.0], np.float32)
+    action = np.array([0.2, -0.3, -0.2, *turn, 1.0], np.float32)
     *_, info = env.step(action)
     own = np.isin(np.arange(7), env.task.action.active_index)
     np.testing.assert_allclose(info["action_executed"], np.where(own, action, 0.0), atol=1e-6)
