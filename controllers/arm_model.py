@@ -15,6 +15,7 @@ from controllers.description.arm import ArmDescription
 from controllers.description.geometry import Pose, frozen_vector
 from controllers.description.tool import ToolDescription
 from controllers.description.urdf import to_urdf
+from data.errors import UserError
 
 Array = NDArray[np.float64]
 
@@ -25,7 +26,7 @@ _LATTICE = np.sqrt(np.array([2.0, 3.0, 5.0, 7.0, 11.0, 13.0, 17.0]))
 """Multiples of these, modulo 1, spread evenly over a cube without a random generator."""
 
 
-class UnreachablePoseError(ValueError):
+class UnreachablePoseError(UserError):
     """No joint position within the limits puts the tool at the wished pose."""
 
 

@@ -25,7 +25,7 @@ def loads(text: str | bytes, what: str) -> Any:
     """Returns the value of a JSON text; `UserError` naming `what` where it is no JSON."""
     try:
         return json.loads(text)
-    except ValueError as error:  # JSONDecodeError and UnicodeDecodeError are both ValueErrors
+    except (ValueError, RecursionError) as error:  # the first are those of JSON and of UTF-8, the other of "[[[[..."
         raise UserError(f"{what} is not valid JSON ({error}); restore it from a copy") from error
 
 

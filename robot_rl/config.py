@@ -143,6 +143,17 @@ class TasksConfig(Config):
 
 
 @dataclass
+class CheckConfig(Config):
+    """Check a task's environment: each finding says what is wrong, why it matters and what to do."""
+
+    task: str = _task()
+    variant: str = _variant()
+    robot: str = _robot()
+    seed: int = _seed()
+    task_config: dict[str, Any] = option({}, _TASK_CONFIG)
+
+
+@dataclass
 class DataConfig(Config):
     """Look at an episode store, check it, or recover it."""
 

@@ -41,6 +41,7 @@ class Verb:
 
 VERBS = (
     Verb("tasks", configs.TasksConfig, "robot_rl.cli.listing:tasks"),
+    Verb("check", configs.CheckConfig, "robot_rl.cli.checking:check"),
     Verb("collect", configs.CollectConfig, "robot_rl.workflows.collect:run"),
     Verb("pretrain", configs.PretrainConfig, "robot_rl.workflows.pretrain:run"),
     Verb("finetune", configs.FinetuneConfig, "robot_rl.workflows.finetune:run"),

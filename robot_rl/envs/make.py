@@ -13,6 +13,7 @@ from controllers.realtime import RealtimeConfig
 from controllers.robots.mujoco_arm import MujocoArm, WristSensorConfig
 from controllers.shared_memory_link import SharedMemoryLink, SharedMemoryLinkConfig
 from data.errors import UserError
+from robot_rl.envs.reset import ResetConfig
 from robot_rl.envs.robot_env import RobotEnv
 from robot_rl.tasks.base import Task
 
@@ -25,13 +26,15 @@ def make_env(
     teleport: bool = False,
     images: bool = False,
     sensor: WristSensorConfig | None = None,
+    reset_config: ResetConfig | None = None,
     realtime: bool | RealtimeConfig = False,
 ) -> RobotEnv:
     """Returns the environment of a task on a backend, with its cameras if `images`.
 
-    teleport: put the tool at the start instead of driving there (benchmarks only). realtime: run the arm at the pace of
-    the clock in a motor process of its own, with these measures or the default ones (True), instead of in lock-step;
-    close the environment to end the process. Raises UserError for a backend that is not there.
+    teleport: put the tool at the start instead of driving there (benchmarks only). reset_config: settings of the
+    automatic reset. realtime: run the arm at the pace of the clock in a motor process of its own, with these measures
+    or the default ones (True), instead of in lock-step; close the environment to end the process. Raises UserError for
+    a backend that is not there.
     """
     if robot != "mujoco":
         raise UserError(f"expected robot=mujoco, got robot={robot}")
@@ -52,7 +55,14 @@ def make_env(
         world.teleport(model.inverse_kinematics(T_base_tool, arm.home_rad))
 
     try:
-        return RobotEnv(task, link, world=world, teleport=teleport_tool if teleport else None, images=images)
+        return RobotEnv(
+            task,
+            link,
+            world=world,
+            teleport=teleport_tool if teleport else None,
+            images=images,
+            reset_config=reset_config,
+        )
     except BaseException:
         link.close()
         raise

@@ -46,7 +46,7 @@ class ResetConfig:
     creep_s: float = 0.3
     """At rest outside the tolerance for this long, the target is moved on against the joints' friction [s]."""
     creep_share: float = 0.2
-    """Share of the remaining error by which the target is moved on at each step."""
+    """Share of the remaining error by which the target is moved on at each step, in [0, 1]."""
     creep_max: float = 0.5
     """Bound of that offset as a share of the leash, in [0, 1]."""
     timeout_s: float = 8.0
@@ -60,6 +60,12 @@ class ResetConfig:
         for name in ("step_s", "lift_m", "pull_m", "tolerance_m", "tolerance_rad", "settle_m_s", "timeout_s"):
             if not 0.0 < getattr(self, name) < np.inf:
                 raise UserError(f"reset: {name} must be a finite number > 0, got {getattr(self, name)}")
+        for name in ("patience_s", "progress_m", "wiggle_m", "wiggle_rad", "creep_s"):
+            if not 0.0 <= getattr(self, name) < np.inf:
+                raise UserError(f"reset: {name} must be a finite number >= 0, got {getattr(self, name)}")
+        for name in ("creep_share", "creep_max"):
+            if not 0.0 <= getattr(self, name) <= 1.0:
+                raise UserError(f"reset: {name} must be a number in [0, 1], got {getattr(self, name)}")
         if self.attempts < 1:
             raise UserError(f"reset: attempts must be 1 or more, got {self.attempts}")
 
@@ -78,6 +84,8 @@ class ResetResult:
     """Largest mean force of one step along the way [N]: what was pulled with."""
     peak_n: float
     """Largest 3 ms mean of the force along the way [N]: impacts of a tool that comes free."""
+    wiggles: int
+    """Steps of sideways and twisting motion, where a straight pull did not progress."""
 
 
 class AutomaticReset:
@@ -87,6 +95,7 @@ class AutomaticReset:
         self.link, self.task, self.config = link, task, config or ResetConfig()
         self._leash = np.array(task.chain_config().limiter.leash)
         self._pull_n = self._peak_n = self._elapsed_s = 0.0
+        self._wiggles = 0
 
     def run(
         self,
@@ -101,6 +110,7 @@ class AutomaticReset:
         when_free is called once the tool is out of it: a simulator then puts the fixtures of the new episode in place.
         """
         self._pull_n = self._peak_n = self._elapsed_s = 0.0
+        self._wiggles = 0
         goal = leaving or draw.T_base_goal
         for attempt in range(1, self.config.attempts + 1):
             deadline_s = self._elapsed_s + self.config.timeout_s
@@ -109,7 +119,7 @@ class AutomaticReset:
                 when_free(draw)
                 when_free, goal = None, draw.T_base_goal
             if free and self._drive(draw.T_base_start, deadline_s):
-                return ResetResult(self._elapsed_s, attempt, self._pull_n, self._peak_n)
+                return ResetResult(self._elapsed_s, attempt, self._pull_n, self._peak_n, self._wiggles)
             self.link.reset()  # ends a latched hold before the next attempt
         raise ResetFailedError(
             f"reset failed {self.config.attempts} times within {self.config.timeout_s:g} s each: the arm holds; "
@@ -151,6 +161,7 @@ class AutomaticReset:
             best_m = max(best_m, height_m)
             offset, turn = axis * config.pull_m, np.zeros(3)
             if stuck_s > config.patience_s:
+                self._wiggles += 1
                 side = rng.uniform(-1.0, 1.0, 3)
                 offset = offset + (side - axis * (axis @ side)) * config.wiggle_m
                 turn = free * rng.uniform(-1.0, 1.0) * config.wiggle_rad

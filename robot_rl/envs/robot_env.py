@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any, Protocol, runtime_checkable
 
 import gymnasium
@@ -13,13 +14,14 @@ from numpy.typing import NDArray
 
 from controllers.description.geometry import Pose
 from controllers.link import MotorLink
+from controllers.robots.mujoco_arm import MujocoArm
 from controllers.robots.rendering import RenderError
 from controllers.types import Command, Source
 from data.errors import UserError
+from robot_rl.envs.acceptance import require_acceptable_actions, require_acceptable_reset
 from robot_rl.envs.action_map import ActionMap
 from robot_rl.envs.reset import AutomaticReset, ResetConfig
 from robot_rl.envs.sensing import sense_reports
-from robot_rl.tasks.actions import GRIPPER_NAME
 from robot_rl.tasks.base import Draw, Sensed, Task
 from safety.reasons import Reason
 
@@ -55,7 +57,7 @@ class RobotEnv(gymnasium.Env[Observation, NDArray[np.float32]]):
     info of `step`: `action_executed` (what the limiter let through, in action units), `success`, `peak_force_n`,
     `force_n`, `q_rad`, `stamp_ns`, `reasons` (see safety.reasons), `held` (the chain has latched: the episode is over).
     info of `reset`: `reset_s`, `reset_attempts`, `reset_kind` (automatic | teleport), `reset_pull_n`, `reset_peak_n`,
-    `q_rad`, `stamp_ns`. What chance decided is `draw`, for the record only; a policy must not see it.
+    `reset_wiggles`, `q_rad`, `stamp_ns`. What chance decided is `draw`, for the record only; a policy must not see it.
     """
 
     metadata = {"render_modes": ["rgb_array"]}  # noqa: RUF012 - Gymnasium's own form
@@ -74,6 +76,7 @@ class RobotEnv(gymnasium.Env[Observation, NDArray[np.float32]]):
 
         The wrist sensor is tared by the world or else by the link, whichever has a `tare`; one of them must.
         teleport: puts the tool at a pose without driving there, for benchmarks in simulation; None: automatic reset.
+        Raises UserError where the task's limits would refuse its own actions or the commands of the reset.
         """
         if world is None and (teleport is not None or images):
             raise UserError("a teleporting reset and rendered images need a simulator: leave them off on a robot")
@@ -87,6 +90,8 @@ class RobotEnv(gymnasium.Env[Observation, NDArray[np.float32]]):
         self._tare = tareable.tare
         self.task, self.link, self.world, self.teleport = task, link, world, teleport
         self.automatic_reset = AutomaticReset(link, task, reset_config)
+        if teleport is None:
+            require_acceptable_reset(task, self.automatic_reset.config)
         self._tick_hz = task.chain_config().rate_hz
         self._gripper_range_m = task.scene().tool.gripper_range_m
         size = task.action.size
@@ -103,6 +108,7 @@ class RobotEnv(gymnasium.Env[Observation, NDArray[np.float32]]):
         self.source: int = Source.POLICY
         self.render_mode = "rgb_array"
         self._draw: Draw | None = None
+        self._observed: Draw | None = None
         self._sensed: Sensed | None = None
         self._map: ActionMap | None = None
         self._previous = np.zeros(size)
@@ -114,6 +120,13 @@ class RobotEnv(gymnasium.Env[Observation, NDArray[np.float32]]):
         if self._draw is None:
             raise UserError("call reset() before the first step")
         return self._draw
+
+    @property
+    def observed_draw(self) -> Draw:
+        """The draw without what is true but not observed: the only one that the task is given back."""
+        if self._observed is None:
+            raise UserError("call reset() before the first step")
+        return self._observed
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
@@ -128,7 +141,8 @@ class RobotEnv(gymnasium.Env[Observation, NDArray[np.float32]]):
         draw = (options or {}).get("draw") or self.task.draw(self.np_random)
         self._sensed = None  # a step after a reset that failed is refused
         result = self._reset_on_bench(draw) if self.teleport is None else self._reset_by_teleport(draw)
-        self._draw, self._map = draw, ActionMap(self.task.action, draw.T_base_goal, self._gripper_range_m)
+        self._draw, self._observed = draw, replace(draw, fixtures={}, info={})
+        self._map = ActionMap(self.task.action, draw.T_base_goal, self._gripper_range_m)
         self.link.step(0.05)
         self._previous = np.zeros(self.task.action.size)
         self._steps = 0
@@ -150,11 +164,14 @@ class RobotEnv(gymnasium.Env[Observation, NDArray[np.float32]]):
         self.link.reset()
         self._tare()
         none = dict.fromkeys(("reset_s", "reset_pull_n", "reset_peak_n"), 0.0)
-        return {**none, "reset_attempts": 0, "reset_kind": "teleport"}
+        return {**none, "reset_attempts": 0, "reset_wiggles": 0, "reset_kind": "teleport"}
 
     def _reset_on_bench(self, draw: Draw) -> dict[str, Any]:
         """The tool leaves the old fixture before the simulator moves it: no bench swaps a plate under a stuck peg."""
         self.link.reset()
+        if isinstance(self.world, MujocoArm) and not np.isfinite(self.link.latest().q_rad).all():
+            self.world.teleport(self.world.arm.home_rad)  # a simulation that diverged stays so by itself
+            self.link.reset()
         outcome = self.automatic_reset.run(
             draw,
             self.np_random,
@@ -168,6 +185,7 @@ class RobotEnv(gymnasium.Env[Observation, NDArray[np.float32]]):
             "reset_kind": "automatic",
             "reset_pull_n": outcome.pull_n,
             "reset_peak_n": outcome.peak_n,
+            "reset_wiggles": outcome.wiggles,
         }
 
     def step(self, action: NDArray[np.floating]) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
@@ -180,7 +198,7 @@ class RobotEnv(gymnasium.Env[Observation, NDArray[np.float32]]):
         if before is None or self._map is None:
             raise UserError("call reset() before the first step")
         target, whole = self._map.target(before, proposed.clip(-1.0, 1.0))
-        target = self.task.clip_target(target, self.draw)
+        target = self.task.clip_target(target, self.observed_draw)
         self.link.send(
             Command(
                 target.position_m,
@@ -196,7 +214,7 @@ class RobotEnv(gymnasium.Env[Observation, NDArray[np.float32]]):
         self._sensed = sensed = sense_reports(reports, self._tick_hz)
         executed = self._previous = self._map.executed(before, sensed, whole, reports[-1])
         self._steps += 1
-        judgement = self.task.judge(sensed, self.draw)
+        judgement = self.task.judge(sensed, self.observed_draw)
         held = not _OVER.isdisjoint(sensed.reasons)
         truncated = (held or self._steps >= self.task.max_steps) and not judgement.terminated
         info = {
@@ -221,7 +239,7 @@ class RobotEnv(gymnasium.Env[Observation, NDArray[np.float32]]):
         return proposed
 
     def _observation(self, sensed: Sensed) -> Observation:
-        observation: Observation = dict(self.task.observe(sensed, self.draw, self._previous))
+        observation: Observation = dict(self.task.observe(sensed, self.observed_draw, self._previous))
         for camera in self.cameras:
             observation[f"image_{camera.name}"] = self.world.render(camera.name, camera.width_px, camera.height_px)
         return observation
@@ -270,21 +288,3 @@ def first_camera(task: Task) -> str:
     if not cameras:
         raise RenderError(f"task {task.name} has no camera: give its scene one for pictures (Scene.cameras)")
     return str(cameras[0].name)
-
-
-def require_acceptable_actions(task: Task) -> None:
-    """Raises UserError if the tool lacks a gripper that actions move, or the limits refuse a stiffness they ask for."""
-    spec, limiter, tool = task.action, task.chain_config().limiter, task.scene().tool
-    if GRIPPER_NAME in spec.active and tool.gripper_range_m is None:
-        raise UserError(
-            f"expected a tool with a gripper since the task lets a policy move one, got {tool.name} without: set "
-            f"gripper_range_m of the tool, or leave {GRIPPER_NAME!r} out of ActionSpec.active"
-        )
-    for extreme in (-1.0, 1.0):
-        stiffness = spec.stiffness_of(np.full(spec.size, extreme))
-        if (stiffness > limiter.stiffness_max).any() or (stiffness < limiter.stiffness_min).any():
-            raise UserError(
-                f"expected stiffness within {list(limiter.stiffness_min)} .. {list(limiter.stiffness_max)} for every "
-                f"action, got {stiffness.tolist()} at {extreme:g}: widen the limits in the task's chain_config, or "
-                "narrow ActionSpec.stiffness or stiffness_factor"
-            )

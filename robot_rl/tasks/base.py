@@ -31,7 +31,7 @@ class Sensed:
     twist_base: Array  # (6,)
     wrench_tool: Array  # (6,) mean over the last 50 ms
     peak_force_n: float  # largest force of the last decision after a 3 ms mean
-    T_base_reference: Pose  # where the limited reference stands
+    T_base_reference: Pose  # the limited reference after the newest tick: where the spring pulls to
     q_rad: Array  # (7,)
     gripper_m: float
     reasons: frozenset[int]  # what the chain reported during the last decision
@@ -62,7 +62,9 @@ class Judgement:
 class Task(ABC):
     """A contact-rich job for an arm.
 
-    Everything that a policy sees or a judge decides comes from `Sensed` and the observed goal.
+    Everything that a policy sees or a judge decides comes from `Sensed` and the observed goal: the draw that `observe`,
+    `judge` and `clip_target` get has neither `fixtures` nor `info`. A task keeps nothing from one decision to the next,
+    since neither a snapshot nor a repeated draw would bring it back.
     """
 
     name: ClassVar[str]

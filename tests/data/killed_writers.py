@@ -119,10 +119,15 @@ def kill_at_each_operation() -> None:
 
     visit("create", lambda path: None, lambda path: EpisodeStore.create(path, SPEC), after_creation)
     visit("append", lambda path: void(shutil.copytree(base, path)), append, after_append)
-
     append(base)
     with EpisodeStore.open(base, writable=True) as store:
         store.append(third)
+    kill_during_repair(base, third)
+    kill_during_replacement()
+
+
+def kill_during_repair(base: Path, third: Episode) -> None:
+    """Damages the second of the three episodes in `base`, loses the first, and kills the repair."""
     shard = base / "episodes/000001/reward/c/0"
     shard.write_bytes(shard.read_bytes()[:-10])
     shutil.rmtree(base / "episodes/000000")
@@ -137,6 +142,10 @@ def kill_at_each_operation() -> None:
         return "repaired"
 
     visit("repair", lambda path: void(shutil.copytree(base, path)), repair, after_repair)
+
+
+def kill_during_replacement() -> None:
+    """Kills the replacement of a single file."""
 
     def old_or_new(path: Path) -> str:
         assert path.with_suffix("").read_text() in ("old", "new")

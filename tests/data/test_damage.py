@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -177,6 +178,26 @@ def test_a_lost_root_is_written_anew_from_its_copy(store_path: Path) -> None:
     assert repair(store_path).actions == []
     with EpisodeStore.open(store_path) as store:
         assert store.spec == SPEC and len(store) == 3
+
+
+JSON_FILES = (
+    *("zarr.json", "spec.json", "episodes/000001/manifest.json"),
+    *("episodes/000001/zarr.json", "episodes/000001/reward/zarr.json"),
+)
+
+
+@pytest.mark.parametrize("name", JSON_FILES)
+@pytest.mark.parametrize("content", [None, b"", b"\0" * 50, b"\xff\xfe{}", b"[]", b"{}", b"null", b"[" * 100_000])
+def test_a_damaged_json_file_is_told_in_one_line(store_path: Path, name: str, content: bytes | None) -> None:
+    """None stands for the first half of what was there."""
+    file = store_path / name
+    file.write_bytes(file.read_bytes()[: file.stat().st_size // 2] if content is None else content)
+    assert not verify(store_path).ok
+    with suppress(UserError):  # `info` reads no more than the root and the manifests
+        info(store_path)
+    repair(store_path)
+    assert verify(store_path).ok
+    assert info(store_path).episodes == 3
 
 
 def test_things_that_do_not_belong_are_noted_and_left_alone(store_path: Path) -> None:

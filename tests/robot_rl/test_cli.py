@@ -103,7 +103,7 @@ def test_the_experiments_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
-        ("finetun", "unknown command 'finetun'; did you mean finetune? (valid: bench, collect,"),
+        ("finetun", "unknown command 'finetun'; did you mean finetune? (valid: bench, check,"),
         ("data", "robot-rl data needs one of: info, verify, repair, play"),
         ("bench contrl", "unknown command 'bench contrl'; did you mean control? (valid: control, env, learner)"),
         ("finetune", "robot-rl finetune needs out=... task=...; `robot-rl finetune --help` explains each setting"),
@@ -216,6 +216,27 @@ def test_ctrl_c_while_collecting_keeps_whole_episodes(tmp_path: Path) -> None:
         == f"robot-rl: stopped; what was recorded is kept in {store}: type the same command to go on"
     )
     assert main(["data", "verify", str(store)]) == 0
+
+
+UNSOUND = """
+from robot_rl.tasks.peg_insertion import PegInsertion
+
+class Endless(PegInsertion):
+    def judge(self, sensed, draw):
+        return super().judge(sensed, draw).__class__(float("nan"), False, False)
+"""
+
+
+def test_check_prints_one_finding_a_line_and_says_so_by_its_status(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "unsound_module_of_test.py").write_text(UNSOUND)
+    monkeypatch.chdir(tmp_path)
+    assert main(["check", "task=peg_insertion"]) == 0
+    assert capsys.readouterr().out == "peg_insertion: all checks passed\n"
+    assert main(["check", "task=unsound_module_of_test:Endless"]) == 1
+    (line,) = capsys.readouterr().out.splitlines()
+    assert line.startswith("results_have_plain_types: reward at step 0 is nan. Why it matters: ")
 
 
 def test_the_documentation_names_every_command() -> None:

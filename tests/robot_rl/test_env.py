@@ -11,11 +11,12 @@ import pytest
 
 from controllers.description.geometry import Pose
 from data.errors import UserError
-from robot_rl.envs.checks_again import moved
+from robot_rl.envs.acceptance import require_acceptable_actions, require_acceptable_reset, shortest_time_s
+from robot_rl.envs.checks_again import first_change, free_air, moved
 from robot_rl.envs.make import make_env
+from robot_rl.envs.reset import ResetConfig
 from robot_rl.envs.robot_env import RobotEnv
 from robot_rl.envs.sensing import PEAK_WINDOW_TICKS, peak_force
-from robot_rl.tasks.actions import ActionSpec
 from robot_rl.tasks.base import Draw, Judgement, Sensed
 from robot_rl.tasks.peg_insertion import STATE_SCALE, PegInsertion
 from safety.reasons import Reason
@@ -35,6 +36,14 @@ def act(env: RobotEnv, **values: float) -> Any:
     return env.step(action)
 
 
+def limited(**changes: Any) -> PegInsertion:
+    """The insertion under other limits of the reference."""
+    task = PegInsertion()
+    config = task.chain_config()
+    task.chain_config = lambda: replace(config, limiter=replace(config.limiter, **changes))  # type: ignore[method-assign]
+    return task
+
+
 def start_over_the_true_hole(env: RobotEnv, seed: int) -> None:
     """Resets to an episode whose observed hole is the true one."""
     draw = PegInsertion().draw(np.random.default_rng(seed))
@@ -43,15 +52,46 @@ def start_over_the_true_hole(env: RobotEnv, seed: int) -> None:
     env.reset(seed=seed, options={"draw": replace(draw, fixtures={"plate": true}, T_base_start=start)})
 
 
-def test_only_the_truth_changes_and_nothing_is_seen_of_it() -> None:
-    starts = []
-    for offset_m in (0.0, 0.0028):
-        fresh = make_env(PegInsertion(), seed=0)
-        draw = fresh.task.draw(np.random.default_rng(4))
-        observation, info = fresh.reset(seed=5, options={"draw": moved(draw, offset_m)})
-        plain = {key: value for key, value in info.items() if key != "q_rad"}
-        starts.append((observation["state"].tobytes(), info["q_rad"].tobytes(), plain))
-    assert starts[0] == starts[1]
+@pytest.mark.parametrize(
+    "shift",
+    [
+        Pose(np.array([0.0028, 0.0, 0.0])),
+        Pose(np.array([0.0, -0.0028, 0.0])),
+        Pose(np.array([0.0, 0.0, 0.0005])),
+        Pose.from_rpy(np.zeros(3), (0.0, 0.0, 0.02)),
+    ],
+    ids=["x", "y", "z", "yaw"],
+)
+def test_only_the_truth_changes_and_nothing_is_seen_of_it(env: RobotEnv, shift: Pose) -> None:
+    """From the departure over the start and five steps in free air to the start of the next episode."""
+    for seed in (4, 5, 6):
+        env.reset(seed=seed)
+        draw, departure = env.draw, env.snapshot()
+        plain, shifted = (free_air(env, given, departure, seed) for given in (draw, moved(draw, shift)))
+        assert len(plain) == 7
+        assert first_change(plain, shifted) is None
+
+
+def test_the_task_is_never_given_the_truth(env: RobotEnv, monkeypatch: pytest.MonkeyPatch) -> None:
+    given: dict[str, Draw] = {}
+
+    def watch(name: str, plain: Any) -> None:
+        def watched(first: Any, draw: Draw, *more: Any) -> Any:
+            given[name] = draw
+            return plain(first, draw, *more)
+
+        monkeypatch.setattr(env.task, name, watched)
+
+    for name in ("observe", "judge", "clip_target"):
+        watch(name, getattr(env.task, name))
+    env.reset(seed=1)
+    act(env, dz=-0.1)
+    assert set(given) == {"observe", "judge", "clip_target"}
+    for draw in given.values():
+        assert (draw.fixtures, draw.info) == ({}, {})
+        assert draw.T_base_goal is env.draw.T_base_goal
+    assert env.draw.fixtures
+    assert env.draw.info["true_offset"]
 
 
 def test_seed_and_actions_decide_everything_to_the_bit() -> None:
@@ -73,9 +113,10 @@ def test_seeds_differ(env: RobotEnv) -> None:
     assert not np.array_equal(first["state"], second["state"])
 
 
-def test_executed_is_proposed_where_no_limit_bites(env: RobotEnv) -> None:
+@pytest.mark.parametrize("turn", [(0.7, 0.1, 0.5), (1.0, -1.0, 1.0), (-1.0, -1.0, -1.0)])
+def test_executed_is_proposed_where_no_limit_bites(env: RobotEnv, turn: tuple[float, ...]) -> None:
     start_over_the_true_hole(env, 3)
-    action = np.array([0.2, -0.3, -0.2, 0.7, 0.1, 0.5, 1.0], np.float32)
+    action = np.array([0.2, -0.3, -0.2, *turn, 1.0], np.float32)
     *_, info = env.step(action)
     own = np.isin(np.arange(7), env.task.action.active_index)
     np.testing.assert_allclose(info["action_executed"], np.where(own, action, 0.0), atol=1e-6)
@@ -89,10 +130,7 @@ def test_executed_shows_the_workspace_bound(env: RobotEnv) -> None:
 
 
 def test_executed_shows_the_leash() -> None:
-    task = PegInsertion()
-    config = task.chain_config()
-    limiter = replace(config.limiter, leash=(0.004,) * 3 + (0.1,) * 3)
-    task.chain_config = lambda: replace(config, limiter=limiter)  # type: ignore[method-assign]
+    task = limited(leash=(0.004,) * 3 + (0.1,) * 3)
     env = make_env(task, seed=0)
     draw = task.draw(np.random.default_rng(0))
     beside = Pose(draw.T_base_goal.position_m + np.array([0.0, 0.04, 0.0]))
@@ -208,6 +246,27 @@ def test_a_reading_that_is_no_number_stops_with_one_line(tmp_path: Path, monkeyp
         act(env, dz=0.1)
 
 
+@pytest.mark.parametrize("teleport", [False, True], ids=["automatic", "teleport"])
+@pytest.mark.parametrize("broken", ["qpos", "qvel"])
+def test_the_reset_after_a_reading_that_is_no_number_starts_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, broken: str, teleport: bool
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    env = make_env(PegInsertion(), seed=0, teleport=teleport)
+    env.reset(seed=0)
+    getattr(env.world.data, broken)[2] = np.nan
+    with pytest.raises(UserError, match="expected finite numbers from the robot"):
+        act(env, dz=0.1)
+    observation, info = env.reset(seed=1)
+    here = env.link.latest()
+    distance_m, _ = env.draw.T_base_start.distance(Pose(here.position_base_m, here.quaternion_base_xyzw))
+    assert distance_m < 0.003
+    assert env.observation_space.contains(observation)
+    *_, info = act(env, dz=0.1)
+    assert not info["held"]
+    assert np.isfinite(info["q_rad"]).all()
+
+
 def test_a_teleporting_reset_is_named_and_stands_at_the_start() -> None:
     env = make_env(PegInsertion(), seed=0, teleport=True)
     _, info = env.reset(seed=3)
@@ -216,6 +275,9 @@ def test_a_teleporting_reset_is_named_and_stands_at_the_start() -> None:
     distance_m, angle_rad = env.draw.T_base_start.distance(Pose(here.position_base_m, here.quaternion_base_xyzw))
     assert distance_m < 0.001
     assert angle_rad < 0.005
+    far = replace(env.draw, T_base_start=Pose(np.array([2.0, 0.0, 0.2]), TIP_DOWN))
+    with pytest.raises(UserError, match=r"no joint position within the limits reaches \[2.0, 0.0, 0.2\] m"):
+        env.reset(options={"draw": far})
     with pytest.raises(UserError, match="a teleporting reset and rendered images need a simulator"):
         RobotEnv(env.task, env.link, teleport=lambda _: None)
 
@@ -223,15 +285,66 @@ def test_a_teleporting_reset_is_named_and_stands_at_the_start() -> None:
 def test_a_chosen_stiffness_is_executed_and_one_beyond_the_limits_is_refused_at_once() -> None:
     task = PegInsertion()
     names = ("dx", "dy", "dz", "drz", "k_translation", "k_rotation")
-    task.action = ActionSpec(active=names, stiffness_factor=1.5)
+    task.action = replace(task.action, active=names, stiffness_factor=1.5)
     env = make_env(task, seed=0)
     env.reset(seed=0)
     for wish in (0.5, -1.0):
         executed = act(env, k_translation=wish, k_rotation=-wish)[-1]["action_executed"]
         np.testing.assert_allclose(executed[7:], [wish, -wish], atol=1e-6)
-    task.action = ActionSpec(active=names, stiffness_factor=3.0)
+    task.action = replace(task.action, stiffness_factor=3.0)
     with pytest.raises(UserError, match=r"expected stiffness within .* for every action, got \[1800"):
         make_env(task)
+
+
+@pytest.mark.parametrize(
+    ("changes", "line"),
+    [
+        (
+            {"max_acceleration_m_s2": 1.0},
+            "largest increment, 0.0165 m, within one decision of 0.1 s, got 0.257 s: raise max_speed_m_s or "
+            "max_acceleration_m_s2 in the task's chain_config, or lower ActionSpec.translation_m",
+        ),
+        ({"max_speed_m_s": 0.2}, "0.0165 m, within one decision of 0.1 s, got 0.102 s"),
+        ({"max_angular_speed_rad_s": 1.0}, "0.104 rad, within .* 0.124 s: raise max_angular_.*ActionSpec.rotation_rad"),
+    ],
+)
+def test_an_increment_that_no_decision_reaches_is_refused_at_once(changes: dict[str, float], line: str) -> None:
+    with pytest.raises(UserError, match=line):
+        make_env(limited(**changes))
+
+
+@pytest.mark.parametrize(
+    "task",
+    [
+        PegInsertion(),
+        PegInsertion("tight"),
+        PegInsertion(tilt=False),
+        PegInsertion(stiffness_action=True),
+    ],
+    ids=["default", "tight", "tilt=false", "stiffness_action"],
+)
+def test_the_insertion_reaches_what_its_actions_ask_for(task: PegInsertion) -> None:
+    require_acceptable_actions(task)
+    require_acceptable_reset(task, ResetConfig())
+
+
+def test_the_shortest_time_is_that_of_full_acceleration_and_full_braking() -> None:
+    assert shortest_time_s(0.01, 1.0, 1.0) == pytest.approx(0.2)
+    assert shortest_time_s(1.0, 0.5, 1.0) == pytest.approx(0.5 + 1.5 + 0.5), (
+        "half a second up, one and a half, half down"
+    )
+    assert shortest_time_s(0.0, 1.0, 1.0) == 0.0
+
+
+def test_a_stiffness_of_the_reset_that_the_task_refuses_is_refused_at_once() -> None:
+    task = limited(stiffness_max=(800.0, 800.0, 800.0, 60.0, 60.0, 60.0))
+    with pytest.raises(
+        UserError, match=r"expected the reset's stiffness within .*got \[1000.*reset_config=ResetConfig"
+    ):
+        make_env(task)
+    env = make_env(task, reset_config=ResetConfig(stiffness=(800.0,) * 3 + (30.0,) * 3))
+    _, info = env.reset(seed=0)
+    assert info["reset_attempts"] == 1
 
 
 def test_pictures_come_where_they_can_be_drawn() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import gymnasium
@@ -129,18 +130,40 @@ def test_an_episode_that_breaks_down_is_a_finding_not_a_crash() -> None:
 
 
 class LeakyTask(PegInsertion):
-    """Lets the policy see where the hole really is."""
+    """Asks the simulator where the hole really is, and lets the policy see it."""
+
+    world: Any = None
+    axis = 0
 
     def observe(self, sensed: Any, draw: Any, previous_action: Any) -> Any:
         observation = super().observe(sensed, draw, previous_action)
-        observation["state"][0] = draw.fixtures["plate"].position_m[0]
+        observation["state"][0] = self.world.data.mocap_pos[0][self.axis]
         return observation
 
 
-def test_a_task_that_tells_the_truth_is_found() -> None:
-    findings = check_env(make_env(LeakyTask(), seed=0))
+@pytest.mark.parametrize("axis", range(3))
+def test_a_task_that_tells_the_truth_is_found(axis: int) -> None:
+    env = make_env(LeakyTask(), seed=0)
+    env.task.world, env.task.axis = env.world, axis  # type: ignore[attr-defined]
+    findings = check_env(env)
     assert [finding.check for finding in findings] == ["truth_stays_hidden"]
-    assert "'state' after a reset changes with the true pose" in findings[0].wrong
+    assert f"'state' after a reset changes with the true {'xyz'[axis]}" in findings[0].wrong
+
+
+class LeakyJudge(PegInsertion):
+    """Rewards by the simulator's truth, which shows nowhere but in the reward."""
+
+    world: Any = None
+
+    def judge(self, sensed: Any, draw: Any) -> Any:
+        return replace(super().judge(sensed, draw), reward=float(self.world.data.mocap_quat[0][3]))
+
+
+def test_a_judge_that_knows_the_truth_is_found() -> None:
+    env = make_env(LeakyJudge(), seed=0)
+    env.task.world = env.world  # type: ignore[attr-defined]
+    (finding,) = check_env(env)
+    assert (finding.check, finding.wrong[:30]) == ("truth_stays_hidden", "'reward' in free air changes w")
 
 
 class SameTask(PegInsertion):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -10,10 +10,10 @@ import pytest
 
 from controllers.description.geometry import Box, Pose
 from controllers.description.scene import Fixture, Scene
-from controllers.types import Command
+from controllers.types import REPORT, Command, TickReport
 from data.errors import UserError
 from robot_rl.envs.make import make_env
-from robot_rl.envs.reset import AutomaticReset, ResetConfig, ResetFailedError
+from robot_rl.envs.reset import AutomaticReset, ResetConfig, ResetFailedError, ResetResult
 from robot_rl.envs.robot_env import RobotEnv
 from robot_rl.tasks.peg_insertion import PegInsertion
 
@@ -31,7 +31,7 @@ def put_tool(env: RobotEnv, pose: Pose) -> None:
 def jam(env: RobotEnv, way: str, rng: np.random.Generator) -> None:
     """Leaves the peg somewhere in the true hole, then pushes, tilts and twists it with the whole leash."""
     true = env.draw.fixtures["plate"].compose(Pose(quaternion_xyzw=INTO))
-    put_tool(env, true.compose(Pose(np.array([*rng.uniform(-0.0004, 0.0004, 2), rng.uniform(0.004, 0.029)]))))
+    put_tool(env, true.compose(Pose(np.array([*rng.uniform(-0.0004, 0.0004, 2), rng.uniform(0.012, 0.029)]))))
     push = {"tilted": (0.005, -0.01), "pressed to the bottom": (0.002, -0.03)}.get(way, (0.03, -0.02))
     for _ in range(int(rng.integers(3, 8))):
         report = env.link.latest()
@@ -44,22 +44,38 @@ def jam(env: RobotEnv, way: str, rng: np.random.Generator) -> None:
         env.link.step(0.1)
 
 
-def freed(count: int, variant: str) -> tuple[int, list[float], list[float]]:
-    """Jams `count` times; returns how often the reset succeeded, the pulls [N] and the times [s]."""
-    env, rng = make_env(PegInsertion(variant), seed=0), np.random.default_rng(5)
-    env.reset(seed=0)
-    good, pulls_n, times_s = 0, [], []
+@dataclass
+class Freed:
+    """What came of jamming again and again: one number a trial, of the good ones except for the depth."""
+
+    depth_m: list[float] = field(default_factory=list)
+    """Of the tip below the observed plate, when the reset begins."""
+    pull_n: list[float] = field(default_factory=list)
+    wiggles: list[int] = field(default_factory=list)
+    time_s: list[float] = field(default_factory=list)
+
+
+def height_m(env: RobotEnv) -> float:
+    """Height of the tip above the observed plate."""
+    goal = env.draw.T_base_goal
+    return -float(goal.rotation[:, 2] @ (env.link.latest().position_base_m - goal.position_m))
+
+
+def freed(env: RobotEnv, count: int) -> Freed:
+    """Jams `count` times and resets each time."""
+    rng, found = np.random.default_rng(5), Freed()
     for trial in range(count):
         jam(env, WAYS[trial % len(WAYS)], rng)
+        found.depth_m.append(-height_m(env))
         try:
             _, info = env.reset(seed=1000 + trial)
         except ResetFailedError:
             put_tool(env, Pose(env.draw.T_base_goal.position_m + np.array([0.0, 0.0, 0.05]), INTO))
             continue
-        good += 1
-        pulls_n.append(info["reset_pull_n"])
-        times_s.append(info["reset_s"])
-    return good, pulls_n, times_s
+        found.pull_n.append(info["reset_pull_n"])
+        found.wiggles.append(info["reset_wiggles"])
+        found.time_s.append(info["reset_s"])
+    return found
 
 
 @pytest.mark.parametrize(
@@ -71,10 +87,76 @@ def freed(count: int, variant: str) -> tuple[int, list[float], list[float]]:
     ],
 )
 def test_a_jammed_peg_is_freed_within_the_leashs_force(count: int, variant: str) -> None:
-    good, pulls_n, times_s = freed(count, variant)
-    print(f"{good} of {count} freed, pull {max(pulls_n):.1f} N, time {np.median(times_s):.1f} .. {max(times_s):.1f} s")
+    env = make_env(PegInsertion(variant), seed=0)
+    in_air_n = max(env.reset(seed=seed)[1]["reset_pull_n"] for seed in range(10))
+    found = freed(env, count)
+    good, pull_n = len(found.pull_n), np.array(found.pull_n)
+    print(
+        f"{good} of {count} freed from {1e3 * min(found.depth_m):.0f} .. {1e3 * max(found.depth_m):.0f} mm depth, "
+        f"pull {np.median(pull_n):.1f}, at most {pull_n.max():.1f} N (in air {in_air_n:.1f} N), "
+        f"{np.count_nonzero(found.wiggles)} wiggled, time {np.median(found.time_s):.1f} .. {max(found.time_s):.1f} s"
+    )
+    assert min(found.depth_m) > env.automatic_reset.config.lift_m, "the peg is in the hole"
+    assert np.mean((pull_n > in_air_n) | (np.array(found.wiggles) > 0)) >= 0.9, "and held there"
+    assert np.median(pull_n) > 2.0 * in_air_n
     assert good >= 0.99 * count
-    assert max(pulls_n) <= LEASH_N + 2.0
+    assert pull_n.max() <= LEASH_N + 2.0
+
+
+class HookedArm:
+    """A motor link whose tool follows at once, but rises off its hook only while turned and moved aside."""
+
+    def __init__(self, pose: Pose) -> None:
+        self.pose, self.rest, self.asked = pose, pose, pose
+
+    def reset(self) -> None:
+        self.asked = self.pose
+
+    def send(self, command: Command) -> None:
+        self.asked = Pose(command.position_base_m, command.quaternion_base_xyzw)
+
+    def step(self, duration_s: float) -> Any:
+        position_m = self.asked.position_m.copy()
+        if self.pose.position_m[2] < self.rest.position_m[2] + 0.005:  # not yet past the hook
+            aside_m = float(np.linalg.norm(position_m[:2] - self.rest.position_m[:2]))
+            if aside_m < 0.001 or self.rest.distance(self.asked)[1] < 0.001:
+                position_m[2] = min(position_m[2], self.pose.position_m[2])
+            position_m[:2] = self.rest.position_m[:2]
+        self.pose = Pose(position_m, self.asked.quaternion_xyzw)
+        return self._reports(max(1, round(duration_s * 1000.0)))
+
+    def _reports(self, count: int) -> Any:
+        reports = np.zeros(count, REPORT)
+        reports["position_base_m"] = self.pose.position_m
+        reports["quaternion_base_xyzw"] = self.pose.quaternion_xyzw
+        return reports
+
+    def latest(self) -> TickReport:
+        return TickReport.from_record(self._reports(1)[0])
+
+    def now_ns(self) -> int:
+        return 0
+
+    def close(self) -> None:
+        self.asked = self.pose
+
+
+def unhook(config: ResetConfig) -> tuple[ResetResult, float]:
+    """Returns how the reset went, and how far from the drawn start the tool then is [m]."""
+    task = PegInsertion()
+    draw = task.draw(np.random.default_rng(0))
+    arm = HookedArm(draw.T_base_goal.compose(Pose(np.array([0.0, 0.0, 0.010]))))
+    result = AutomaticReset(arm, task, config).run(draw, np.random.default_rng(0))
+    return result, arm.pose.distance(draw.T_base_start)[0]
+
+
+def test_a_hooked_tool_comes_free_by_the_wiggle_and_only_by_it() -> None:
+    result, distance_m = unhook(ResetConfig())
+    assert result.wiggles > 0
+    assert result.attempts == 1
+    assert distance_m < 0.002
+    with pytest.raises(ResetFailedError):
+        unhook(ResetConfig(wiggle_m=0.0, wiggle_rad=0.0, timeout_s=2.0))
 
 
 class CagedTask(PegInsertion):
@@ -93,15 +175,16 @@ def test_a_tool_that_is_held_fast_ends_in_one_clear_line_in_bounded_time() -> No
     env.reset(seed=0)
     patient = env.automatic_reset
     env.automatic_reset = AutomaticReset(env.link, task, ResetConfig(timeout_s=1.0, attempts=2))
-    put_tool(env, env.draw.fixtures["plate"].compose(Pose(np.array([0.0, 0.0, -0.02]), INTO)))
+    put_tool(env, env.draw.fixtures["plate"].compose(Pose(np.array([0.0, 0.0, -0.001]), INTO)))
     flange = env.world.data.body("flange").xpos
-    env.world.place("lid", Pose(flange + np.array([0.0, 0.0, 0.17])))  # just above the hand
+    env.world.place("lid", Pose(flange + np.array([0.0, 0.0, 0.16])))  # just above the hand
     before = env.link.latest()
     with pytest.raises(
         ResetFailedError, match="reset failed 2 times within 1 s each: the arm holds; free the tool by hand"
     ):
         env.reset(seed=1)
     assert (env.link.latest().stamp_ns - before.stamp_ns) * 1e-9 < 2.5
+    assert height_m(env) < patient.config.lift_m, "it never came free"
     with pytest.raises(UserError, match=r"call reset\(\) before the first step"):
         env.step(np.zeros(7, np.float32))
     env.world.place("lid", Pose(np.array([0.0, 0.6, 0.8])))
@@ -156,6 +239,13 @@ def test_the_arm_stands_at_the_drawn_start_and_the_old_plate_stays_until_it_is_f
         ({"timeout_s": 0.0}, "timeout_s must be"),
         ({"attempts": 0}, "attempts must be"),
         ({"stiffness": (1.0,)}, "stiffness needs 6"),
+        ({"patience_s": -0.1}, "patience_s must be a finite number >= 0, got -0.1"),
+        ({"progress_m": float("nan")}, "progress_m must be"),
+        ({"wiggle_m": float("inf")}, "wiggle_m must be"),
+        ({"wiggle_rad": -1.0}, "wiggle_rad must be"),
+        ({"creep_s": -1.0}, "creep_s must be"),
+        ({"creep_share": 1.5}, r"creep_share must be a number in \[0, 1\], got 1.5"),
+        ({"creep_max": -0.1}, "creep_max must be"),
     ],
 )
 def test_a_configuration_that_makes_no_sense_is_refused(changes: dict[str, Any], message: str) -> None:
