@@ -85,6 +85,7 @@ def bounded_opening(wish_m: float, range_m: Floats) -> float:
     return float(min(range_m[1], max(range_m[0], wish_m)))
 
 
+@kernel
 def renew_goal(command: Record, now_ns: int, config: Record, chain: Record) -> None:
     """The followed command with a newer stamp: its sender still means it, so its age starts again.
 
