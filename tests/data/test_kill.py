@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 PROGRAM = Path(__file__).with_name("killed_writers.py")
 
 
@@ -16,6 +18,7 @@ def run(*arguments: str) -> list[str]:
     return done.stdout.splitlines()
 
 
+@pytest.mark.slow
 def test_a_kill_at_any_file_operation_leaves_all_or_nothing(scratch: Path) -> None:
     thorough = os.environ.get("HYPOTHESIS_PROFILE") == "thorough"
     create, append, repair, file = run("operations", str(scratch), "1" if thorough else "15")
@@ -25,6 +28,7 @@ def test_a_kill_at_any_file_operation_leaves_all_or_nothing(scratch: Path) -> No
     assert file.endswith("['new', 'old']")
 
 
+@pytest.mark.slow
 def test_kills_at_random_times_lose_nothing_that_was_acknowledged(scratch: Path) -> None:
     (line,) = run("times", str(scratch), "15")
     assert line.startswith("times: 15 kills, ")

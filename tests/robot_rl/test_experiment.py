@@ -16,6 +16,7 @@ from data.errors import UserError
 from robot_rl.config import ExperimentConfig, FinetuneConfig
 from robot_rl.metrics import MetricsLog
 from robot_rl.runs import RunFolder, environment
+from robot_rl.workflows.common import resolve_agent_options
 from robot_rl.workflows.experiment import finished, provenance, publish, run, run_cell, write_ablation
 from robot_rl.workflows.grid_tables import markdown, summarise
 from robot_rl.workflows.grids import GRIDS, Cell, Grid
@@ -124,6 +125,7 @@ def test_a_row_is_of_the_commit_and_machine_of_its_run(tmp_path: Path) -> None:
     assert platform.release() not in system
 
 
+@pytest.mark.slow
 def test_two_processes_publish_into_one_table(tmp_path: Path) -> None:
     code = "import json, sys; from pathlib import Path; from tests.robot_rl.test_experiment import TINY, publish, row\n"
     code += "for seed in range(8): publish(TINY, [row(sys.argv[1], seed)], Path(sys.argv[2]))"
@@ -188,7 +190,8 @@ def test_a_cell_runs_and_is_taken_up_again(tmp_path: Path) -> None:
 
 def test_a_finished_cell_of_other_settings_is_refused_and_new_settings_count_as_their_defaults(tmp_path: Path) -> None:
     config = FinetuneConfig(out=str(tmp_path / "run"), task="gym", env_id="Pendulum-v1", steps=5, final_episodes=1)
-    with RunFolder.open(config.out, config) as folder, MetricsLog(folder.path, tensorboard=False) as log:
+    resolved = replace(config, agent_config=resolve_agent_options("gym", "default", config.agent, {}))
+    with RunFolder.open(config.out, resolved) as folder, MetricsLog(folder.path, tensorboard=False) as log:
         assert not finished(config)
         log.write({**evaluation(5, 1.0, "final"), "episodes": [{}]})
     assert finished(config)

@@ -181,7 +181,10 @@ def test_a_signal_finishes_the_episode_saves_and_resumes_to_the_same_bytes(
     tmp_path: Path, number: signal.Signals, step: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run(tmp_path / "whole")
-    trainer = line_trainer(tmp_path / "stopped")
+    trainer, handlers = (
+        line_trainer(tmp_path / "stopped"),
+        [signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)],
+    )
 
     def tick(counters: Any, metrics: Any) -> None:
         if counters.step == step:
@@ -192,7 +195,7 @@ def test_a_signal_finishes_the_episode_saves_and_resumes_to_the_same_bytes(
         trainer.run()
     assert step <= trainer.counters.step < step + 12
     assert "stopping: saving first" in capsys.readouterr().err
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert [signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)] == handlers
     run(tmp_path / "stopped")
     assert final(tmp_path / "whole") == final(tmp_path / "stopped")
 

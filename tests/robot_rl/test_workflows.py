@@ -174,7 +174,7 @@ def test_pacing_is_checked_and_goes_with_two_processes() -> None:
     assert paced("async") == Pacing()
     assert paced("async", max_ahead_steps=7, stall_s=5) == Pacing(max_ahead_steps=7, stall_s=5.0)
     assert paced("sync") is None
-    with pytest.raises(UserError, match="unknown pacing option 'max_ahed_steps': did you mean 'max_ahead_steps'"):
+    with pytest.raises(UserError, match="unknown pacing option 'max_ahed_steps'; did you mean max_ahead_steps"):
         paced("async", max_ahed_steps=7)
     with pytest.raises(UserError, match="max_ahead_steps=0 does not fit: expected a number at least 1"):
         paced("async", max_ahead_steps=0)

@@ -87,6 +87,7 @@ def test_an_unknown_setting_in_the_recipe_is_told_by_the_learner_in_one_line(tmp
     assert not trainer.running
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGSTOP])
 def test_a_dead_or_hung_learner_stops_the_actor_within_seconds_and_nothing_is_lost(
     tmp_path: Path, end: signal.Signals

@@ -12,7 +12,8 @@ from robot_rl.training import checkpoint as checkpoints
 from tests.system.training_runs import Run, final, whole
 
 
-@pytest.mark.parametrize("world", ["pendulum", pytest.param("peg", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("world", ["pendulum", "peg"])
 def test_trap_14_kills_at_random_moments_lead_to_the_same_bytes(tmp_path: Path, world: str) -> None:
     chance = random.Random(11)
     steps, changes = 250, ("checkpoint_every=60", "eval_every=120")
@@ -29,6 +30,7 @@ def test_trap_14_kills_at_random_moments_lead_to_the_same_bytes(tmp_path: Path, 
     assert logs[0] == logs[1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["sync", "async"])
 def test_a_world_that_cannot_be_put_back_loses_at_most_the_step_in_flight(tmp_path: Path, mode: str) -> None:
     chance, last = random.Random(12), 0
@@ -47,7 +49,7 @@ def test_a_world_that_cannot_be_put_back_loses_at_most_the_step_in_flight(tmp_pa
     assert (found.step, found.counters["replay_added"], found.counters["updates"]) == (400, 400, 381)
 
 
-@pytest.mark.parametrize("mode", ["sync", "async"])
+@pytest.mark.parametrize("mode", ["sync", pytest.param("async", marks=pytest.mark.slow)])
 def test_ctrl_c_saves_and_the_run_goes_on(tmp_path: Path, mode: str) -> None:
     run = Run("line", mode, tmp_path, 300)
     run.until(100)
@@ -59,6 +61,7 @@ def test_ctrl_c_saves_and_the_run_goes_on(tmp_path: Path, mode: str) -> None:
     assert again.began == run.last_step >= 100
 
 
+@pytest.mark.slow
 def test_trap_20_a_full_disk_gives_one_line_and_leaves_the_last_checkpoint(tmp_path: Path) -> None:
     whole("pendulum", "sync", tmp_path / "whole", 420)
     size = len(final(tmp_path / "whole"))
