@@ -13,7 +13,7 @@ RUN := $(VENV)/bin
 
 help:
 	@echo "make demo    install, then robot-rl quickstart: demonstrations, imitation, fine-tuning, report"
-	@echo "make test    install with [ros,dev], then all tests"
+	@echo "make test    install with [ros,dev,bench], then all tests"
 	@echo "make check   linters, types and the fast tests"
 	@echo "make bench   install with [bench], then run the benchmarks"
 	@echo "make doctor  check what is installed and what is missing"
@@ -53,7 +53,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt | $(VENV)/bin/python
 	touch $@
 
 $(VENV)/.installed-test: pyproject.toml constraints.txt | $(VENV)/bin/python
-	$(RUN)/python -m pip install -q $(PIP_ARGS) -c constraints.txt -e ".[ros,dev]"
+	$(RUN)/python -m pip install -q $(PIP_ARGS) -c constraints.txt -e ".[ros,dev,bench]"
 	touch $@
 
 $(VENV)/.installed-bench: pyproject.toml constraints.txt | $(VENV)/bin/python
