@@ -45,8 +45,7 @@ def make_env(
     world: MujocoArm | SharedMemoryLink
     link: LockstepLink | SharedMemoryLink
     if realtime:
-        measures = realtime if isinstance(realtime, RealtimeConfig) else RealtimeConfig()
-        world = link = _start_motor(task, sensor, seed, measures)
+        world = link = _start_motor(task, sensor, seed, RealtimeConfig() if realtime is True else realtime)
     else:
         world = MujocoArm(arm, scene, sensor, seed)
         link = LockstepLink(world, model, task.chain_config())
@@ -54,15 +53,9 @@ def make_env(
     def teleport_tool(T_base_tool: Pose) -> None:
         world.teleport(model.inverse_kinematics(T_base_tool, arm.home_rad))
 
+    put = teleport_tool if teleport else None
     try:
-        return RobotEnv(
-            task,
-            link,
-            world=world,
-            teleport=teleport_tool if teleport else None,
-            images=images,
-            reset_config=reset_config,
-        )
+        return RobotEnv(task, link, world=world, teleport=put, images=images, reset_config=reset_config)
     except BaseException:
         link.close()
         raise

@@ -13,6 +13,7 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 
 from controllers.description.geometry import Pose
+from controllers.description.scene import CameraDescription
 from controllers.link import MotorLink
 from controllers.robots.mujoco_arm import MujocoArm
 from controllers.robots.rendering import RenderError
@@ -81,13 +82,7 @@ class RobotEnv(gymnasium.Env[Observation, NDArray[np.float32]]):
         if world is None and (teleport is not None or images):
             raise UserError("a teleporting reset and rendered images need a simulator: leave them off on a robot")
         require_acceptable_actions(task)
-        tareable = world if isinstance(world, Tareable) else link
-        if not isinstance(tareable, Tareable):
-            raise UserError(
-                f"expected a link with a `tare` for the wrist sensor, got {type(link).__name__} without: the force of "
-                "every episode would be off by the sensor's bias; give the link the method"
-            )
-        self._tare = tareable.tare
+        self._tare = tareable(world, link).tare
         self.task, self.link, self.world, self.teleport = task, link, world, teleport
         self.automatic_reset = AutomaticReset(link, task, reset_config)
         if teleport is None:
@@ -97,14 +92,8 @@ class RobotEnv(gymnasium.Env[Observation, NDArray[np.float32]]):
         size = task.action.size
         self.action_space = spaces.Box(-1.0, 1.0, (size,), np.float32)
         self.cameras = tuple(task.scene().cameras) if images else ()
-        pictures = {
-            f"image_{camera.name}": spaces.Box(0, 255, (camera.height_px, camera.width_px, 3), np.uint8)
-            for camera in self.cameras
-        }
         # Gymnasium types the space of a dict as Space[dict], which has no `spaces`.
-        self.observation_space: spaces.Dict = spaces.Dict(  # type: ignore[assignment]
-            {**task.observation_space().spaces, **pictures}
-        )
+        self.observation_space: spaces.Dict = with_pictures(task, self.cameras)  # type: ignore[assignment]
         self.source: int = Source.POLICY
         self.render_mode = "rgb_array"
         self._draw: Draw | None = None
@@ -280,6 +269,26 @@ class RobotEnv(gymnasium.Env[Observation, NDArray[np.float32]]):
     def close(self) -> None:
         """Ends torque control."""
         self.link.close()
+
+
+def with_pictures(task: Task, cameras: tuple[CameraDescription, ...]) -> spaces.Dict:
+    """Returns the task's observation space with a picture `image_<name>` (height, width, 3) of each camera."""
+    pictures = {
+        f"image_{camera.name}": spaces.Box(0, 255, (camera.height_px, camera.width_px, 3), np.uint8)
+        for camera in cameras
+    }
+    return spaces.Dict({**task.observation_space().spaces, **pictures})
+
+
+def tareable(world: Any, link: MotorLink) -> Tareable:
+    """Returns what tares the wrist sensor: the simulated world, else the link. Raises UserError if neither can."""
+    for candidate in (world, link):
+        if isinstance(candidate, Tareable):
+            return candidate
+    raise UserError(
+        f"expected a link with a `tare` for the wrist sensor, got {type(link).__name__} without: the force of "
+        "every episode would be off by the sensor's bias; give the link the method"
+    )
 
 
 def first_camera(task: Task) -> str:
