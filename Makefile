@@ -62,7 +62,7 @@ $(VENV)/.installed-bench: pyproject.toml constraints.txt | $(VENV)/bin/python
 
 # Rendering needs EGL. It is installed here when running as root; without it everything works except pictures.
 egl:
-	@if ls /usr/lib/*/libEGL.so.1 /usr/lib64/libEGL.so.1 >/dev/null 2>&1; then exit 0; \
+	@if ls /usr/lib/*/libEGL.so.1 /usr/lib64/libEGL.so.1 2>/dev/null | grep -q .; then exit 0; \
 	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null \
 	  && apt-get update -qq >/dev/null 2>&1 \
 	  && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq libegl1 libgl1-mesa-dri >/dev/null 2>&1; then echo "installed EGL"; \
