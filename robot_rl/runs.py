@@ -209,15 +209,21 @@ def cpu_name() -> str:
 
 
 def git_commit() -> str | None:
-    """Returns the commit of the source tree, with `+` where files differ from it; None outside a git checkout."""
+    """Returns the commit of the source tree, with `+` where it differs from that; None outside a git checkout.
+
+    Results do not count: an experiment writes its own among the tracked files.
+    """
     root = Path(__file__).resolve().parent.parent
     if not (root / ".git").exists():
         return None
+
+    def git(*words: str) -> str:
+        command = ["git", "-C", str(root), *words]
+        return subprocess.run(command, capture_output=True, text=True, timeout=10, check=True).stdout.strip()
+
     try:
-        described = subprocess.run(
-            ["git", "-C", str(root), "describe", "--always", "--abbrev=12", "--dirty=+", "--exclude=*"],
-            capture_output=True, text=True, timeout=10, check=True,
-        )  # fmt: skip
+        commit = git("rev-parse", "--short=12", "HEAD")
+        changed = git("status", "--porcelain", "--untracked-files=no", "--", ".", ":!docs/results")
     except (OSError, subprocess.SubprocessError):
         return None  # git is absent or the folder belongs to somebody else: the versions do without
-    return described.stdout.strip() or None
+    return commit + ("+" if changed else "")

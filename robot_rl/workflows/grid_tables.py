@@ -52,7 +52,7 @@ def markdown(grid: Grid, rows: list[Row]) -> str:
         f"# {grid.question}",
         "",
         f"Command: `robot-rl experiment {grid.name}`. {grid.demonstrations} scripted demonstrations; "
-        f"settings of all cells: {_settings(grid.common)}.",
+        f"settings of all cells: {_settings(grid.common)}; agents take what the task recommends unless the cell says otherwise.",
         "Final success is of the last checkpoint, acting deterministically, on seeds that training never saw;",
         f"success with exploration is of the last {WITH_EXPLORATION} training episodes. Steps, and seconds of training",
         "up to there, are counted to the first of two consecutive evaluations at the target. Gain (final success minus",
@@ -110,7 +110,10 @@ def _provenance(rows: Iterable[Row]) -> list[str]:
         )
         commits = " then ".join(f"`{commit}`" for commit in known if commit) or "not recorded"
         sources[commits, place] = sources.get((commits, place), 0) + 1
-    return [f"Commit {commits} ({place}): {count} runs.\n" for (commits, place), count in sources.items()]
+    return [
+        f"Commit {commits} ({place}): {count} {'run' if count == 1 else 'runs'}.\n"
+        for (commits, place), count in sources.items()
+    ]
 
 
 def _settings(settings: Mapping[str, Any]) -> str:

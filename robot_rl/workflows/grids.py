@@ -38,6 +38,7 @@ _INSERTION = Grid(
     (
         Cell("rlpd", {"agent": "rlpd"}, "from scratch, half demonstrations in each batch"),
         Cell("residual", {"agent": "residual"}, "per-step correction of the frozen diffusion policy"),
+        Cell("rlpd-utd-2", {"agent": "rlpd", **_agent(utd=2)}, "two critic updates per step instead of four"),
         Cell("expo", {"agent": "expo"}, "edits, and the best of base and edited actions"),
         Cell("dsrl", {"agent": "dsrl"}, "steers the noise of the diffusion policy"),
         Cell("residual-untrained", {"agent": "residual", "base": "untrained"}, "a base after one gradient step"),
