@@ -16,7 +16,6 @@ from dataclasses import dataclass
 import numpy as np
 
 _MCL_CURRENT, _MCL_FUTURE = 1, 2
-_MS_NS = 1_000_000
 
 
 @dataclass(frozen=True)

@@ -32,14 +32,8 @@ STATE_NAMES = (
     *("x", "y", "z", "rx", "ry", "rz"),  # tool in the observed goal frame
     *("vx", "vy", "vz", "wx", "wy", "wz"),
     *("fx", "fy", "fz", "mx", "my", "mz"),  # external wrench about the tip, tool axes
-    *(
-        "ex",
-        "ey",
-        "ez",
-        "erx",
-        "ery",
-        "erz",
-    ),  # limited reference after the newest tick minus measured: goal axes, tool axes
+    # limited reference after the newest tick minus measured pose: goal axes, tool axes
+    *("ex", "ey", "ez", "erx", "ery", "erz"),
     *(f"previous_{name}" for name in POSE_NAMES),
 )
 # Scaled by hand to about +-1: z-scoring by demonstrations blows up what hardly moved in them, and learns worse.
@@ -116,7 +110,7 @@ _AGENT_OPTIONS: dict[str, dict[str, Any]] = {
     "dsrl": {},
 }
 AGENT_OPTIONS = {
-    # with two critic updates per step instead of four, evaluations still swing by 20 points after 4,000 steps
+    # with two critic updates per step instead of four, evaluations swing more: `experiment insertion`, cell rlpd-utd-2
     "default": {agent: {**options, "utd": 4} for agent, options in _AGENT_OPTIONS.items()},
     "tight": _AGENT_OPTIONS,
 }

@@ -28,6 +28,8 @@ def task_class(name: str) -> type[Task]:
     """
     if ":" in name:
         return _own_class(name)
+    if name == "gym":
+        raise UserError("task=gym env_id=<id> is no task of an arm: it goes with finetune, evaluate and report only")
     if name in _OWN:
         module, attribute = _OWN[name].split(":")
         return getattr(import_module(module), attribute)  # type: ignore[no-any-return]

@@ -68,7 +68,9 @@ def former_evaluation(run: Path, name: str, step: int, episodes: int) -> dict[st
     return None
 
 
-def resolve_agent_options(task: str, variant: str, agent: str, given: Mapping[str, Any]) -> dict[str, Any]:
+def resolve_agent_options(
+    task: str, variant: str, agent: str, given: Mapping[str, Any], task_config: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
     """Returns an agent's settings: those that the task was measured to learn well with, those given winning.
 
     Done before a run's configuration is stored, so that config.json holds what was really used.
@@ -78,7 +80,7 @@ def resolve_agent_options(task: str, variant: str, agent: str, given: Mapping[st
 
         recommended: Mapping[str, Any] = AGENT_OPTIONS.get(agent, {})
     else:
-        recommended = make_task(task, variant).agent_options.get(agent, {})
+        recommended = make_task(task, variant, task_config).agent_options.get(agent, {})
     return {**recommended, **given}
 
 

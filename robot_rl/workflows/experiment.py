@@ -92,7 +92,7 @@ def finished(config: FinetuneConfig) -> bool:
     folder = Path(config.out)
     if former_evaluation(folder, "final", config.steps, config.final_episodes) is None:
         return False
-    options = resolve_agent_options(config.task, config.variant, config.agent, config.agent_config)
+    options = resolve_agent_options(config.task, config.variant, config.agent, config.agent_config, config.task_config)
     refuse_difference(folder, read_json(folder / CONFIG_FILE), replace(config, agent_config=options))
     return True
 

@@ -39,7 +39,9 @@ from robot_rl.workflows.pretrain import record_base
 @one_thread()
 def run(config: FinetuneConfig) -> dict[str, Any]:
     """Trains to `steps`, evaluating on the way and at the end. Returns the final evaluation's figures."""
-    config.agent_config = resolve_agent_options(config.task, config.variant, config.agent, config.agent_config)
+    config.agent_config = resolve_agent_options(
+        config.task, config.variant, config.agent, config.agent_config, config.task_config
+    )
     with RunFolder.open(config.out, config, fresh=config.fresh) as folder, MetricsLog(folder.path) as log:
         workplace = workplace_for(vars(config), config.seed)
         evaluation = evaluation_workplace(vars(config))

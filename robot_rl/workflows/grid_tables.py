@@ -52,7 +52,8 @@ def markdown(grid: Grid, rows: list[Row]) -> str:
         f"# {grid.question}",
         "",
         f"Command: `robot-rl experiment {grid.name}`. {grid.demonstrations} scripted demonstrations; "
-        f"settings of all cells: {_settings(grid.common)}; agents take what the task recommends unless the cell says otherwise.",
+        f"settings of all cells: {_settings(grid.common)}; agents take what the task recommends unless the cell says "
+        "otherwise.",
         "Final success is of the last checkpoint, acting deterministically, on seeds that training never saw;",
         f"success with exploration is of the last {WITH_EXPLORATION} training episodes. Steps, and seconds of training",
         "up to there, are counted to the first of two consecutive evaluations at the target. Gain (final success minus",

@@ -30,7 +30,9 @@ def run(config: QuickstartConfig) -> dict[str, Any]:
     path = Path(config.out or f"runs/{time.strftime('%Y%m%d-%H%M%S')}-quickstart").expanduser()
     if config.out is None:
         print(f"run folder: {path} (out={path} goes on there after an interruption)")
-    config.agent_config = resolve_agent_options(config.task, config.variant, config.agent, config.agent_config)
+    config.agent_config = resolve_agent_options(
+        config.task, config.variant, config.agent, config.agent_config, config.task_config
+    )
     config.out = str(path)  # the line that an interruption prints names it
     settings = finetune_settings(config, path)
     with RunFolder.open(path, config, fresh=config.fresh) as folder, MetricsLog(folder.path) as log:

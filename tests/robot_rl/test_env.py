@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from controllers.description.geometry import Pose
+from controllers.robots.rendering import RenderError
 from data.errors import UserError
 from robot_rl.envs.checks_again import first_change, free_air, moved
 from robot_rl.envs.make import make_env
@@ -100,7 +101,7 @@ def test_executed_shows_the_workspace_bound(env: RobotEnv) -> None:
     start_over_the_true_hole(env, 3)
     shares = [act(env, dx=1.0, dz=-0.1)[-1]["action_executed"][0] for _ in range(6)]
     assert shares[0] > 0.75
-    assert shares[-1] < 0.5, "targets stay within 10 mm of the observed hole"
+    assert shares[-1] < 0.5, "targets stay within 9 mm of the observed hole"
 
 
 def test_executed_shows_the_leash() -> None:
@@ -260,7 +261,7 @@ def test_pictures_come_where_they_can_be_drawn() -> None:
     env = make_env(PegInsertion(), seed=0, images=True)
     try:
         observation, _ = env.reset(seed=0)
-    except (RuntimeError, ImportError, AttributeError) as error:
+    except RenderError as error:
         pytest.skip(f"nothing to draw with here: {error}")
     assert env.observation_space.contains(observation)
     assert {key: observation[key].shape for key in observation if key.startswith("image")} == {

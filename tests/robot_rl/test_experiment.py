@@ -108,8 +108,8 @@ def test_the_table_has_one_line_a_run() -> None:
     )
     assert table[3] == "| one | 1 | - | 50% (40%-60%) | - | - | - | not reached | - | 30 | 2.0 + 1.0 | - |"
     assert table[0].count("|") == table[1].count("|") == table[2].count("|") == table[3].count("|")
-    assert "Commit `aaa` then `bbb` (Linux x86_64, EPYC, 2 cores): 1 runs." in text
-    assert "Commit `ccc` (machine not recorded): 1 runs." in text
+    assert "Commit `aaa` then `bbb` (Linux x86_64, EPYC, 2 cores): 1 run." in text
+    assert "Commit `ccc` (machine not recorded): 1 run." in text
 
 
 def test_a_row_is_of_the_commit_and_machine_of_its_run(tmp_path: Path) -> None:

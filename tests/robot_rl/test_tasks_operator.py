@@ -99,6 +99,8 @@ def test_an_unknown_task_names_the_closest() -> None:
         make_task("peg_insertoin")
     with pytest.raises(UserError, match="task peg_insertion has the variants default, tight, got 'loose'"):
         make_task("peg_insertion", "loose")
+    with pytest.raises(UserError, match="task=gym env_id=<id> is no task of an arm: it goes with finetune"):
+        make_task("gym")
     with pytest.raises(UserError, match="expected robot=mujoco, got robot=toaster"):
         make_env(PegInsertion(), robot="toaster")
 
@@ -142,6 +144,23 @@ def test_a_broken_plug_in_is_named_and_hides_no_other(
         make_task("broken")
     with pytest.raises(UserError, match="plug-in 'lost' .* cannot be imported"):
         agent_class("lost")
+
+
+def test_tasks_and_agents_of_other_packages_are_found_by_their_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code = "from robot_rl.agents.rlpd import RlpdAgent\nfrom robot_rl.tasks.peg_insertion import PegInsertion\n"
+    code += "class Mine(PegInsertion):\n    name = 'mine'\nclass Learner(RlpdAgent):\n    pass\n"
+    (tmp_path / "of_others.py").write_text(code)
+    about = tmp_path / "of_others-1.0.dist-info"
+    about.mkdir()
+    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: of-others\nVersion: 1.0\n")
+    groups = "[robot_rl.tasks]\nmine = of_others:Mine\n[robot_rl.agents]\nlearner = of_others:Learner\n"
+    (about / "entry_points.txt").write_text(groups)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    assert make_task("mine", "tight").name == "mine"
+    assert agent_class("learner").__name__ == "Learner"
+    assert "mine" in task_names()
 
 
 def test_the_operator_acts_within_bounds_on_active_columns_and_repeats_itself() -> None:

@@ -10,6 +10,18 @@ from tests.system.command_line import records, typed
 
 
 @pytest.mark.slow
+def test_an_imitated_policy_becomes_a_better_one(tmp_path: Path) -> None:
+    typed("collect task=peg_insertion episodes=20 out=demos.zarr", tmp_path)
+    line = "pretrain task=peg_insertion data=demos.zarr eval_episodes=40 out=runs/base"
+    base = typed(line + " --json", tmp_path).figures["success_rate"]
+    line = "finetune task=peg_insertion data=demos.zarr base=runs/base agent=residual steps=2500 out=runs/x"
+    figures = typed(line + " eval_every=0 final_episodes=40 --json", tmp_path).figures
+    print(f"{base:.0%} imitated, {figures['success_rate']:.0%} after 2500 steps, of 40 episodes each")
+    assert 0.4 <= base <= 0.85
+    assert figures["success_rate"] >= max(0.85, base + 0.1)
+
+
+@pytest.mark.slow
 def test_rlpd_learns_to_insert_the_peg(tmp_path: Path) -> None:
     typed("collect task=peg_insertion episodes=20 out=demos.zarr", tmp_path)
     line = "finetune task=peg_insertion data=demos.zarr agent=rlpd steps=3000 eval_every=0 final_episodes=40 out=runs/x"
