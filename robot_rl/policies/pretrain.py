@@ -13,12 +13,14 @@ from torch import Tensor
 
 from data.errors import UserError
 from data.normalisation import Normaliser
+from robot_rl.learning.torch_setup import quick_torch
 from robot_rl.policies.diffusion import DiffusionConfig, DiffusionPolicy, make_scheduler, state_size
 
 F32 = NDArray[np.float32]
 Progress = Callable[[int, float], None]
 
 
+@quick_torch()
 def pretrain(
     observations: Sequence[F32], actions: Sequence[F32], config: DiffusionConfig, rng: np.random.Generator,
     progress: Progress | None = None, action_names: tuple[str, ...] | None = None, obs_keys: tuple[str, ...] = (),

@@ -11,6 +11,7 @@ from typing import Any
 from data.atomic import fsync
 from robot_rl.learning import journal
 from robot_rl.learning.replay import Replay
+from robot_rl.learning.torch_setup import quick_torch
 from robot_rl.training.evaluation import EpisodeMeter, EpisodeRecord, evaluate, summary_of
 from robot_rl.training.keys import Keys, Pressed
 from robot_rl.training.settings import EVALUATION_SEED, StopRequested, TrainSettings, episode_seed
@@ -52,6 +53,7 @@ class Trainer(StoredRun):
         apart = evaluation is not None and evaluation.restorable and evaluation is not workplace
         self._evaluation_start = evaluation.snapshot() if evaluation is not None and apart else None
 
+    @quick_torch()
     def run(self) -> None:
         """Trains to the wished number of steps.
 
