@@ -33,6 +33,15 @@ _TORQUE_RATE, _TORQUE = int(Reason.TORQUE_RATE), int(Reason.TORQUE)
 _JOINT_LIMIT, _STATE_INVALID = int(Reason.JOINT_LIMIT), int(Reason.STATE_INVALID)
 
 
+def _word(field: str) -> int:
+    return int((CHAIN.fields or {})[field][1]) // 8  # type: ignore[index]
+
+
+_LATCHED_WORD, _ASKED_HOLD_WORD, _COMMANDED_WORD, _HELD_WORD = (
+    _word(name) for name in ("latched", "asked_hold", "commanded", "held")
+)
+
+
 @dataclass(frozen=True)
 class ChainConfig:
     """Configuration of every layer between a command and a torque."""
@@ -169,6 +178,7 @@ class Chain:
         self.record = np.zeros(1, CHAIN)
         for name in ("seen_sequence", "last_sequence", "goal_sequence"):
             self.record[name] = -1
+        self._words = memoryview(self.record.view(np.int64))
 
     def reseed(self, state: NDArray[Any], terms: ModelTerms) -> None:
         """Holds the measured pose from now on and ends a latch. state: STATE array (1,)."""
@@ -177,6 +187,34 @@ class Chain:
     def tick(self, state: NDArray[Any], terms: ModelTerms, command: NDArray[Any], report: NDArray[Any]) -> None:
         """Runs one tick; the torque to apply is then report["tau_executed_nm"][0]. All records are arrays (1,)."""
         tick_entry(state, kernel_terms(terms), command, self.config_record, self.record, report)
+
+    @property
+    def latched(self) -> int:
+        """The Reason of the latch, 0 without one; set by the tick's own checks and by the supervisor."""
+        return self._words[_LATCHED_WORD]
+
+    @latched.setter
+    def latched(self, reason: int) -> None:
+        self._words[_LATCHED_WORD] = reason
+
+    @property
+    def asked_hold(self) -> int:
+        """The Reason for which the supervisor wants a soft hold, 0 without one."""
+        return self._words[_ASKED_HOLD_WORD]
+
+    @asked_hold.setter
+    def asked_hold(self, reason: int) -> None:
+        self._words[_ASKED_HOLD_WORD] = reason
+
+    @property
+    def following(self) -> bool:
+        """Whether a command was accepted since the last seed."""
+        return self._words[_COMMANDED_WORD] != 0
+
+    @property
+    def holding(self) -> bool:
+        """Whether the arm is in a soft hold in which commands or their lack put it."""
+        return self._words[_HELD_WORD] != 0
 
     @property
     def refusals(self) -> dict[str, int]:

@@ -25,7 +25,8 @@ CHAIN = np.dtype(
     [
         ("tick", "i8"),
         ("commanded", "i8"),  # 1 once a command was accepted since the last seed
-        ("latched", "i8"),  # 0, LATCHED or STATE_INVALID
+        ("latched", "i8"),  # 0, or the Reason of the latch
+        ("asked_hold", "i8"),  # Reason for which the supervisor wants a soft hold, 0 without one; only it writes here
         ("held", "i8"),  # 1 while in a soft hold
         ("seen_sequence", "i8"),  # of the record looked at last: the same one is looked at, and counted, once
         ("last_sequence", "i8"),  # newest sequence looked at, accepted or not: what is not newer is refused

@@ -13,7 +13,7 @@ from safety.reference_limiter import clip_to_cone
 
 _NONE, _BOX, _CONE = int(Reason.NONE), int(Reason.BOX), int(Reason.CONE)
 _UNSEEDED, _REFUSED, _STALE = int(Reason.UNSEEDED), int(Reason.REFUSED), int(Reason.STALE)
-_HOLD, _LATCHED = int(Reason.HOLD), int(Reason.LATCHED)
+_HOLD, _LATCHED, _REFUSED_HELD = int(Reason.HOLD), int(Reason.LATCHED), int(Refusal.HELD)
 _ACCEPTED, _REFUSED_LATCHED = int(Refusal.ACCEPTED), int(Refusal.LATCHED)
 
 
@@ -57,7 +57,9 @@ def take_command(
         return
     chain.seen_sequence = command.sequence
     verdict = _REFUSED_LATCHED
-    if chain.latched == 0:
+    if chain.latched == 0 and chain.asked_hold != 0:
+        verdict = _REFUSED_HELD
+    elif chain.latched == 0:
         verdict = examine(command, chain.last_sequence, now_ns, position, quaternion, config.limiter)
     chain.last_sequence = max(chain.last_sequence, command.sequence)
     if verdict != _ACCEPTED:
@@ -126,9 +128,13 @@ def age_goal(now_ns: int, position: Floats, quaternion: so3.Quaternion, config: 
         if chain.held == 0:  # the state is finite again after it was not: hold where the arm is now
             enter_hold(position, quaternion, config, chain)
         return int(chain.latched)
+    if chain.asked_hold != 0 and chain.held == 0:
+        enter_hold(position, quaternion, config, chain)
     if chain.commanded == 0:
-        return _UNSEEDED
+        return int(max(_UNSEEDED, chain.asked_hold))
     age_s = (now_ns - chain.goal_stamp_ns) * 1e-9
+    if chain.asked_hold != 0 and age_s <= limiter.latch_s:
+        return int(chain.asked_hold)
     if age_s <= limiter.age_limit_s:
         return _REFUSED if chain.newest_refused != 0 else _NONE
     if age_s <= limiter.stop_s:

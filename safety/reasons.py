@@ -34,10 +34,14 @@ class Reason(IntEnum):
     """No good command for longer than the stop limit: soft hold at the measured pose."""
     JOINT_LIMIT = 51
     """A joint is within the stop distance of its limit: soft hold, repulsion only."""
+    HEARTBEAT = 52
+    """A sign of life is missing (camera, operator, motor loop, commanding process): soft hold until it is back."""
     LATCHED = 60
     """Held for too long: only a reseed by the supervisor (or a reset of the link) ends the hold."""
     STATE_INVALID = 70
     """The robot's state held a number that is not finite: torque goes to zero at the rate limit; latched."""
+    ESTOP = 80
+    """Somebody asked for an emergency stop: soft hold, latched."""
 
 
 class Refusal(IntEnum):
@@ -67,3 +71,5 @@ class Refusal(IntEnum):
     """Not in (0, 10] s."""
     LATCHED = 11
     """The chain is latched: a reseed comes first."""
+    HELD = 12
+    """The supervisor holds the arm because a sign of life is missing."""

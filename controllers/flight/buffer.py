@@ -1,0 +1,89 @@
+"""The newest reports in memory; after a latch and a moment of aftermath they become a file."""
+
+from __future__ import annotations
+
+import sys
+from collections import deque
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from controllers.flight.config import FlightConfig
+from controllers.flight.file import Flight, FlightHeader, write_flight
+from controllers.types import COMMAND, REPORT
+from safety.supervision import reason_name
+
+
+class FlightBuffer:
+    """Takes the reports of one arm as they come; holds at most before_s + after_s of them.
+
+    `written` and `left_out` count the files, and the latches that got none: too soon after another, or no room.
+    """
+
+    def __init__(self, config: FlightConfig, motor: str, kernels: str, rate_hz: float) -> None:
+        self._config, self._motor, self._kernels, self._rate_hz = config, motor, kernels, rate_hz
+        self._reports: deque[NDArray[Any]] = deque()
+        self._count = 0
+        self._most = round((config.before_s + config.after_s) * rate_hz)
+        self._commands: deque[NDArray[Any]] = deque(maxlen=4096)
+        self._trip: FlightHeader | None = None
+        self._last_ns = -(2**62)
+        self.lost = 0
+        self.written: list[Path] = []
+        self.left_out = 0
+        self._warned = False
+
+    def add(self, reports: NDArray[Any]) -> None:
+        """Appends REPORT records (n,), which from then on must not change; writes the file that is due."""
+        if not len(reports):
+            return
+        self._reports.append(reports)
+        self._count += len(reports)
+        while self._count - len(self._reports[0]) >= self._most:
+            self._count -= len(self._reports.popleft())
+        if self._trip is not None:
+            after_ns = int(reports["stamp_ns"][-1]) - self._trip.trip_ns
+            if after_ns >= self._config.after_s * 1e9:
+                self._write()
+
+    def add_command(self, command: NDArray[Any]) -> None:
+        """Notes a COMMAND record (1,) that was sent."""
+        self._commands.append(command.copy())
+
+    def trip(self, reason: int, trip_ns: int) -> None:
+        """The arm was latched at trip_ns. A file follows after the aftermath, unless there was one just before."""
+        if self._trip is not None or trip_ns - self._last_ns < self._config.pause_s * 1e9:
+            self.left_out += 1
+            return
+        self._last_ns = trip_ns
+        name = reason_name(reason)
+        self._trip = FlightHeader(self._motor, reason, name, trip_ns, self._rate_hz, self._kernels)
+
+    def finish(self) -> None:
+        """No report will come any more: what is due is written with what there is."""
+        if self._trip is not None and self._count:
+            self._trip = replace(self._trip, cut_short=True)
+            self._write()
+
+    def _write(self) -> None:
+        if self._trip is None:
+            return
+        header, self._trip = replace(self._trip, lost=self.lost), None
+        reports = np.concatenate(list(self._reports))[-self._most :]
+        commands = np.concatenate([np.zeros(0, COMMAND), *self._commands])
+        commands = commands[commands["stamp_ns"] >= reports["stamp_ns"][0]]
+        try:
+            flight = Flight(header, reports.astype(REPORT, copy=False), commands)
+            path = write_flight(self._config.path, flight, self._config.keep)
+        except OSError as error:
+            self.left_out += 1
+            if not self._warned:
+                where = f"{self._config.path}: {error.strerror}"
+                print(f"flight recorder of {self._motor}: cannot write to {where}; the arm goes on", file=sys.stderr)
+            self._warned = True
+            return
+        self.written.append(path)
+        print(f"flight recorder of {self._motor}: {header.reason_name}, see {path}", file=sys.stderr)
