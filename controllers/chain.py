@@ -27,7 +27,7 @@ from safety.ledger import LedgerConfig, active_valve, gate_torque, grant
 from safety.reasons import Reason, Refusal
 from safety.reference_limiter import ReferenceLimiterConfig
 from safety.torque_limits import TorqueLimitConfig, limit_torque
-from safety.watch import WatchConfig, watch_state
+from safety.watch import WatchConfig, rearm, watch_state
 
 if TYPE_CHECKING:
     from controllers.arm_model import ModelTerms
@@ -200,6 +200,7 @@ def seed_entry(terms: Floats, state: Record, config: Record, chain: Record) -> N
     quaternion = so3.from_matrix(terms[1])
     seed_chain(terms[0], quaternion, state[0].tau_applied_nm, state[0].stamp_ns, config[0], chain[0])
     reopen(terms[0], quaternion, state[0].q_rad, config[0], chain[0])
+    rearm(chain[0].watch)
 
 
 @kernel

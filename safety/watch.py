@@ -136,6 +136,14 @@ def wrench_stands_still(watch: Record, wrench: Floats) -> int:
 
 
 @kernel
+def rearm(watch: Record) -> None:
+    """Forgets what was seen before a seed; an arm that stands outside the workspace may drive in again."""
+    watch.was_inside = watch.same_ticks = 0
+    for index in range(_LIMITS):
+        watch.history[index] = 0
+
+
+@kernel
 def watch_state(
     state: Record, position: Floats, twist: Floats, box_min: Floats, box_max: Floats, config: Record, watch: Record
 ) -> int:
