@@ -128,13 +128,11 @@ def age_goal(now_ns: int, position: Floats, quaternion: so3.Quaternion, config: 
         if chain.held == 0:  # the state is finite again after it was not: hold where the arm is now
             enter_hold(position, quaternion, config, chain)
         return int(chain.latched)
-    if chain.asked_hold != 0 and chain.held == 0:
-        enter_hold(position, quaternion, config, chain)
+    if chain.asked_hold != 0:
+        return hold_as_asked(now_ns, position, quaternion, config, chain)
     if chain.commanded == 0:
-        return int(max(_UNSEEDED, chain.asked_hold))
+        return _UNSEEDED
     age_s = (now_ns - chain.goal_stamp_ns) * 1e-9
-    if chain.asked_hold != 0 and age_s <= limiter.latch_s:
-        return int(chain.asked_hold)
     if age_s <= limiter.age_limit_s:
         return _REFUSED if chain.newest_refused != 0 else _NONE
     if age_s <= limiter.stop_s:
@@ -150,6 +148,17 @@ def age_goal(now_ns: int, position: Floats, quaternion: so3.Quaternion, config: 
         chain.latched = _LATCHED
         return _LATCHED
     return _HOLD
+
+
+@kernel
+def hold_as_asked(now_ns: int, position: Floats, quaternion: so3.Quaternion, config: Record, chain: Record) -> int:
+    """The supervisor wants a hold: entered at once; the command ages on until it latches. Returns the reason."""
+    if chain.held == 0:
+        enter_hold(position, quaternion, config, chain)
+    if chain.commanded != 0 and (now_ns - chain.goal_stamp_ns) * 1e-9 > config.limiter.latch_s:
+        chain.latched = _LATCHED
+        return _LATCHED
+    return int(chain.asked_hold)
 
 
 @kernel

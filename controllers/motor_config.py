@@ -11,8 +11,8 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from controllers.plain import from_plain, to_plain
 from controllers.flight.config import FlightConfig
+from controllers.plain import from_plain, to_plain
 from controllers.realtime import RealtimeConfig
 from controllers.robots.base import Robot
 from controllers.shared_memory.block import block_path
@@ -46,6 +46,8 @@ class TickChain(Protocol):
     def holding(self) -> bool: ...
 
     def reseed(self, state: Array, terms: Any) -> None: ...
+
+    def grant(self) -> float: ...
 
     def tick(self, state: Array, terms: Any, command: Array, report: Array) -> None: ...
 

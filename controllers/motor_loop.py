@@ -66,7 +66,14 @@ class TorqueRamp:
 class MotorLoop:
     """One robot, one chain, one parent."""
 
-    def __init__(self, config: MotorConfig, parts: MotorParts, side: MotorSide, supervisor: Supervisor, memory: LatchMemory | None) -> None:
+    def __init__(
+        self,
+        config: MotorConfig,
+        parts: MotorParts,
+        side: MotorSide,
+        supervisor: Supervisor,
+        memory: LatchMemory | None,
+    ) -> None:
         self._config, self._parts, self._side = config, parts, side
         self._state = np.zeros(1, STATE)
         self._command = np.zeros(1, COMMAND)
@@ -125,7 +132,14 @@ class MotorLoop:
         answer = self._supervision.ask_reseed()
         if answer == Answer.GRANTED:
             self.reseed()
+            if reason:
+                self._parts.chain.grant()
         return answer, max(reason, self._supervisor.reason)
+
+    def grant(self) -> None:
+        """Sets the energy tank to its start; a latched arm gets its grant when the latch ends."""
+        if not self._supervisor.latched:
+            self._parts.chain.grant()
 
     def estop(self) -> None:
         """Latches the arm for an emergency stop."""

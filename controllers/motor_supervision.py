@@ -30,7 +30,6 @@ class MotorSupervision:
         self._late_ns = round(supervisor.config.late_tick_s * 1e9)
         self._countdown = 0
         self._pressed = False
-        self._trips = 0
 
     def watch(self, now_ns: int, lateness_ns: int) -> None:
         """Once a tick."""
@@ -98,11 +97,7 @@ class MotorSupervision:
 
     def _tell(self, now_ns: int) -> None:
         supervisor, status = self.supervisor, self._side.status
-        if supervisor.trips != self._trips:
-            self._trips = supervisor.trips
-            status[Status.TRIP_NS], status[Status.TRIP_REASON] = now_ns, supervisor.reason
-            status[Status.TRIPS] = supervisor.trips
-        status[Status.SUPERVISOR] = supervisor.state
+        status[Status.SUPERVISOR], status[Status.TRIPS] = supervisor.state, supervisor.trips
         status[Status.LATCH_REASON] = supervisor.reason
         status[Status.HOLD_REASON], status[Status.LATE] = supervisor.hold, supervisor.late
         status[Status.RECOVERIES_LEFT] = supervisor.recoveries_left(now_ns)

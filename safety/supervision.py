@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass, field, fields
 from enum import IntEnum
 
+from data.errors import UserError
 from safety.reasons import Reason
 
 
@@ -68,7 +69,7 @@ class HeartbeatConfig:
     def __post_init__(self) -> None:
         for source in Heartbeat:
             limits = self.limits_s(source)
-            if len(limits) != 2 or not 0.0 < limits[0] <= limits[1]:
+            if not 0.0 < limits[0] <= limits[1]:
                 raise ValueError(f"{source.name.lower()}_s must be (soft, hard) with 0 < soft <= hard, got {limits}")
 
     def limits_s(self, source: Heartbeat) -> tuple[float, float]:
@@ -85,7 +86,7 @@ class SupervisorConfig:
     """Off: no heartbeat is watched, and every reseed ends a latch."""
     heartbeats: HeartbeatConfig = field(default_factory=HeartbeatConfig)
     """Limits of the signs of life."""
-    automatic: tuple[str, ...] = ("LATCHED",)
+    automatic: tuple[str, ...] = ("LATCHED", "FORCE_TRIP", "MOMENT_TRIP")
     """Names of the reasons after which a program may go on without a person, within the budget."""
     automatic_max: int = 3
     """Such recoveries within automatic_window_s, 0..100; then a person must reset."""
@@ -158,6 +159,23 @@ ANSWER_WORDS = {
     Answer.NOT_LATCHED: "nothing is latched",
     Answer.NO_PRESS: "the button was released without a press",
 }
+
+
+class ResetRefused(UserError):
+    """The arm is latched and may not start over yet: the message says what it takes."""
+
+    def __init__(self, answer: Answer, reason: int, motor: str) -> None:
+        """motor: name of the motor process, "" for a simulation in lock-step."""
+        self.answer, self.reason, self.motor = answer, reason, motor
+        person = answer == Answer.PERSON
+        if not person:
+            cure = "see to that, then try again"
+        elif motor:
+            cure = f"look at the arm, then `robot-rl safety reset {motor}`, then go on"
+        else:
+            cure = "start again, or switch on SupervisorConfig.simulated_person for training that goes on alone"
+        link = ":" if person else ";"
+        super().__init__(f"the arm was stopped ({reason_name(reason)}): {ANSWER_WORDS[answer]}{link} {cure}")
 
 
 def reason_name(code: int) -> str:

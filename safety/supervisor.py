@@ -68,10 +68,10 @@ class Supervisor:
 
     def beat(self, source: Heartbeat, stamp_ns: int) -> None:
         """A sign of life of a source, which was given at stamp_ns; an older one than the newest changes nothing."""
-        if source == Heartbeat.LOOP and self._beats[source] != _NEVER:
-            if stamp_ns - self._beats[source] > self._hard_ns[source]:  # over by the time that anybody can look
-                self._ask_hold(stamp_ns)
-        if stamp_ns > self._beats[source]:
+        before_ns = self._beats[source]
+        if source == Heartbeat.LOOP and before_ns != _NEVER and stamp_ns - before_ns > self._hard_ns[source]:
+            self._ask_hold(stamp_ns)  # the gap is over by the time that anybody can look for it
+        if stamp_ns > before_ns:
             self._beats[source] = stamp_ns
 
     def forget(self, source: Heartbeat) -> None:

@@ -31,6 +31,7 @@ class FlightBuffer:
         self._commands: deque[NDArray[Any]] = deque(maxlen=4096)
         self._trip: FlightHeader | None = None
         self._last_ns = -(2**62)
+        self._latched = 0
         self.lost = 0
         self.written: list[Path] = []
         self.left_out = 0
@@ -40,6 +41,7 @@ class FlightBuffer:
         """Appends REPORT records (n,), which from then on must not change; writes the file that is due."""
         if not len(reports):
             return
+        self._look_for_latch(reports)
         self._reports.append(reports)
         self._count += len(reports)
         while self._count - len(self._reports[0]) >= self._most:
@@ -53,17 +55,25 @@ class FlightBuffer:
         """Notes a COMMAND record (1,) that was sent."""
         self._commands.append(command.copy())
 
-    def trip(self, reason: int, trip_ns: int) -> None:
-        """The arm was latched at trip_ns. A file follows after the aftermath, unless there was one just before."""
-        if self._trip is not None or trip_ns - self._last_ns < self._config.pause_s * 1e9:
+    def _look_for_latch(self, reports: NDArray[Any]) -> None:
+        """A latch that begins, or becomes a worse one, asks for a file."""
+        latched = reports["latched"]
+        for index in np.flatnonzero(latched > np.concatenate([[self._latched], latched[:-1]])):
+            self._ask(int(latched[index]), int(reports["stamp_ns"][index]), reason_name(int(latched[index])))
+        self._latched = int(latched[-1])
+
+    def _ask(self, reason: int, trip_ns: int, name: str) -> None:
+        """A file follows after the aftermath, unless there was one just before."""
+        if self._trip is not None or 0 <= trip_ns - self._last_ns < self._config.pause_s * 1e9:
             self.left_out += 1
             return
         self._last_ns = trip_ns
-        name = reason_name(reason)
         self._trip = FlightHeader(self._motor, reason, name, trip_ns, self._rate_hz, self._kernels)
 
-    def finish(self) -> None:
-        """No report will come any more: what is due is written with what there is."""
+    def finish(self, death: str = "") -> None:
+        """No report will come any more: what is due is written with what there is; a `death` always is."""
+        if death and self._trip is None and self._count:
+            self._ask(0, int(self._reports[-1]["stamp_ns"][-1]), death)
         if self._trip is not None and self._count:
             self._trip = replace(self._trip, cut_short=True)
             self._write()

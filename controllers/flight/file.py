@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 import json
 import zipfile
+import zlib
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,6 +24,8 @@ from data.errors import UserError
 FORMAT = "robot-rl flight 1"
 SUFFIX = ".npz"
 _MAX_HEADER_BYTES = 1 << 20
+_BROKEN = (zipfile.BadZipFile, zlib.error, KeyError, ValueError, TypeError, AttributeError, EOFError, RuntimeError)
+"""What the libraries raise for an archive that is damaged, encrypted, of another kind, or none at all."""
 _UNITS = {
     "_ns": "ns",
     "_s": "s",
@@ -49,7 +52,7 @@ class FlightHeader:
     motor: str
     """Name of the motor process; "lock-step" for a simulation inside its caller."""
     reason: int
-    """Reason code of the latch."""
+    """Reason code of the latch; 0 where the motor process DIED or FAILED without one."""
     reason_name: str
     """Its name in the version that wrote the file."""
     trip_ns: int
@@ -133,7 +136,7 @@ def read_flight(path: Path) -> Flight:
             raise ValueError(f"its format is not {FORMAT!r}")
         header.pop("units")
         whole = FlightHeader(**header)
-    except (zipfile.BadZipFile, KeyError, ValueError, TypeError, AttributeError, EOFError, NotImplementedError) as error:
+    except _BROKEN as error:
         raise UserError(f"{path} is no whole flight file ({error}); give one that the flight recorder wrote") from error
     missing = [name for name in REPORT.names or () if name not in (reports.dtype.names or ())]
     if missing or not len(reports):

@@ -40,20 +40,21 @@ class Recorder:
         self._mailbox = MailboxReader(block.region("commands"), COMMAND)
         self._command = np.zeros(1, COMMAND)
         self._sequence = -1
-        self._trips = 0
 
     def poll(self) -> None:
         """Takes what is new."""
         if self._mailbox.poll(record_bytes(self._command)) and self._command["sequence"][0] != self._sequence:
             self._sequence = int(self._command["sequence"][0])
             self._buffer.add_command(self._command)
-        trips = self._status[Status.TRIPS]
-        if trips != self._trips:
-            self._trips = trips
-            self._buffer.trip(self._status[Status.TRIP_REASON], self._status[Status.TRIP_NS])
         reports = self._ring.drain()
         self._buffer.lost = self._ring.lost
         self._buffer.add(reports)
+
+    @property
+    def death(self) -> str:
+        """How the motor process ended, "" if it was in order."""
+        state = self._status[Status.STATE]
+        return "" if state == MotorState.STOPPED else "FAILED" if state == MotorState.FAILED else "DIED"
 
     @property
     def over(self) -> bool:
@@ -88,7 +89,7 @@ def main() -> int:
             time.sleep(POLL_S)
             recorder.poll()
         recorder.poll()
-        buffer.finish()
+        buffer.finish(recorder.death)
     finally:
         recorder.release()
         block.close()

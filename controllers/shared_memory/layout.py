@@ -44,7 +44,9 @@ REQUEST = np.dtype(
     align=True,
 )
 
-ANSWER = np.dtype([("number", "i8"), ("refused", "i8"), ("verdict", "i8"), ("reason", "i8"), ("message", "S240")], align=True)
+ANSWER = np.dtype(
+    [("number", "i8"), ("refused", "i8"), ("verdict", "i8"), ("reason", "i8"), ("message", "S240")], align=True
+)
 """verdict: a supervisor's Answer to a wish to start over, 0 otherwise; reason: what it had latched the arm for."""
 
 
@@ -63,7 +65,9 @@ class Request(IntEnum):
     """Tare the wrist sensor, in free space; no values. The simulated arm draws the bias that such a tare leaves."""
     SEED_SENSOR = 6
     """Simulation only: values = seed of the random numbers of the sensor's noise and bias."""
-    ESTOP = 7
+    GRANT = 7
+    """Set the energy tank to its start, for a new episode; no values."""
+    ESTOP = 8
     """Emergency stop: soft hold, latched until a person resets; no values."""
 
 
@@ -96,11 +100,9 @@ class Status(IntEnum):
     HOLD_REASON = 11  # Reason of a hold that the supervisor asks for, 0 without one
     LATE = 12  # bit i: source i of Heartbeat is beyond its soft limit
     TRIPS = 13  # how often the arm was latched
-    TRIP_NS = 14  # monotonic time of the newest latch
-    RECOVERIES_LEFT = 15  # that need no person
-    RESET_ANSWER = 16  # Answer to the last release of a person's button
-    RELEASES = 17  # how often that button was released
-    TRIP_REASON = 18  # Reason of the newest latch, also after its end
+    RECOVERIES_LEFT = 14  # that need no person
+    RESET_ANSWER = 15  # Answer to the last release of a person's button
+    RELEASES = 16  # how often that button was released
 
 
 class Parent(IntEnum):

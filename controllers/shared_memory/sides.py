@@ -8,7 +8,16 @@ import numpy as np
 
 from controllers.realtime import Histogram
 from controllers.shared_memory.block import SharedBlock
-from controllers.shared_memory.layout import ANSWER, REQUEST, RING_CAPACITY, STATUS_TEXT, MotorState, Parent, Person, Status
+from controllers.shared_memory.layout import (
+    ANSWER,
+    REQUEST,
+    RING_CAPACITY,
+    STATUS_TEXT,
+    MotorState,
+    Parent,
+    Person,
+    Status,
+)
 from controllers.shared_memory.mailbox import MailboxReader, MailboxWriter
 from controllers.shared_memory.ring import RingReader, RingWriter
 from controllers.types import COMMAND, REPORT
@@ -20,6 +29,7 @@ PARENT_WORDS = {
     Heartbeat.OPERATOR: Parent.OPERATOR_NS,
 }
 """Where a parent writes the signs of life of others; its own is HEARTBEAT_NS."""
+
 
 class MotorSide:
     """The owner's end."""

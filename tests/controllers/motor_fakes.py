@@ -45,6 +45,7 @@ class FakeRobot:
             time.sleep(3600.0)
         state["q_rad"], state["qd_rad_s"], state["tau_applied_nm"] = self._q, self._qd, self._tau
         state["wrench_tool"], state["gripper_m"] = 0.0, np.nan
+        state["wrench_tool"][:, 0] = 1e-3 * (len(self._taus) % 2)  # a sensor that stands still would hold the arm
 
     def write(self, tau_nm: Array) -> None:
         self._tau[:] = tau_nm
@@ -85,16 +86,23 @@ class EchoChain:
 
     gripper_range_m: tuple[float, float] | None = None
 
+    following = holding = False
+
     def __init__(self, tau_nm: float) -> None:
         self._tau_nm, self._tick = tau_nm, 0
+        self.latched = self.asked_hold = 0
 
     def reseed(self, state: Array, terms: Any) -> None:
-        self._tick = 0
+        self._tick = self.latched = 0
+
+    def grant(self) -> float:
+        return 0.0
 
     def tick(self, state: Array, terms: Any, command: Array, report: Array) -> None:
         self._tick += 1
         report["tick"], report["stamp_ns"] = self._tick, state["stamp_ns"]
         report["sequence"], report["command_age_s"] = command["sequence"], 0.0
+        report["latched"] = self.latched
         report["q_rad"], report["tau_executed_nm"] = state["q_rad"], self._tau_nm
 
 
