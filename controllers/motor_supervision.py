@@ -32,11 +32,11 @@ class MotorSupervision:
         self._pressed = False
 
     def watch(self, now_ns: int, lateness_ns: int) -> None:
-        """Once a tick."""
-        supervisor = self.supervisor
-        supervisor.beat(Heartbeat.LOOP, now_ns)
-        if lateness_ns > self._late_ns and self._side.status[Status.REALTIME]:
-            supervisor.late_tick(now_ns)
+        """Once a tick. A loop without its real-time measures said so at its start; its lateness is only counted."""
+        if self._side.status[Status.REALTIME]:
+            self.supervisor.beat(Heartbeat.LOOP, now_ns)
+            if lateness_ns > self._late_ns:
+                self.supervisor.late_tick(now_ns)
         self._countdown -= 1
         if self._countdown < 0:
             self._countdown = EVERY_TICKS - 1
