@@ -10,6 +10,7 @@ from controllers.chain import ChainConfig
 from data.errors import UserError
 from robot_rl.options import as_declared, expected_names
 from safety.ledger import LedgerMode
+from safety.supervision import SupervisorConfig
 
 _LEDGER_MODES = tuple(mode.name.lower() for mode in LedgerMode)
 _WIDE = 10.0
@@ -27,6 +28,10 @@ class SafetyLayers:
     """Limits on the measured force, speed, power and workspace, which stop the arm."""
     ledger: str = "enforce"
     """Passivity ledger: off, observe (keeps books, limits nothing) or enforce."""
+    supervisor: bool = True
+    """Heartbeats, a person's reset after a latch, a budget of automatic ones; false lets every reset through."""
+    simulated_person: bool = True
+    """In lock-step simulation latches are reset as if a person had looked, so that training goes on alone; counted."""
     tank_start_j: float | None = None
     """Energy budget of an episode [J]; None: the task's own."""
 
@@ -52,6 +57,10 @@ class SafetyLayers:
                 raise UserError(f"safety_config.tank_start_j={self.tank_start_j} does not fit: {error}") from error
         chain = replace(chain, ledger=ledger, watch=replace(chain.watch, enabled=chain.watch.enabled and self.watch))
         return chain if self.limiter else replace(chain, limiter=_opened(chain.limiter))
+
+    def supervisor_config(self, lockstep: bool) -> SupervisorConfig:
+        """Returns the supervisor's configuration; only an arm in lock-step simulation has a simulated person."""
+        return SupervisorConfig(enabled=self.supervisor, simulated_person=self.simulated_person and lockstep)
 
 
 def layers_from(settings: Mapping[str, Any]) -> SafetyLayers:

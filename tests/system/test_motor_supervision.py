@@ -230,7 +230,7 @@ def test_a_killed_motor_process_leaves_its_last_ticks(arm: Any, flights: Path) -
     os.kill(link.status().pid, signal.SIGKILL)
     [flight] = whole(flights)
     link.close()
-    assert flight.header.reason_name == "DIED" and flight.header.cut_short and len(flight.reports) > 250
+    assert flight.header.reason_name == "DIED" and flight.header.cut_short and len(flight.reports) > 100
 
 
 def test_a_recorder_that_cannot_write_warns_and_the_arm_goes_on(
