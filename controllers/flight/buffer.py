@@ -16,6 +16,9 @@ from controllers.flight.file import Flight, FlightHeader, write_flight
 from controllers.types import COMMAND, REPORT
 from safety.supervision import reason_name
 
+_PART = 50
+"""Reports are kept and dropped in parts of at most this many, so that the window is that of the settings."""
+
 
 class FlightBuffer:
     """Takes the reports of one arm as they come; holds at most before_s + after_s of them.
@@ -39,8 +42,10 @@ class FlightBuffer:
 
     def add(self, reports: NDArray[Any]) -> None:
         """Appends REPORT records (n,), which from then on must not change; writes the file that is due."""
-        if not len(reports):
-            return
+        for first in range(0, len(reports), _PART):
+            self._add(reports[first : first + _PART])
+
+    def _add(self, reports: NDArray[Any]) -> None:
         self._look_for_latch(reports)
         self._reports.append(reports)
         self._count += len(reports)
@@ -84,7 +89,8 @@ class FlightBuffer:
         header, self._trip = replace(self._trip, lost=self.lost), None
         reports = np.concatenate(list(self._reports))[-self._most :]
         commands = np.concatenate([np.zeros(0, COMMAND), *self._commands])
-        commands = commands[commands["stamp_ns"] >= reports["stamp_ns"][0]]
+        since = int(np.searchsorted(commands["stamp_ns"], reports["stamp_ns"][0], "right"))
+        commands = commands[max(since - 1, 0) :]  # the one before the first report is the one in force there
         try:
             flight = Flight(header, reports.astype(REPORT, copy=False), commands)
             path = write_flight(self._config.path, flight, self._config.keep)
