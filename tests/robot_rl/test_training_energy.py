@@ -256,11 +256,8 @@ def mixed() -> Replay:
     """Transitions with every new field, an episode that was cut among them."""
     replay, rng = Replay(50, 1, 1), np.random.default_rng(0)
     for x in range(9):
-        told: dict[str, Any] = {
-            "steps": rng.uniform(0.1, 2.0),
-            "cost": rng.uniform(0, 3),
-            "proposed": rng.uniform(-1, 1, 1),
-        }
+        told: dict[str, Any] = {"steps": rng.uniform(0.1, 2.0), "cost": rng.uniform(0, 3)}
+        told["proposed"] = rng.uniform(-1, 1, 1)
         replay.add([x], [0.1 * x], 0.0, [x + 1], False, x == 2, int(Source.RECOVERY), **told)
         if x == 6:
             replay.interrupt()
