@@ -16,6 +16,7 @@ from robot_rl.learning import journal
 F32 = NDArray[np.float32]
 EPISODES_KEPT = 100
 """Finished episodes whose cost is remembered."""
+_LARGEST = float(np.finfo(np.float32).max)
 
 
 @dataclass
@@ -140,7 +141,7 @@ class Replay:
         if not np.isfinite(reward) or not 0.0 < steps < np.inf:
             wanted = "expected a finite reward and a finite number of steps above 0"
             raise UserError(f"transition {self.added}: {wanted}, got {reward}, {steps}")
-        if not 0.0 <= cost < np.inf:
+        if not 0.0 <= cost <= _LARGEST:
             raise UserError(f"transition {self.added}: expected a finite cost of at least 0 J, got {cost}")
         now, then = self._extras(extras, "extras"), self._extras(next_extras, "next_extras")
         if self.open and not np.array_equal(obs, self.obs[self.head - 1]):

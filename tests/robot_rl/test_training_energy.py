@@ -199,7 +199,7 @@ def test_a_decision_is_preempted_where_less_than_half_was_the_policys_own(
 def test_energies_and_durations_that_cannot_be_are_refused(info: dict[str, float], message: str) -> None:
     with pytest.raises(UserError, match=message):
         decision_of(info, 10.0, Source.POLICY)
-    for cost in (float("nan"), float("inf"), -0.1):
+    for cost in (float("nan"), float("inf"), 1e39, -0.1):
         with pytest.raises(UserError, match="transition 0: expected a finite cost of at least 0 J"):
             Replay(4, 1, 1).add([0.0], [0.0], 0.0, [1.0], False, False, cost=cost)
 
