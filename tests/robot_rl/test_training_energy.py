@@ -236,6 +236,23 @@ def test_the_trainer_stores_what_became_of_each_decision(tmp_path: Path) -> None
     assert "recovery" in episodes[0]["source_share"] or episodes[0]["length"] < 3
 
 
+def test_robot_time_counts_shortened_decisions_also_after_a_crash(tmp_path: Path) -> None:
+
+    def trainer() -> SyncTrainer:
+        return line_trainer(tmp_path, workplace=Reflexive(restorable=False, length=6), steps=36, eval_every=0)
+
+    def tick(counters: Any, metrics: Any) -> None:
+        if counters.step == 17:
+            raise Crash
+
+    before, after = trainer(), trainer()
+    before.tick = tick
+    with pytest.raises(Crash):
+        before.run()
+    assert after.resume()
+    assert after.counters.robot_s == pytest.approx(before.counters.robot_s) and before.counters.robot_s < 1.7
+
+
 def test_a_decision_cut_short_is_discounted_by_the_time_that_passed_also_within_n_steps() -> None:
     replay, gamma = Replay(10, 1, 1), 0.9
     replay.add([0.0], [0.0], 1.0, [1.0], False, False, steps=0.25, cost=2.0)
