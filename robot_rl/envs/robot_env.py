@@ -22,7 +22,7 @@ from data.errors import UserError
 from robot_rl.envs.acceptance import require_acceptable_actions, require_acceptable_reset
 from robot_rl.envs.action_map import ActionMap
 from robot_rl.envs.reset import AutomaticReset, ResetConfig, reset_info
-from robot_rl.envs.sensing import sense_reports
+from robot_rl.envs.sensing import sense_reports, spent_since
 from robot_rl.tasks.base import Draw, Sensed, Task
 from safety.reasons import Reason
 
@@ -289,12 +289,6 @@ def tareable(world: Any, link: MotorLink) -> Tareable:
         f"expected a link with a `tare` for the wrist sensor, got {type(link).__name__} without: the force of "
         "every episode would be off by the sensor's bias; give the link the method"
     )
-
-
-def spent_since(before: Sensed, after: Sensed) -> float:
-    """Energy that left the tank between two decisions [J]; 0 where no ledger runs."""
-    spent_j = after.energy_spent_j - before.energy_spent_j
-    return 0.0 if math.isnan(spent_j) else max(spent_j, 0.0)
 
 
 def first_camera(task: Task) -> str:

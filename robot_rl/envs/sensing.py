@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -76,3 +77,9 @@ def sense_reports(reports: NDArray[Any], rate_hz: float) -> Sensed:
         risk=float(np.fmax.reduce(reports["risk"])),
         mode=int(last["mode"]),
     )
+
+
+def spent_since(before: Sensed, after: Sensed) -> float:
+    """Energy that left the tank between two decisions [J]; 0 where no ledger runs."""
+    spent_j = after.energy_spent_j - before.energy_spent_j
+    return 0.0 if math.isnan(spent_j) else max(spent_j, 0.0)
