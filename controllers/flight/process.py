@@ -40,6 +40,8 @@ class Recorder:
         self._mailbox = MailboxReader(block.region("commands"), COMMAND)
         self._command = np.zeros(1, COMMAND)
         self._sequence = -1
+        self._pid = self._status[Status.PID]
+        self._start = process_start(self._pid)
 
     def poll(self) -> None:
         """Takes what is new."""
@@ -57,9 +59,9 @@ class Recorder:
         return "" if state == MotorState.STOPPED else "FAILED" if state == MotorState.FAILED else "DIED"
 
     @property
-    def over(self) -> bool:
-        """Whether the motor process said that it has ended."""
-        return self._status[Status.STATE] in _OVER
+    def motor_lives(self) -> bool:
+        """Whether the motor process runs and has not said that it ended."""
+        return self._status[Status.STATE] not in _OVER and process_start(self._pid) == self._start
 
     def release(self) -> None:
         """Lets go of the memory, so that the block can be unmapped."""
@@ -71,8 +73,6 @@ class Recorder:
 def main() -> int:
     """Follows one motor process to its end; returns the exit status."""
     settings = json.loads(sys.stdin.read())
-    owner = os.getppid()
-    start = process_start(owner)
     with contextlib.suppress(OSError):
         os.nice(_NICENESS)
     try:
@@ -85,7 +85,7 @@ def main() -> int:
     )
     recorder = Recorder(block, buffer)
     try:
-        while not recorder.over and process_start(owner) == start:
+        while recorder.motor_lives:
             time.sleep(POLL_S)
             recorder.poll()
         recorder.poll()

@@ -212,7 +212,7 @@ class RobotEnv(gymnasium.Env[Observation, NDArray[np.float32]]):
             "reasons": sensed.reasons,
             "held": held,
             "tank_energy_j": sensed.tank_energy_j,
-            "energy_spent_j": spent_since(before, sensed),
+            **spent_since(before, sensed),
             "granted": sensed.granted,
             "risk": sensed.risk,
         }

@@ -79,7 +79,7 @@ def sense_reports(reports: NDArray[Any], rate_hz: float) -> Sensed:
     )
 
 
-def spent_since(before: Sensed, after: Sensed) -> float:
-    """Energy that left the tank between two decisions [J]; 0 where no ledger runs."""
+def spent_since(before: Sensed, after: Sensed) -> dict[str, float]:
+    """`energy_spent_j`: energy that left the tank between two decisions [J]; nothing where no ledger runs."""
     spent_j = after.energy_spent_j - before.energy_spent_j
-    return 0.0 if math.isnan(spent_j) else max(spent_j, 0.0)
+    return {} if math.isnan(spent_j) else {"energy_spent_j": max(spent_j, 0.0)}
