@@ -1,4 +1,6 @@
-"""One tick from state to torque: intake -> reference limiter -> impedance law -> torque limits; each says what it did.
+"""One tick from state to torque, through every layer; each says what it did.
+
+watch -> intake -> reference limiter -> passivity ledger -> impedance law -> torque limits -> energy gate
 
 The same compiled function runs in the real-time motor process and in lock-step under a simulator.
 """
@@ -13,16 +15,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from controllers.chain_memory import CHAIN, CHAIN_CONFIG
+from controllers.energy import grant_moves, reopen, settle_tick
 from controllers.goal import age_goal, enter_hold, seed_chain, take_command
-from controllers.impedance import ImpedanceConfig, impedance_law
+from controllers.impedance import ImpedanceConfig, active_terms, impedance_law, joint_margin, tool_twist
 from controllers.intake import reading_is_finite
 from controllers.reference import leash, move_reference
 from controllers.types import JOINTS
 from safety import so3
 from safety.compilation import Floats, Record, kernel
+from safety.ledger import LedgerConfig, active_valve, gate_torque, grant
 from safety.reasons import Reason, Refusal
 from safety.reference_limiter import ReferenceLimiterConfig
 from safety.torque_limits import TorqueLimitConfig, limit_torque
+from safety.watch import WatchConfig, rearm, watch_state
 
 if TYPE_CHECKING:
     from controllers.arm_model import ModelTerms
@@ -30,6 +35,7 @@ if TYPE_CHECKING:
 
 _LEASH = int(Reason.LEASH)
 _TORQUE_RATE, _TORQUE = int(Reason.TORQUE_RATE), int(Reason.TORQUE)
+_ENERGY_GATE, _SENSOR_STUCK = int(Reason.ENERGY_GATE), int(Reason.SENSOR_STUCK)
 _JOINT_LIMIT, _STATE_INVALID = int(Reason.JOINT_LIMIT), int(Reason.STATE_INVALID)
 
 
@@ -40,6 +46,8 @@ class ChainConfig:
     limiter: ReferenceLimiterConfig = field(default_factory=ReferenceLimiterConfig)
     impedance: ImpedanceConfig = field(default_factory=ImpedanceConfig)
     torque: TorqueLimitConfig = field(default_factory=TorqueLimitConfig)
+    ledger: LedgerConfig = field(default_factory=LedgerConfig)
+    watch: WatchConfig = field(default_factory=WatchConfig)
     rate_hz: float = 1000.0
     """Rate of the tick [Hz], > 0; must be the robot's."""
 
@@ -60,34 +68,56 @@ def run_tick(state: Record, terms: Floats, command: Record, config: Record, chai
         return
     position = terms[0]
     quaternion = so3.from_matrix(terms[1])
+    tool_twist(terms[2], state.qd_rad_s, chain.work.twist)
+    settle_tick(state, position, quaternion, config, chain)
     take_command(command, state.stamp_ns, position, quaternion, config, chain)
+    guard_state(state, position, quaternion, config, chain)
     reason = max(age_goal(state.stamp_ns, position, quaternion, config, chain), chain.goal_reason)
     reason = max(reason, move_reference(config, chain))
     if leash(position, quaternion, config, chain):
         reason = max(reason, _LEASH)
-    nearest_rad = impedance_law(
+    reason = max(reason, grant_moves(position, quaternion, config, chain))
+    power_w = active_terms(state.q_rad, state.qd_rad_s, chain.wrench, terms, config.impedance, chain.work)
+    active_share = active_valve(chain.ledger, config.ledger, power_w, config.dt_s)
+    impedance_law(
         state.q_rad,
-        state.qd_rad_s,
         chain.work.error,
         chain.stiffness,
         chain.damping_ratio,
         chain.wrench,
+        active_share,
         terms,
         config.impedance,
         chain.work,
         chain.tau_wish,
     )
-    if nearest_rad < config.impedance.limit_stop_rad and chain.latched == 0:
-        enter_hold(position, quaternion, config, chain)
-        chain.goal_reason = _JOINT_LIMIT  # stays until another command is accepted
-        reason = max(reason, _JOINT_LIMIT)
     limited = limit_torque(chain.tau_wish, chain.tau_previous, config.torque, report.tau_executed_nm)
     if limited == 3:  # no finite torque from a finite state: the model or this memory is broken
         chain.latched = reason = _STATE_INVALID
         chain.held = 0
     elif limited != 0:
         reason = max(reason, _TORQUE if limited == 2 else _TORQUE_RATE)
-    write_report(state, terms, chain, reason, quaternion, report)
+    if config.ledger.mode != 0 and gate_torque(chain.ledger, config.ledger, report.tau_executed_nm):
+        reason = max(reason, _ENERGY_GATE)
+    write_report(state, terms, config, chain, reason, quaternion, report)
+
+
+@kernel
+def guard_state(state: Record, position: Floats, quaternion: so3.Quaternion, config: Record, chain: Record) -> None:
+    """Holds the arm where a measured value left its limits, or a joint is at its stop distance.
+
+    A trip latches. A joint limit and a sensor that stands still drop the goal until another command is accepted.
+    """
+    box_min, box_max = config.limiter.box_min_base_m, config.limiter.box_max_base_m
+    trip = watch_state(state, position, chain.work.twist, box_min, box_max, config.watch, chain.watch)
+    if chain.latched != 0:
+        return
+    if trip == _SENSOR_STUCK or joint_margin(state.q_rad, config.impedance) < config.impedance.limit_stop_rad:
+        enter_hold(position, quaternion, config, chain)
+        chain.goal_reason = _SENSOR_STUCK if trip == _SENSOR_STUCK else _JOINT_LIMIT
+    elif trip != 0:
+        enter_hold(position, quaternion, config, chain)
+        chain.latched = trip
 
 
 @kernel
@@ -99,15 +129,22 @@ def let_go(state: Record, terms: Floats, config: Record, chain: Record, report: 
         chain.tau_wish[i] = 0.0
     limit_torque(chain.tau_wish, chain.tau_previous, config.torque, report.tau_executed_nm)
     unknown = (math.nan, math.nan, math.nan, math.nan)
-    write_report(state, terms, chain, _STATE_INVALID, unknown, report)
+    chain.ledger.open = 0  # nobody knows where the joints went meanwhile
+    write_report(state, terms, config, chain, _STATE_INVALID, unknown, report)
 
 
 @kernel
 def write_report(
-    state: Record, terms: Floats, chain: Record, reason: int, quaternion: so3.Quaternion, report: Record
+    state: Record,
+    terms: Floats,
+    config: Record,
+    chain: Record,
+    reason: int,
+    quaternion: so3.Quaternion,
+    report: Record,
 ) -> None:
     """Fills the REPORT record from what the tick left in the chain; tau_executed_nm stands there already."""
-    report.tick, report.stamp_ns, report.reason = chain.tick, state.stamp_ns, reason
+    report.tick, report.stamp_ns, report.reason, report.latched = chain.tick, state.stamp_ns, reason, chain.latched
     report.sequence, report.source = (chain.goal_sequence, chain.goal_source) if chain.commanded != 0 else (-1, 0)
     report.refused = chain.refused
     report.command_age_s = (state.stamp_ns - chain.goal_stamp_ns) * 1e-9
@@ -131,8 +168,24 @@ def write_report(
     report.proposed_damping_ratio, report.executed_damping_ratio = chain.proposed_damping_ratio, chain.damping_ratio
     report.proposed_gripper_m, report.executed_gripper_m = chain.proposed_gripper_m, chain.goal_gripper_m
     report.duration_s = chain.proposed_duration_s
-    report.tank_energy_j = report.risk = math.nan
+    report.mode, report.risk = 0, math.nan
     report.gripper_m = state.gripper_m
+    write_energy(config.ledger, chain.ledger, report)
+
+
+@kernel
+def write_energy(config: Record, ledger: Record, report: Record) -> None:
+    """The ledger's part of a report; NaN where it keeps no books."""
+    if config.mode == 0:
+        report.tank_energy_j = report.spring_energy_j = report.work_j = report.energy_spent_j = math.nan
+        report.energy_granted_j = report.energy_lost_j = math.nan
+        report.stiffness_share = report.reference_share = report.gate_share = math.nan
+        return
+    report.tank_energy_j, report.spring_energy_j, report.work_j = ledger.tank_j, ledger.spring_j, ledger.work_j
+    report.energy_spent_j = ledger.spent_j
+    report.energy_granted_j, report.energy_lost_j = ledger.granted_j, ledger.lost_j
+    report.stiffness_share, report.reference_share = ledger.stiffness_share, ledger.reference_share
+    report.gate_share = ledger.gate_share
 
 
 @kernel
@@ -144,7 +197,16 @@ def tick_entry(state: Record, terms: Floats, command: Record, config: Record, ch
 @kernel
 def seed_entry(terms: Floats, state: Record, config: Record, chain: Record) -> None:
     """`seed_chain` at the pose in terms and the torque and time in a STATE array of one record."""
-    seed_chain(terms[0], so3.from_matrix(terms[1]), state[0].tau_applied_nm, state[0].stamp_ns, config[0], chain[0])
+    quaternion = so3.from_matrix(terms[1])
+    seed_chain(terms[0], quaternion, state[0].tau_applied_nm, state[0].stamp_ns, config[0], chain[0])
+    reopen(terms[0], quaternion, state[0].q_rad, config[0], chain[0])
+    rearm(chain[0].watch)
+
+
+@kernel
+def grant_entry(config: Record, chain: Record) -> float:
+    """`grant` on arrays of one record each."""
+    return float(grant(chain[0].ledger, config[0].ledger))
 
 
 def kernel_terms(terms: ModelTerms) -> tuple[NDArray[np.float64], ...]:
@@ -164,15 +226,23 @@ class Chain:
         self.config_record["limiter"] = config.limiter.to_record()
         self.config_record["impedance"] = config.impedance.to_record(arm.lower_rad, arm.upper_rad, arm.home_rad)
         self.config_record["torque"] = config.torque.to_record(tuple(arm.max_torque_nm), 1.0 / config.rate_hz)
-        self.config_record["dt_s"] = 1.0 / config.rate_hz
+        dt_s = 1.0 / config.rate_hz
+        self.config_record["ledger"] = config.ledger.to_record(arm.max_velocity_rad_s, dt_s)
+        self.config_record["watch"] = config.watch.to_record(arm.max_velocity_rad_s, dt_s)
+        self.config_record["dt_s"] = dt_s
         self.config_record["gripper_range_m"] = (math.nan, math.nan) if gripper_range_m is None else gripper_range_m
         self.record = np.zeros(1, CHAIN)
         for name in ("seen_sequence", "last_sequence", "goal_sequence"):
             self.record[name] = -1
+        self.record["ledger"]["tank_j"] = self.record["ledger"]["granted_j"] = config.ledger.tank_start_j
 
     def reseed(self, state: NDArray[Any], terms: ModelTerms) -> None:
         """Holds the measured pose from now on and ends a latch. state: STATE array (1,)."""
         seed_entry(kernel_terms(terms), state, self.config_record, self.record)
+
+    def grant(self) -> float:
+        """Sets the tank to its start, for a new episode; returns the change [J]. Only a supervisor may ask for it."""
+        return float(grant_entry(self.config_record, self.record))
 
     def tick(self, state: NDArray[Any], terms: ModelTerms, command: NDArray[Any], report: NDArray[Any]) -> None:
         """Runs one tick; the torque to apply is then report["tau_executed_nm"][0]. All records are arrays (1,)."""

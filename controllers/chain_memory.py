@@ -6,15 +6,19 @@ import numpy as np
 
 from controllers.impedance import IMPEDANCE, WORKSPACE
 from controllers.types import JOINTS
+from safety.ledger import LEDGER, LEDGER_CONFIG
 from safety.reasons import Refusal
 from safety.reference_limiter import LIMITER
 from safety.torque_limits import TORQUE_LIMITS
+from safety.watch import WATCH, WATCH_CONFIG
 
 CHAIN_CONFIG = np.dtype(
     [
         ("limiter", LIMITER),
         ("impedance", IMPEDANCE),
         ("torque", TORQUE_LIMITS),
+        ("ledger", LEDGER_CONFIG),
+        ("watch", WATCH_CONFIG),
         ("dt_s", "f8"),
         ("gripper_range_m", "f8", 2),
     ],
@@ -25,7 +29,7 @@ CHAIN = np.dtype(
     [
         ("tick", "i8"),
         ("commanded", "i8"),  # 1 once a command was accepted since the last seed
-        ("latched", "i8"),  # 0, LATCHED or STATE_INVALID
+        ("latched", "i8"),  # 0 or the Reason, from LATCHED upwards, that only a reseed ends
         ("held", "i8"),  # 1 while in a soft hold
         ("seen_sequence", "i8"),  # of the record looked at last: the same one is looked at, and counted, once
         ("last_sequence", "i8"),  # newest sequence looked at, accepted or not: what is not newer is refused
@@ -35,7 +39,10 @@ CHAIN = np.dtype(
         ("goal_stamp_ns", "i8"),
         ("goal_sequence", "i8"),
         ("goal_source", "i8"),
-        ("goal_reason", "i8"),  # BOX or CONE if the intake had to move the goal, JOINT_LIMIT if that dropped it
+        (
+            "goal_reason",
+            "i8",
+        ),  # BOX or CONE if the intake moved the goal, JOINT_LIMIT or SENSOR_STUCK if that dropped it
         ("goal_position", "f8", 3),
         ("goal_quaternion", "f8", 4),
         ("goal_stiffness", "f8", 6),
@@ -59,6 +66,8 @@ CHAIN = np.dtype(
         ("wrench", "f8", 6),
         ("tau_previous", "f8", JOINTS),
         ("tau_wish", "f8", JOINTS),
+        ("ledger", LEDGER),
+        ("watch", WATCH),
         ("work", WORKSPACE),
     ],
     align=True,

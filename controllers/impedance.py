@@ -190,60 +190,89 @@ def project_to_nullspace(jacobian: Floats, work: Record, tau: Floats) -> None:
 
 
 @kernel
-def repulsion(q: Floats, config: Record, tau: Floats) -> float:
-    """Adds the joint-limit repulsion to tau, drops what points to a near limit. Returns the smallest distance [rad]."""
-    nearest = 1e9
+def joint_margin(q: Floats, config: Record) -> float:
+    """Distance of the nearest joint to its limit [rad]."""
+    nearest = math.inf
+    for i in range(JOINTS):
+        nearest = min(nearest, q[i] - config.limit_lower_rad[i], config.limit_upper_rad[i] - q[i])
+    return nearest
+
+
+@kernel
+def tool_twist(jacobian: Floats, qd: Floats, twist: Floats) -> None:
+    """twist (6,) <- J qd [m/s, rad/s]."""
+    for c in range(6):
+        velocity = 0.0
+        for i in range(JOINTS):
+            velocity += jacobian[c, i] * qd[i]
+        twist[c] = velocity
+
+
+@kernel
+def repulsion(q: Floats, config: Record, tau: Floats) -> None:
+    """Adds the joint-limit repulsion to tau (7,), drops what points to a near limit."""
     for i in range(JOINTS):
         low = q[i] - config.limit_lower_rad[i]
         high = config.limit_upper_rad[i] - q[i]
         distance = min(low, high)
-        nearest = min(nearest, distance)
         sign = 1.0 if low < high else -1.0
         if distance < config.limit_zeroing_rad and tau[i] * sign < 0.0:
             tau[i] = 0.0
         share = min(1.0, max(0.0, (config.limit_margin_rad - distance) / config.limit_margin_rad))
         tau[i] += sign * share * config.limit_max_nm
-    return nearest
+
+
+@kernel
+def active_terms(q: Floats, qd: Floats, wrench: Floats, terms: Floats, config: Record, work: Record) -> float:
+    """First half of the law: inertia, twist and the posture torque N tau_posture, left in work.joint_a.
+
+    Returns the power [W] of the terms that are neither spring nor damper: F_ff and the posture torque.
+    """
+    jacobian, mass = terms[2], terms[3]
+    task_inertia(mass, jacobian, config.regularisation, work)
+    tool_twist(jacobian, qd, work.twist)
+    posture = work.joint_a
+    for i in range(JOINTS):
+        gain = config.nullspace_stiffness[i]
+        wish = gain * (config.posture_rad[i] - q[i]) - 2.0 * config.nullspace_damping_ratio * math.sqrt(gain) * qd[i]
+        posture[i] = min(config.nullspace_max_nm, max(-config.nullspace_max_nm, wish))
+    project_to_nullspace(jacobian, work, posture)
+    power_w = 0.0
+    for c in range(6):
+        power_w += wrench[c] * work.twist[c]
+    for i in range(JOINTS):
+        power_w += posture[i] * qd[i]
+    return power_w
 
 
 @kernel
 def impedance_law(
     q: Floats,
-    qd: Floats,
     error: Floats,
     stiffness: Floats,
     damping_ratio: float,
     wrench: Floats,
+    active_share: float,
     terms: Floats,
     config: Record,
     work: Record,
     tau: Floats,
-) -> float:
-    """tau (7,) [Nm] <- J^T (K e - D J qd + F) + N tau_posture + C qd + tau_limit.
+) -> None:
+    """tau (7,) [Nm] <- J^T (K e - D J qd + s F) + s N tau_posture + C qd + tau_limit, after `active_terms`.
 
-    Returns the distance to the nearest joint limit [rad].
     error (6,): limited pose error [m, rad], base axes; stiffness (6,); wrench (6,): feed-forward on the environment;
+    active_share: s in [0, 1];
     terms = (position (3,), rotation (3, 3), jacobian (6, 7), mass (7, 7), coriolis (7,)).
     """
-    jacobian, mass, coriolis = terms[2], terms[3], terms[4]
-    task_inertia(mass, jacobian, config.regularisation, work)
+    jacobian, coriolis = terms[2], terms[4]
     for c in range(6):
-        velocity = 0.0
-        for i in range(JOINTS):
-            velocity += jacobian[c, i] * qd[i]
-        work.twist[c] = velocity
         inertia = min(config.inertia_max[c], max(config.inertia_min[c], work.inertia[c]))
         work.damping[c] = 2.0 * damping_ratio * math.sqrt(inertia * stiffness[c])
-        work.wrench[c] = stiffness[c] * error[c] - work.damping[c] * velocity + wrench[c]
-    nullspace = work.joint_a
+        spring = stiffness[c] * error[c]
+        work.wrench[c] = spring - work.damping[c] * work.twist[c] + active_share * wrench[c]
     for i in range(JOINTS):
-        gain = config.nullspace_stiffness[i]
-        wish = gain * (config.posture_rad[i] - q[i]) - 2.0 * config.nullspace_damping_ratio * math.sqrt(gain) * qd[i]
-        nullspace[i] = min(config.nullspace_max_nm, max(-config.nullspace_max_nm, wish))
-    project_to_nullspace(jacobian, work, nullspace)
-    for i in range(JOINTS):
-        total = nullspace[i] + coriolis[i]
+        total = active_share * work.joint_a[i] + coriolis[i]
         for c in range(6):
             total += jacobian[c, i] * work.wrench[c]
         tau[i] = total
-    return repulsion(q, config, tau)
+    repulsion(q, config, tau)

@@ -29,6 +29,9 @@ class MotorLink(Protocol):
     def reset(self) -> None:
         """Re-seeds the chain at the measured pose: a soft hold, no latch."""
 
+    def grant(self) -> float:
+        """Sets the energy tank to its start, for a new episode; returns by how much it changed [J]."""
+
     def send(self, command: Command) -> None:
         """Hands a command over; stamp and sequence are the link's to set."""
 
@@ -79,6 +82,10 @@ class LockstepLink:
         self.model.terms(self.state["q_rad"][0], self.state["qd_rad_s"][0], self.terms)
         self.chain.reseed(self.state, self.terms)
         self.step(1.0 / self.robot.rate_hz)
+
+    def grant(self) -> float:
+        """Sets the chain's energy tank to its start; returns by how much it changed [J]."""
+        return self.chain.grant()
 
     def send(self, command: Command) -> None:
         """Makes `command` the newest, stamped now."""

@@ -77,7 +77,7 @@ class MotorLoop:
         self._report_words = self._report_bytes.cast("q")
         self._report_floats = self._report_bytes.cast("d")
         self._gripper = GripRelay(parts.robot, parts.chain.gripper_range_m)
-        self._desk = RequestDesk(side, parts.robot, self.reseed)
+        self._desk = RequestDesk(side, parts.robot, self.reseed, parts.chain.grant)
         period_ns = round(1e9 / parts.robot.rate_hz)
         self._pacer = Pacer(period_ns, config.realtime.spin_us * 1000)
         self._ramp: TorqueRamp | None = None

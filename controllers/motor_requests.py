@@ -18,8 +18,8 @@ from controllers.types import JOINTS
 class RequestDesk:
     """Serves the request mailbox between two ticks. In a tick without a request it costs one comparison."""
 
-    def __init__(self, side: MotorSide, robot: Robot, reseed: Callable[[], None]) -> None:
-        self._side, self._robot, self._reseed = side, robot, reseed
+    def __init__(self, side: MotorSide, robot: Robot, reseed: Callable[[], None], grant: Callable[[], float]) -> None:
+        self._side, self._robot, self._reseed, self._grant = side, robot, reseed, grant
         self._request = np.zeros((), REQUEST)
         self._bytes = record_bytes(self._request)
 
@@ -42,6 +42,8 @@ class RequestDesk:
     def _carry_out(self, kind: int, name: str, values: Any) -> None:
         if kind == Request.RESEED:
             self._reseed()
+        elif kind == Request.GRANT:
+            self._grant()
         elif kind == Request.TELEPORT:
             self._ability("teleport")(values[:JOINTS].copy())
             self._reseed()

@@ -104,6 +104,13 @@ class SharedMemoryLink:
             self._wait_until(self.now_ns() + 1_000_000)
         self._seen_ns = self._cadence_ns = self.now_ns()
 
+    def grant(self) -> float:
+        """Sets the energy tank to its start; returns by how much it changed [J]."""
+        before_j = self.latest().tank_energy_j
+        self._ask(Request.GRANT)
+        self._wait_until(self.now_ns() + 2_000_000)
+        return self.latest().tank_energy_j - before_j
+
     def send(self, command: Command) -> None:
         """Publishes `command`, stamped now.
 

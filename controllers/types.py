@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 Array = NDArray[np.float64]
 
 JOINTS = 7
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 """Raised whenever a field of a record below changes; part of the layout hash of shared memory."""
 
 STATE = np.dtype(
@@ -55,6 +55,8 @@ REPORT = np.dtype(
         ("sequence", "i8"),  # of the command that is followed; -1 before the first
         ("source", "i8"),
         ("reason", "i8"),  # strongest intervention of this tick, see safety.reasons.Reason
+        ("latched", "i8"),  # Reason that has latched the chain, 0 while none has
+        ("mode", "i8"),  # of the reflex arbiter, see safety.reflex.Mode
         ("refused", "i8"),  # commands refused since the start
         ("overruns", "i8"),  # ticks that began more than one period late since the start
         ("lateness_ns", "i8"),  # wake-up lateness of this tick; 0 in lock-step
@@ -81,7 +83,15 @@ REPORT = np.dtype(
         ("proposed_gripper_m", "f8"),  # wished opening; NaN while nothing is wished
         ("executed_gripper_m", "f8"),  # the wish within the tool's range; NaN: the gripper is left alone
         ("duration_s", "f8"),  # of the command that is followed; 0 before the first
-        ("tank_energy_j", "f8"),  # NaN while no passivity ledger runs
+        ("tank_energy_j", "f8"),  # this and the next eight: NaN while no passivity ledger runs
+        ("spring_energy_j", "f8"),
+        ("work_j", "f8"),  # that the controller did on the robot over the last tick
+        ("energy_spent_j", "f8"),  # that left the tank since the last grant
+        ("energy_granted_j", "f8"),  # since the start
+        ("energy_lost_j", "f8"),  # since the start
+        ("stiffness_share", "f8"),  # granted share of a costly change of stiffness, in [0, 1]
+        ("reference_share", "f8"),  # granted share of a costly move of the reference, in [0, 1]
+        ("gate_share", "f8"),  # granted share of the torque, in [0, 1]
         ("risk", "f8"),  # NaN while no safety critic runs
         ("gripper_m", "f8"),  # measured opening; NaN where there is no gripper
     ],
@@ -167,6 +177,8 @@ class TickReport:
     sequence: int
     source: int
     reason: int
+    latched: int
+    mode: int
     refused: int
     overruns: int
     lateness_ns: int
@@ -194,6 +206,14 @@ class TickReport:
     executed_gripper_m: float
     duration_s: float
     tank_energy_j: float
+    spring_energy_j: float
+    work_j: float
+    energy_spent_j: float
+    energy_granted_j: float
+    energy_lost_j: float
+    stiffness_share: float
+    reference_share: float
+    gate_share: float
     risk: float
     gripper_m: float
 

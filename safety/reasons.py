@@ -20,22 +20,54 @@ class Reason(IntEnum):
     """The target tilted the tool beyond the cone about the task axis and was turned back to its mantle."""
     LEASH = 12
     """The reference would have left the leash about the measured pose and was pulled back."""
+    ENERGY_SHARE = 13
+    """The tank could not pay for the whole move of reference or stiffness: it was granted in part."""
     TORQUE_RATE = 20
     """A joint torque changed faster than allowed and was limited."""
     TORQUE = 21
     """A joint torque exceeded its bound and was limited."""
+    TANK_EMPTY = 22
+    """The tank is empty: nothing that costs energy is let through, damping is raised."""
+    ENERGY_GATE = 23
+    """The torque was scaled down: over one tick it could have delivered more energy than there is."""
+    SOFT = 30
+    """The risk is raised: softer, better damped, slower."""
     UNSEEDED = 40
     """No command was accepted yet: the arm holds the pose at which the chain was seeded."""
     REFUSED = 41
     """The newest command was not usable, see Refusal; the last good one ages."""
     STALE = 42
     """The last good command is older than the age limit: the reference is frozen."""
+    REFLEX = 43
+    """The risk is too high: the command is dropped and the recovery acts."""
     HOLD = 50
     """No good command for longer than the stop limit: soft hold at the measured pose."""
     JOINT_LIMIT = 51
     """A joint is within the stop distance of its limit: soft hold, repulsion only."""
+    RISK_HOLD = 52
+    """The recovery did not bring the risk down in time: soft hold until it is low."""
+    SENSOR_STUCK = 53
+    """The force sensor stands still: soft hold until it reads again and another command is accepted."""
     LATCHED = 60
     """Held for too long: only a reseed by the supervisor (or a reset of the link) ends the hold."""
+    RISK_STOP = 61
+    """Too many holds for risk in a short time; latched."""
+    FORCE_TRIP = 62
+    """The contact force exceeded its limit; latched."""
+    MOMENT_TRIP = 63
+    """The contact moment exceeded its limit; latched."""
+    SPEED_TRIP = 64
+    """The control point was faster than allowed; latched."""
+    TURN_TRIP = 65
+    """The tool turned faster than allowed; latched."""
+    POWER_TRIP = 66
+    """The controller put more power into the joints than allowed; latched."""
+    JOINT_SPEED_TRIP = 67
+    """A joint was faster than allowed; latched."""
+    WORKSPACE_TRIP = 68
+    """The control point left the workspace; latched."""
+    ESTOP = 69
+    """Emergency stop requested in software; latched."""
     STATE_INVALID = 70
     """The robot's state held a number that is not finite: torque goes to zero at the rate limit; latched."""
 

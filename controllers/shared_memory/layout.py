@@ -62,6 +62,8 @@ class Request(IntEnum):
     """Tare the wrist sensor, in free space; no values. The simulated arm draws the bias that such a tare leaves."""
     SEED_SENSOR = 6
     """Simulation only: values = seed of the random numbers of the sensor's noise and bias."""
+    GRANT = 7
+    """Set the energy tank to its start, for a new episode; no values."""
 
 
 class MotorState(IntEnum):

@@ -29,7 +29,7 @@ from safety.reasons import Reason
 Array = NDArray[np.float64]
 Observation = dict[str, NDArray[Any]]
 
-_OVER = frozenset({int(Reason.LATCHED), int(Reason.STATE_INVALID)})
+_OVER = frozenset(int(reason) for reason in Reason if reason >= Reason.LATCHED)
 """Reasons after which no command moves the arm until the next reset."""
 
 
@@ -132,6 +132,7 @@ class RobotEnv(gymnasium.Env[Observation, NDArray[np.float32]]):
         result = self._reset_on_bench(draw) if self.teleport is None else self._reset_by_teleport(draw)
         self._draw, self._observed = draw, replace(draw, fixtures={}, info={})
         self._map = ActionMap(self.task.action, draw.T_base_goal, self._gripper_range_m)
+        self.link.grant()  # every episode begins with the same budget, whatever the reset used
         self.link.step(0.05)
         self._previous = np.zeros(self.task.action.size)
         self._steps = 0
@@ -158,6 +159,7 @@ class RobotEnv(gymnasium.Env[Observation, NDArray[np.float32]]):
     def _reset_on_bench(self, draw: Draw) -> dict[str, Any]:
         """The tool leaves the old fixture before the simulator moves it: no bench swaps a plate under a stuck peg."""
         self.link.reset()
+        self.link.grant()  # the reset has a budget of its own: the episode may have ended with an empty tank
         if isinstance(self.world, MujocoArm) and not np.isfinite(self.link.latest().q_rad).all():
             self.world.teleport(self.world.arm.home_rad)  # a simulation that diverged stays so by itself
             self.link.reset()
@@ -216,6 +218,10 @@ class RobotEnv(gymnasium.Env[Observation, NDArray[np.float32]]):
             "stamp_ns": sensed.stamp_ns,
             "reasons": sensed.reasons,
             "held": held,
+            "tank_energy_j": sensed.tank_energy_j,
+            **spent_since(before, sensed),
+            "granted": sensed.granted,
+            "risk": sensed.risk,
         }
         return self._observation(sensed), judgement.reward, judgement.terminated, truncated, info
 
@@ -290,6 +296,12 @@ def tareable(world: Any, link: MotorLink) -> Tareable:
         f"expected a link with a `tare` for the wrist sensor, got {type(link).__name__} without: the force of "
         "every episode would be off by the sensor's bias; give the link the method"
     )
+
+
+def spent_since(before: Sensed, after: Sensed) -> dict[str, float]:
+    """`energy_spent_j`: energy that left the tank between two decisions [J]; nothing where no ledger runs."""
+    spent_j = after.energy_spent_j - before.energy_spent_j
+    return {} if math.isnan(spent_j) else {"energy_spent_j": max(spent_j, 0.0)}
 
 
 def first_camera(task: Task) -> str:

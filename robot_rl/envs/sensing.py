@@ -51,6 +51,12 @@ def _require_finite(report: Any) -> None:
         )
 
 
+def granted_share(reports: NDArray[Any]) -> float:
+    """Returns the smallest share that the passivity ledger granted of anything; 1 where none runs."""
+    shares = [reports[name].min() for name in ("stiffness_share", "reference_share", "gate_share")]
+    return float(np.fmin(1.0, np.fmin.reduce(shares)))
+
+
 def sense_reports(reports: NDArray[Any], rate_hz: float) -> Sensed:
     """Condenses the REPORT records (n,) of one decision, ticked at rate_hz.
 
@@ -73,4 +79,9 @@ def sense_reports(reports: NDArray[Any], rate_hz: float) -> Sensed:
         q_rad=last["q_rad"].copy(),
         gripper_m=float(last["gripper_m"]),
         reasons=frozenset(reports["reason"].tolist()),
+        tank_energy_j=float(last["tank_energy_j"]),
+        energy_spent_j=float(last["energy_spent_j"]),
+        granted=granted_share(reports),
+        risk=float(np.fmax.reduce(reports["risk"])),
+        mode=int(last["mode"]),
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -37,6 +38,11 @@ class Sensed:
     q_rad: Array  # (7,)
     gripper_m: float
     reasons: frozenset[int]  # what the chain reported during the last decision
+    tank_energy_j: float = math.nan  # in the energy tank; NaN while no passivity ledger runs
+    energy_spent_j: float = math.nan  # that left the tank since the episode began
+    granted: float = 1.0  # smallest share of a move or torque that the ledger granted during the last decision
+    risk: float = math.nan  # largest risk during the last decision; NaN while no safety critic runs
+    mode: int = 0  # of the reflex arbiter after the last tick
 
 
 @dataclass(frozen=True, eq=False)

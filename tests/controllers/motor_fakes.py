@@ -91,6 +91,9 @@ class EchoChain:
     def reseed(self, state: Array, terms: Any) -> None:
         self._tick = 0
 
+    def grant(self) -> float:
+        return 0.0
+
     def tick(self, state: Array, terms: Any, command: Array, report: Array) -> None:
         self._tick += 1
         report["tick"], report["stamp_ns"] = self._tick, state["stamp_ns"]

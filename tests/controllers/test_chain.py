@@ -12,6 +12,7 @@ from scipy.spatial.transform import Rotation
 
 from controllers.chain import ChainConfig
 from controllers.intake import NEAR_PI_RAD
+from safety.ledger import LedgerConfig
 from safety.reasons import Reason
 from tests.controllers.chain_rig import ARM, STEP_NM, WIDE, Rig
 
@@ -66,9 +67,10 @@ AT_ONCE = ChainConfig(
         max_angular_speed_rad_s=1e6,
         max_angular_acceleration_rad_s2=1e9,
         leash=(0.02,) * 3 + (4.0,) * 3,
-    )
+    ),
+    ledger=LedgerConfig(mode="off"),
 )
-"""Neither slew nor leash between a target's rotation and the law, which could hide a jump."""
+"""Neither slew nor leash nor energy between a target's rotation and the law, which could hide a jump."""
 
 
 @given(seeds)

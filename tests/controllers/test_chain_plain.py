@@ -15,19 +15,25 @@ from controllers.arm_model import ArmModel, ModelTerms
 from controllers.chain import Chain, ChainConfig
 from controllers.description import fr3, square_peg_tool
 from controllers.types import COMMAND, REPORT, STATE
+from safety.ledger import LedgerConfig
+from safety.watch import WatchConfig
 
 ROOT = Path(__file__).resolve().parents[2]
-FIELDS = ("tau_proposed_nm", "tau_executed_nm", "executed_position_base_m", "executed_quaternion_base_xyzw", "reason")
+FIELDS = (
+    *("tau_proposed_nm", "tau_executed_nm", "executed_position_base_m", "executed_quaternion_base_xyzw", "reason"),
+    *("latched", "tank_energy_j", "spring_energy_j", "reference_share", "stiffness_share", "gate_share"),
+)
 
 
 def run_stream(ticks: int = 120, plain: bool = False) -> dict[str, np.ndarray]:
-    """A fixed stream of states and commands that meets box, cone, leash, refusals and ageing.
+    """A fixed stream of states and commands that meets box, cone, leash, energy, refusals, ageing and a trip.
 
     plain: fields of records become attributes for Python too, as they are inside a compiled kernel.
     """
     arm = fr3()
     model, terms, rng = ArmModel(arm, square_peg_tool()), ModelTerms(), np.random.default_rng(1)
-    chain = Chain(ChainConfig(), arm)
+    watch = WatchConfig(max_speed_m_s=0.9, max_angular_speed_rad_s=9.0, max_power_w=300.0)
+    chain = Chain(ChainConfig(watch=watch, ledger=LedgerConfig(tank_start_j=0.2)), arm)
     state, command, report = np.zeros(1, STATE), np.zeros(1, COMMAND), np.zeros(1, REPORT)
     if plain:
         state, command, report = (array.view(np.recarray) for array in (state, command, report))
@@ -47,7 +53,8 @@ def run_stream(ticks: int = 120, plain: bool = False) -> dict[str, np.ndarray]:
             command["duration_s"], command["feedforward_wrench_base"] = 0.1, rng.uniform(-1.0, 1.0, 6)
         state["stamp_ns"] += 1_000_000 if tick < 80 else 40_000_000
         state["q_rad"] = arm.home_rad + 0.1 * np.sin(0.1 * tick + np.arange(7))
-        state["qd_rad_s"] = rng.normal(size=7)
+        state["qd_rad_s"] = rng.normal(size=7) * (0.2 if tick < 100 else 1.0)  # too fast at the end: a trip
+        state["wrench_tool"], state["tau_applied_nm"] = rng.normal(size=6), report["tau_executed_nm"]
         model.terms(state["q_rad"][0], state["qd_rad_s"][0], terms)
         chain.tick(state, terms, command, report)
         for name in FIELDS:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from controllers.arm_model import ArmModel, ModelTerms
 from controllers.chain import kernel_terms
 from controllers.description import fr3, square_peg_tool
-from controllers.impedance import WORKSPACE, ImpedanceConfig, impedance_law
+from controllers.impedance import WORKSPACE, ImpedanceConfig, active_terms, impedance_law
 
 ARM = fr3()
 MODEL = ArmModel(ARM, square_peg_tool())
@@ -38,16 +38,18 @@ class Case:
 
     def law(self, **changes: Any) -> np.ndarray:
         values = {**vars(self), **changes}
+        terms, work = kernel_terms(self.terms), self.work[0]
+        self.active_power_w = active_terms(values["q"], values["qd"], values["wrench"], terms, RECORD[()], work)
         impedance_law(
             values["q"],
-            values["qd"],
             values["error"],
             values["stiffness"],
             0.9,
             values["wrench"],
-            kernel_terms(self.terms),
+            values.get("active_share", 1.0),
+            terms,
             RECORD[()],
-            self.work[0],
+            work,
             self.tau,
         )
         return self.tau.copy()

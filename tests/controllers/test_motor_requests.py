@@ -53,12 +53,17 @@ class Desk:
     def __init__(self) -> None:
         name = f"test-{uuid.uuid4().hex[:12]}"
         self.owner, self.robot, self.reseeds = SharedBlock.create(name), Simulated(), 0
+        self.grants = 0
         self.other = SharedBlock.attach(name)
         self.motor, self.parent = MotorSide(self.owner), ParentSide(self.other)
-        self.desk = RequestDesk(self.motor, self.robot, self.reseed)
+        self.desk = RequestDesk(self.motor, self.robot, self.reseed, self.grant)
 
     def reseed(self) -> None:
         self.reseeds += 1
+
+    def grant(self) -> float:
+        self.grants += 1
+        return 1.5
 
     def ask(self, kind: int, name: str = "", values: Any = ()) -> tuple[bool, str]:
         request, answer = np.zeros((), REQUEST), np.zeros((), ANSWER)
@@ -87,6 +92,7 @@ def desk() -> Iterator[Desk]:
 def test_requests_are_carried_out_once_and_answered(desk: Desk) -> None:
     assert not desk.desk.serve()
     assert desk.ask(Request.TELEPORT, values=np.arange(7.0)) == (False, "")
+    assert desk.ask(Request.GRANT) == (False, "") and desk.grants == 1
     assert desk.ask(Request.PLACE_FIXTURE, "plate", [0.5, 0.0, 0.1, 0.0, 0.0, 0.0, 1.0]) == (False, "")
     assert desk.ask(Request.RESEED) == (False, "")
     assert desk.ask(Request.SEED_SENSOR, values=[2**31 - 1]) == (False, "")

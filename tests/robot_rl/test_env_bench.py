@@ -27,6 +27,9 @@ class BenchLinkWithoutTare:
     def reset(self) -> None:
         self._report["sequence"] = -1
 
+    def grant(self) -> float:
+        return 0.0  # no tank here
+
     def send(self, command: Command) -> None:
         for name in ("position_base_m", "quaternion_base_xyzw"):
             self._report[name] = self._report[f"executed_{name}"] = getattr(command, name)

@@ -112,6 +112,9 @@ class HookedArm:
     def reset(self) -> None:
         self.asked = self.pose
 
+    def grant(self) -> float:
+        return 0.0  # no tank here
+
     def send(self, command: Command) -> None:
         self.asked = Pose(command.position_base_m, command.quaternion_base_xyzw)
 
