@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,6 +50,13 @@ class MotorLink(Protocol):
         """Ends torque control; may be called twice."""
 
 
+class FeatureLog(NamedTuple):
+    """What the safety critic saw in each tick, and the raw wrench to judge it by."""
+
+    features: NDArray[np.float32]  # (ticks, FEATURES)
+    wrench_tool: NDArray[np.float64]  # (ticks, 6)
+
+
 class LockstepLink:
     """Runs the tick inside the caller, in simulated time: the arm waits while its caller thinks.
 
@@ -74,7 +81,7 @@ class LockstepLink:
         self._sent: Command | None = None
         self._sent_ns = 0
         self._critic: NDArray[Any] | None = None
-        self._features: list[NDArray[np.float32]] | None = None
+        self._log: list[FeatureLog] | None = None
         robot.start()
         self.reset()
 
@@ -102,14 +109,12 @@ class LockstepLink:
         require_acceptable(examine_weights(weights, self.chain.critic_version, self.chain.config_record["critic"][0]))
         self._critic = weights.copy()
 
-    def log_features(self) -> None:
-        """From now on keeps what the safety critic sees in each tick, for `take_features`."""
-        self._features = []
-
-    def take_features(self) -> NDArray[np.float32]:
-        """Returns the features (ticks, FEATURES) of every tick since the last call, or since `log_features`."""
-        kept, self._features = self._features or [], []
-        return np.concatenate(kept) if kept else np.zeros((0, FEATURES), np.float32)
+    def take_features(self) -> FeatureLog:
+        """Returns what the safety critic saw in each tick since the last call; the first call begins to keep it."""
+        kept, self._log = self._log or [], []
+        features = [np.zeros((0, FEATURES), np.float32), *(part.features for part in kept)]
+        wrenches = [np.zeros((0, 6)), *(part.wrench_tool for part in kept)]
+        return FeatureLog(np.concatenate(features), np.concatenate(wrenches))
 
     def send(self, command: Command) -> None:
         """Makes `command` the newest, stamped now."""
@@ -127,10 +132,10 @@ class LockstepLink:
             if first and self._sent is not None and self.now_ns() - self._sent_ns < self._sent.duration_s * 1e9:
                 self.command["stamp_ns"] = self.now_ns()  # a renewal: it is still meant
             part = reports[first : first + block]
-            features = np.zeros((0 if self._features is None else len(part), FEATURES), np.float32)
+            features = np.zeros((0 if self._log is None else len(part), FEATURES), np.float32)
             self._run(part, features)
-            if self._features is not None:
-                self._features.append(features)
+            if self._log is not None:
+                self._log.append(FeatureLog(features, part["wrench_tool"].copy()))
         self._report[0] = reports[-1]
         return reports
 

@@ -173,15 +173,15 @@ def test_a_link_refuses_wrong_weights_and_keeps_the_old_ones(link: LockstepLink)
 def test_logged_features_are_those_that_the_tick_computed(link: LockstepLink) -> None:
     weights = random_weights()
     link.load_critic(weights)
-    link.log_features()
     link.reset()
     link.take_features()
     here = link.latest()
     goal = here.position_base_m + np.array([0.0, 0.02, 0.0])
     link.send(Command(goal, here.quaternion_base_xyzw, np.array(STIFFNESS), duration_s=0.1))
     reports = link.step(0.07)
-    features = link.take_features()
+    features, wrench_tool = link.take_features()
+    np.testing.assert_array_equal(wrench_tool, reports["wrench_tool"])
     assert features.shape == (70, FEATURES) and features.dtype == np.float32
     expected = [reference_risk(weights, row)[0] for row in features]
     np.testing.assert_allclose(reports["risk"], expected, atol=1e-5)
-    assert len(link.take_features()) == 0
+    assert len(link.take_features().features) == 0
