@@ -145,8 +145,18 @@ class MujocoArm:
 
     # What only a simulator can do
 
-    def run_ticks(self, command: NDArray[Any], chain: Any, state: NDArray[Any], reports: NDArray[Any]) -> None:
-        """Runs len(reports) whole ticks of a Chain in one compiled loop: the same as read, tick, grip, write."""
+    def run_ticks(
+        self,
+        command: NDArray[Any],
+        chain: Any,
+        state: NDArray[Any],
+        reports: NDArray[Any],
+        features: NDArray[np.float32],
+    ) -> None:
+        """Runs len(reports) whole ticks of a Chain in one compiled loop: the same as read, tick, grip, write.
+
+        features: one row a tick for what the safety critic saw, or no row at all.
+        """
         ticks = len(reports)
         run_lockstep(
             ticks,
@@ -160,6 +170,7 @@ class MujocoArm:
             chain.config_record,
             chain.record,
             reports,
+            features,
             self.data.time,
             self._dt_s,
         )
