@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,8 @@ from controllers.robots.base import GripRelay, Robot
 from controllers.types import COMMAND, REPORT, STATE, Command, TickReport
 from data.errors import UserError
 from safety.compilation import kernels_hash
+from safety.risk_memory import FEATURES
+from safety.risk_weights import examine_weights, require_acceptable
 from safety.supervision import Answer, Heartbeat, ResetRefused, SupervisorConfig
 from safety.supervisor import Supervisor
 
@@ -55,6 +57,13 @@ class MotorLink(Protocol):
         """Ends torque control; may be called twice."""
 
 
+class FeatureLog(NamedTuple):
+    """What the safety critic saw in each tick, and the raw wrench to judge it by."""
+
+    features: NDArray[np.float32]  # (ticks, FEATURES)
+    wrench_tool: NDArray[np.float64]  # (ticks, 6)
+
+
 class LockstepLink:
     """Runs the tick inside the caller, in simulated time: the arm waits while its caller thinks.
 
@@ -90,6 +99,8 @@ class LockstepLink:
         self._flight: FlightBuffer | None = None
         if flight is not None and flight.enabled:
             self._flight = FlightBuffer(flight, "lock-step", kernels_hash(), robot.rate_hz)
+        self._critic: NDArray[Any] | None = None
+        self._log: list[FeatureLog] | None = None
         robot.start()
         self.supervisor.switch_on(True)
         self.reset()
@@ -103,6 +114,9 @@ class LockstepLink:
         was_latched = self.supervisor.latched
         self._leave_latch()
         self.command["sequence"] = -1
+        if self._critic is not None:
+            require_acceptable(self.chain.adopt_critic(self._critic))
+            self._critic = None
         self.robot.read(self.state)
         self.model.terms(self.state["q_rad"][0], self.state["qd_rad_s"][0], self.terms)
         self.chain.reseed(self.state, self.terms)
@@ -143,6 +157,21 @@ class LockstepLink:
             return 0.0
         return self.chain.grant()
 
+    def load_critic(self, weights: NDArray[Any]) -> None:
+        """Hands weights of the safety critic over, a () CRITIC_WEIGHTS record; they come into use at the next reset.
+
+        Raises UserError for weights that the chain refuses.
+        """
+        require_acceptable(examine_weights(weights, self.chain.critic_version, self.chain.config_record["critic"][0]))
+        self._critic = weights.copy()
+
+    def take_features(self) -> FeatureLog:
+        """Returns what the safety critic saw in each tick since the last call; the first call begins to keep it."""
+        kept, self._log = self._log or [], []
+        features = [np.zeros((0, FEATURES), np.float32), *(part.features for part in kept)]
+        wrenches = [np.zeros((0, 6)), *(part.wrench_tool for part in kept)]
+        return FeatureLog(np.concatenate(features), np.concatenate(wrenches))
+
     def send(self, command: Command) -> None:
         """Makes `command` the newest, stamped now."""
         self._sent, self._sent_ns = command, self.now_ns()
@@ -160,8 +189,12 @@ class LockstepLink:
         for first in range(0, ticks, block):
             if first and self._sent is not None and self.now_ns() - self._sent_ns < self._sent.duration_s * 1e9:
                 self.command["stamp_ns"] = self.now_ns()  # a renewal: it is still meant
-            self._run(reports[first : first + block])
-            self._supervise(reports[first : first + block])
+            part = reports[first : first + block]
+            features = np.zeros((0 if self._log is None else len(part), FEATURES), np.float32)
+            self._run(part, features)
+            if self._log is not None:
+                self._log.append(FeatureLog(features, part["wrench_tool"].copy()))
+            self._supervise(part)
         if self._flight is not None:
             self._flight.add(reports.copy())
         self._report[0] = reports[-1]
@@ -177,16 +210,17 @@ class LockstepLink:
             chain.latched = supervisor.reason
         chain.asked_hold = supervisor.hold
 
-    def _run(self, reports: NDArray[Any]) -> None:
+    def _run(self, reports: NDArray[Any], features: NDArray[np.float32]) -> None:
         run_ticks = getattr(self.robot, "run_ticks", None)
         if run_ticks is not None:
-            run_ticks(self.command, self.chain, self.state, reports)
+            run_ticks(self.command, self.chain, self.state, reports, features)
             return
         for index in range(len(reports)):
             report = reports[index : index + 1]
             self.robot.read(self.state)
             self.model.terms(self.state["q_rad"][0], self.state["qd_rad_s"][0], self.terms)
             self.chain.tick(self.state, self.terms, self.command, report)
+            features[index : index + 1] = self.chain.record["risk"]["features"]
             self._gripper.follow(report["executed_gripper_m"].item())
             self.robot.write(report["tau_executed_nm"][0])
 

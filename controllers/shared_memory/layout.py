@@ -12,6 +12,7 @@ from enum import IntEnum
 import numpy as np
 
 from controllers.types import COMMAND, REPORT, SCHEMA_VERSION
+from safety.risk_weights import CRITIC_WEIGHTS
 
 MAGIC = b"RRLMOTOR"
 FORMAT_VERSION = 2
@@ -103,6 +104,9 @@ class Status(IntEnum):
     RECOVERIES_LEFT = 14  # that need no person
     RESET_ANSWER = 15  # Answer to the last release of a person's button
     RELEASES = 16  # how often that button was released
+    CRITIC_VERSION = 17  # of the safety critic's weights in use, 0 without any
+    CRITIC_REFUSED = 18  # how many times weights were refused
+    CRITIC_REFUSAL = 19  # WeightsRefusal of the newest weights
 
 
 class Parent(IntEnum):
@@ -164,6 +168,7 @@ _sizes = {
     "person": 8 * 8,
     "commands": mailbox_bytes(COMMAND),
     "requests": mailbox_bytes(REQUEST),
+    "critic": mailbox_bytes(CRITIC_WEIGHTS),
 }
 BLOCK_BYTES = 0
 for _name, _size in _sizes.items():
@@ -174,7 +179,7 @@ for _name, _size in _sizes.items():
 def layout_hash() -> bytes:
     """Returns 16 hex digits that name this arrangement: records with their offsets, regions, words and versions."""
     digest = hashlib.sha256(f"{FORMAT_VERSION} {SCHEMA_VERSION} {RING_CAPACITY} {REGIONS}".encode())
-    for record in (HEADER, REQUEST, ANSWER, STATUS_TEXT, COMMAND, REPORT):
+    for record in (HEADER, REQUEST, ANSWER, STATUS_TEXT, COMMAND, REPORT, CRITIC_WEIGHTS):
         for name, (kind, offset) in ((key, value[:2]) for key, value in (record.fields or {}).items()):
             digest.update(f"{name} {kind.str} {kind.shape} {offset};".encode())
         digest.update(str(record.itemsize).encode())

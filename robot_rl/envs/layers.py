@@ -10,9 +10,11 @@ from controllers.chain import ChainConfig
 from data.errors import UserError
 from robot_rl.options import as_declared, expected_names
 from safety.ledger import LedgerMode
+from safety.risk_critic import CriticMode
 from safety.supervision import SupervisorConfig
 
 _LEDGER_MODES = tuple(mode.name.lower() for mode in LedgerMode)
+_CRITIC_MODES = tuple(mode.name.lower() for mode in CriticMode)
 _WIDE = 10.0
 """Factor on leash, speeds and accelerations where the reference limiter is switched off."""
 _WIDE_BOX_M = 2.0
@@ -32,6 +34,10 @@ class SafetyLayers:
     """Heartbeats, a person's reset after a latch, a budget of automatic ones; false lets every reset through."""
     simulated_person: bool = True
     """In lock-step simulation latches are reset as if a person had looked, so that training goes on alone; counted."""
+    critic: str = "control"
+    """Safety critic: never, decision (asked once a command) or control (asked in the tick)."""
+    critic_period_ticks: int = 1
+    """Ticks between two questions to the critic in the mode control."""
     tank_start_j: float | None = None
     """Energy budget of an episode [J]; None: the task's own."""
 
@@ -40,6 +46,10 @@ class SafetyLayers:
         if self.ledger not in _LEDGER_MODES:
             raise UserError(
                 f"safety_config.ledger={self.ledger} is unknown; {expected_names(self.ledger, _LEDGER_MODES)}"
+            )
+        if self.critic not in _CRITIC_MODES:
+            raise UserError(
+                f"safety_config.critic={self.critic} is unknown; {expected_names(self.critic, _CRITIC_MODES)}"
             )
 
     def apply_to(self, chain: ChainConfig) -> ChainConfig:
@@ -55,7 +65,12 @@ class SafetyLayers:
                 )
             except ValueError as error:
                 raise UserError(f"safety_config.tank_start_j={self.tank_start_j} does not fit: {error}") from error
-        chain = replace(chain, ledger=ledger, watch=replace(chain.watch, enabled=chain.watch.enabled and self.watch))
+        try:
+            critic = replace(chain.critic, mode=self.critic, period_ticks=self.critic_period_ticks)
+        except ValueError as error:
+            raise UserError(f"safety_config.critic_{error}") from error
+        watch = replace(chain.watch, enabled=chain.watch.enabled and self.watch)
+        chain = replace(chain, ledger=ledger, watch=watch, critic=critic)
         return chain if self.limiter else replace(chain, limiter=_opened(chain.limiter))
 
     def supervisor_config(self, lockstep: bool) -> SupervisorConfig:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import uuid
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from controllers.arm_model import ArmModel
+from controllers.chain import ChainConfig
 from controllers.description.fr3 import fr3
 from controllers.description.geometry import Pose
 from controllers.flight.config import FlightConfig
@@ -50,7 +52,7 @@ def make_env(
     if realtime and images:
         raise UserError("the motor process renders no images: leave images off, or run in lock-step (realtime=False)")
     layers = layers or SafetyLayers()
-    arm, scene, chain = fr3(), task.scene(), layers.apply_to(task.chain_config())
+    arm, scene, chain = fr3(), task.scene(), chain_of(task, layers)
     supervisor = layers.supervisor_config(lockstep=not realtime)
     model = ArmModel(arm, scene.tool)
     world: MujocoArm | SharedMemoryLink
@@ -78,6 +80,13 @@ def make_env(
     except BaseException:
         link.close()
         raise
+
+
+def chain_of(task: Task, layers: SafetyLayers | None = None) -> ChainConfig:
+    """Returns the chain of a task with its layers as asked; the safety critic warns of the task's own force limits."""
+    chain = task.chain_config()
+    critic = replace(chain.critic, max_force_n=task.max_force_n, max_moment_nm=task.max_moment_nm)
+    return (layers or SafetyLayers()).apply_to(replace(chain, critic=critic))
 
 
 def _lockstep_flights(folder: Path | None) -> FlightConfig | None:

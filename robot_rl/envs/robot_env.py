@@ -55,8 +55,8 @@ class Restorable(Protocol):
 class RobotEnv(gymnasium.Env[Observation, NDArray[np.float32]]):
     """One task on one arm. `step` takes the whole action vector of the task's ActionSpec in [-1, 1].
 
-    info of `step`: `action_executed` (what the limiter let through, in action units), `success`, `peak_force_n`,
-    `force_n`, `q_rad`, `stamp_ns`, `reasons` (see safety.reasons), `held` (the chain has latched: the episode is over).
+    info of `step`: `action_executed` (what the limiter let through, in action units), `success`, `violation` (of the
+    task's force limits), `peak_force_n`, `force_n`, `q_rad`, `stamp_ns`, `reasons`, `held` (latched: it is over).
     info of `reset`: `reset_s`, `reset_attempts`, `reset_kind` (automatic | teleport), `reset_pull_n`, `reset_peak_n`,
     `reset_wiggles`, in lock-step `recoveries_automatic` and `recoveries_simulated` (latches ended so far without a
     person, and by a simulated one), `q_rad`, `stamp_ns`.
@@ -205,6 +205,7 @@ class RobotEnv(gymnasium.Env[Observation, NDArray[np.float32]]):
         info = {
             "action_executed": executed.astype(np.float32),
             "success": judgement.success,
+            "violation": self.task.violated(sensed),
             "peak_force_n": sensed.peak_force_n,
             "force_n": math.sqrt(sensed.wrench_tool[:3] @ sensed.wrench_tool[:3]),
             "q_rad": sensed.q_rad,

@@ -30,6 +30,7 @@ class FakeRobot:
         self._q, self._qd, self._tau = HOME_RAD.copy(), np.zeros(7), np.zeros(7)
         self._q[3] += options.get("offset_rad", 0.0)
         self._fixed = options.get("fixed", False)
+        self._noisy = options.get("noisy", False)
         self._push_n, self._push_ticks = options.get("push_n", 0.0), options.get("push_ticks", [0, 0])
         self._started = False
         self._taus: list[list[float]] = []
@@ -46,7 +47,8 @@ class FakeRobot:
             time.sleep(3600.0)
         state["q_rad"], state["qd_rad_s"], state["tau_applied_nm"] = self._q, self._qd, self._tau
         state["wrench_tool"], state["gripper_m"] = 0.0, np.nan
-        state["wrench_tool"][:, 0] = 1e-3 * (len(self._taus) % 2)  # a sensor that stands still would hold the arm
+        if self._noisy:  # as every real force sensor
+            state["wrench_tool"][0, 0] = 1e-6 * (len(self._taus) % 2)
         if self._push_ticks[0] <= len(self._taus) < self._push_ticks[1]:
             state["wrench_tool"][:, 2] = self._push_n
 
@@ -100,6 +102,12 @@ class EchoChain:
 
     def grant(self) -> float:
         return 0.0
+
+    critic_version = 0
+
+    def adopt_critic(self, weights: Array) -> int:
+        self.critic_version = int(weights["version"])
+        return 0
 
     def tick(self, state: Array, terms: Any, command: Array, report: Array) -> None:
         self._tick += 1
