@@ -18,7 +18,7 @@ from controllers.types import Source
 from safety import so3
 from safety.compilation import Floats, Record, kernel
 from safety.reasons import Reason
-from safety.reflex import Mode, enter, next_mode
+from safety.reflex import Mode, arm_taken, enter, next_mode
 from safety.retreat import note_position, step_back
 from safety.watch import norm_of_three
 
@@ -40,12 +40,12 @@ def arbitrate(state: Record, position: Floats, quaternion: so3.Quaternion, confi
     if config.reflex.enabled == 0 or (before == _NORMAL and no_critic(chain.risk)):
         return _NONE
     if chain.latched != 0:
-        if before >= _REFLEX:
+        if arm_taken(before):
             enter(memory, _STOP)
         return _NONE
     risk = risk_now(config, chain)
     mode = next_mode(memory, config.reflex, risk, norm_of_three(state.wrench_tool, 0))
-    if mode >= _REFLEX and before < _REFLEX:
+    if arm_taken(mode) and not arm_taken(before):
         drop_command(position, quaternion, config, chain)
     if mode == _REFLEX:
         pause_age(state.stamp_ns, chain)
@@ -62,7 +62,7 @@ def arbitrate(state: Record, position: Floats, quaternion: so3.Quaternion, confi
         chain.latched = _RISK_STOP
         return _RISK_STOP
     note_position(memory.path, position)
-    if before >= _REFLEX:
+    if arm_taken(before):
         await_command(state.stamp_ns, chain)
     soften(mode, before, risk, config, chain)
     return _SOFT_REASON if mode == _SOFT else _NONE
@@ -88,7 +88,7 @@ def risk_now(config: Record, chain: Record) -> float:
     if no_critic(critic):
         return 0.0
     resetting = chain.goal_source == _RESET and config.reflex.resets == 0
-    if memory.mode < _REFLEX and (chain.commanded == 0 or chain.held != 0 or resetting):
+    if not arm_taken(memory.mode) and (chain.commanded == 0 or chain.held != 0 or resetting):
         return 0.0
     ahead_s = (memory.age_ticks + config.reflex.exit_ticks) * config.dt_s
     if memory.dropped > 0 and memory.age_ticks > 0 and ahead_s > chain.proposed_duration_s:

@@ -28,7 +28,7 @@ from safety.compilation import Floats, Record, kernel
 from safety.ledger import LedgerConfig, active_valve, gate_torque, grant
 from safety.reasons import Reason, Refusal
 from safety.reference_limiter import ReferenceLimiterConfig
-from safety.reflex import ReflexConfig, rearm_reflex
+from safety.reflex import Mode, ReflexConfig, rearm_reflex
 from safety.torque_limits import TorqueLimitConfig, limit_torque
 from safety.watch import WatchConfig, rearm, watch_state
 
@@ -256,6 +256,11 @@ class Chain:
     def tick(self, state: NDArray[Any], terms: ModelTerms, command: NDArray[Any], report: NDArray[Any]) -> None:
         """Runs one tick; the torque to apply is then report["tau_executed_nm"][0]. All records are arrays (1,)."""
         tick_entry(state, kernel_terms(terms), command, self.config_record, self.record, report)
+
+    @property
+    def taken(self) -> bool:
+        """Whether the reflex arbiter has the arm."""
+        return bool(self.record["reflex"]["mode"][0] >= Mode.REFLEX)
 
     @property
     def refusals(self) -> dict[str, int]:

@@ -10,13 +10,13 @@ from safety import so3
 from safety.compilation import Floats, Record, kernel
 from safety.reasons import Reason, Refusal
 from safety.reference_limiter import clip_to_cone
-from safety.reflex import Mode
+from safety.reflex import arm_taken
 
 _NONE, _BOX, _CONE = int(Reason.NONE), int(Reason.BOX), int(Reason.CONE)
 _UNSEEDED, _REFUSED, _STALE = int(Reason.UNSEEDED), int(Reason.REFUSED), int(Reason.STALE)
 _HOLD, _LATCHED = int(Reason.HOLD), int(Reason.LATCHED)
 _ACCEPTED, _REFUSED_LATCHED = int(Refusal.ACCEPTED), int(Refusal.LATCHED)
-_REFUSED_REFLEX, _REFLEX = int(Refusal.REFLEX), int(Mode.REFLEX)
+_REFUSED_REFLEX = int(Refusal.REFLEX)
 
 
 @kernel
@@ -61,7 +61,7 @@ def take_command(
     verdict = _REFUSED_LATCHED
     if chain.latched == 0:
         verdict = examine(command, chain.last_sequence, now_ns, position, quaternion, config.limiter)
-    if verdict == _ACCEPTED and chain.reflex.mode >= _REFLEX:
+    if verdict == _ACCEPTED and arm_taken(chain.reflex.mode):
         verdict = _REFUSED_REFLEX
     chain.last_sequence = max(chain.last_sequence, command.sequence)
     if verdict != _ACCEPTED:

@@ -200,6 +200,12 @@ def next_mode(memory: Record, config: Record, risk: float, force_n: float) -> in
 
 
 @kernel
+def arm_taken(mode: int) -> bool:
+    """Whether the arbiter has the arm in this mode, and no command is accepted."""
+    return mode >= _REFLEX
+
+
+@kernel
 def enter(memory: Record, mode: int) -> int:
     """Begins a mode."""
     memory.mode = mode

@@ -144,10 +144,20 @@ class MujocoArm:
 
     # What only a simulator can do
 
-    def run_ticks(self, command: NDArray[Any], chain: Any, state: NDArray[Any], reports: NDArray[Any]) -> None:
-        """Runs len(reports) whole ticks of a Chain in one compiled loop: the same as read, tick, grip, write."""
+    def run_ticks(
+        self,
+        command: NDArray[Any],
+        chain: Any,
+        state: NDArray[Any],
+        reports: NDArray[Any],
+        interruptible: bool = False,
+    ) -> int:
+        """Runs len(reports) whole ticks of a Chain in one compiled loop: the same as read, tick, grip, write.
+
+        Returns how many it ran: fewer if it is interruptible and the reflex arbiter took the arm or gave it back.
+        """
         ticks = len(reports)
-        run_lockstep(
+        done: int = run_lockstep(
             ticks,
             self._pointers,
             self._views,
@@ -161,8 +171,11 @@ class MujocoArm:
             reports,
             self.data.time,
             self._dt_s,
+            interruptible,
         )
+        self._noise_used -= ticks - done
         mujoco.mj_step1(self.model, self.data)
+        return done
 
     def place(self, fixture: str, T_base_fixture: Pose) -> None:
         """Moves a movable fixture. Raises KeyError naming the movable ones."""
