@@ -20,7 +20,7 @@ from data.errors import UserError
 from robot_rl.envs.acceptance import require_acceptable_actions, require_acceptable_reset
 from robot_rl.envs.action_map import ActionMap
 from robot_rl.envs.capabilities import Restorable, first_camera, tareable, with_pictures
-from robot_rl.envs.decision import Decision, Interventions, before_the_drop
+from robot_rl.envs.execution import Execution, Interventions, before_the_drop
 from robot_rl.envs.reset import AutomaticReset, ResetConfig
 from robot_rl.envs.sensing import sense_reports
 from robot_rl.tasks.base import Draw, Sensed, Task
@@ -181,11 +181,11 @@ class RobotEnv(gymnasium.Env[Observation, NDArray[np.float32]]):
             whole = self._previous
         reports = self.link.step(1.0 / self.task.rate_hz, interruptible=True)
         self._sensed = sensed = sense_reports(reports, self._tick_hz)
-        decision = Decision.of(before, sensed, reports, self._tick_hz)
-        led = before_the_drop(before, sensed, reports) if decision.interrupted else sensed
+        execution = Execution.of(before, sensed, reports, self._tick_hz)
+        led = before_the_drop(before, sensed, reports) if execution.interrupted else sensed
         executed = self._previous = self._map.executed(before, led, whole, reports[-1])
         self._interventions.add(reports, self._tick_hz)
-        self._decisions += decision.duration_s * self.task.rate_hz if decision.cut_short else 1.0
+        self._decisions += execution.duration_s * self.task.rate_hz if execution.cut_short else 1.0
         judgement = self.task.judge(sensed, self.observed_draw)
         held = not _OVER.isdisjoint(sensed.reasons)
         truncated = (held or self._decisions > self.task.max_steps - 0.5) and not judgement.terminated
@@ -199,10 +199,10 @@ class RobotEnv(gymnasium.Env[Observation, NDArray[np.float32]]):
             "reasons": sensed.reasons,
             "held": held,
             "tank_energy_j": sensed.tank_energy_j,
-            "energy_spent_j": spent_since(before, sensed),
+            **spent_since(before, sensed),
             "granted": sensed.granted,
             "risk": sensed.risk,
-            **decision.as_info(self.source),
+            **execution.as_info(self.source),
             **self._interventions.as_info(),
         }
         return self._observation(sensed), judgement.reward, judgement.terminated, truncated, info
@@ -272,7 +272,7 @@ class RobotEnv(gymnasium.Env[Observation, NDArray[np.float32]]):
         self.link.close()
 
 
-def spent_since(before: Sensed, after: Sensed) -> float:
-    """Energy that left the tank between two decisions [J]; 0 where no ledger runs."""
+def spent_since(before: Sensed, after: Sensed) -> dict[str, float]:
+    """`energy_spent_j`: energy that left the tank between two decisions [J]; nothing where no ledger runs."""
     spent_j = after.energy_spent_j - before.energy_spent_j
-    return 0.0 if math.isnan(spent_j) else max(spent_j, 0.0)
+    return {} if math.isnan(spent_j) else {"energy_spent_j": max(spent_j, 0.0)}

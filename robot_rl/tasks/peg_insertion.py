@@ -25,6 +25,7 @@ from robot_rl.options import as_declared
 from robot_rl.tasks.actions import POSE_NAMES, STIFFNESS_NAMES, ActionSpec
 from robot_rl.tasks.base import Draw, Judgement, Sensed, Task
 from safety.reference_limiter import ReferenceLimiterConfig
+from safety.watch import WatchConfig
 
 Array = NDArray[np.float64]
 
@@ -176,7 +177,9 @@ class PegInsertion(Task):
                 max_acceleration_m_s2=10.0,
                 max_angular_speed_rad_s=2.0,
                 max_angular_acceleration_rad_s2=50.0,
-            )
+            ),
+            # simulated steel on steel stops a tool of some kg at 0.04 m/s within 1 ms: up to 215 N in one sample
+            watch=WatchConfig(max_force_n=250.0),
         )
 
     def draw(self, rng: np.random.Generator) -> Draw:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from controllers.types import REPORT, Source
-from robot_rl.envs.decision import BURST_GAP_S, Interventions
+from robot_rl.envs.execution import BURST_GAP_S, Interventions
 from robot_rl.envs.make import make_env
 from robot_rl.envs.robot_env import RobotEnv
 from robot_rl.tasks.peg_insertion import PegInsertion
