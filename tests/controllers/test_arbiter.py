@@ -100,6 +100,13 @@ def test_soft_halves_the_speed_of_the_reference_and_never_stiffens() -> None:
     assert (fast[1].report["executed_stiffness"][0] <= [40.0] * 3 + [3.0] * 3).all()
 
 
+def test_soft_keeps_the_stiffness_that_the_limiter_asks_for_at_least() -> None:
+    config = replace(WIDE, limiter=replace(WIDE.limiter, stiffness_min=(300.0,) * 3 + (10.0,) * 3))
+    rig = rig_with(config=config)
+    say(rig, 0.3)
+    assert rig.tick(100)["executed_stiffness"].tolist() == [300.0] * 3 + [10.0] * 3
+
+
 def test_a_reflex_drops_spring_feed_forward_and_command_at_once() -> None:
     rig = rig_with(feedforward_wrench_base=[10.0, 0.0, 0.0, 0.0, 0.0, 0.0])
     rig.tick(80)
