@@ -10,6 +10,7 @@ from safety.ledger import LEDGER, LEDGER_CONFIG
 from safety.reasons import Refusal
 from safety.reference_limiter import LIMITER
 from safety.reflex import REFLEX, REFLEX_CONFIG
+from safety.risk_critic import CRITIC_CONFIG
 from safety.risk_memory import RISK
 from safety.torque_limits import TORQUE_LIMITS
 from safety.watch import WATCH, WATCH_CONFIG
@@ -22,6 +23,7 @@ CHAIN_CONFIG = np.dtype(
         ("ledger", LEDGER_CONFIG),
         ("watch", WATCH_CONFIG),
         ("reflex", REFLEX_CONFIG),
+        ("critic", CRITIC_CONFIG),
         ("dt_s", "f8"),
         ("gripper_range_m", "f8", 2),
     ],

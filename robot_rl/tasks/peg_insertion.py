@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 from gymnasium import spaces
@@ -124,8 +124,8 @@ class PegInsertion(Task):
     name = "peg_insertion"
     text = "insert a square peg into a hole whose place is known to a few millimetres only"
     variants = tuple(VARIANTS)
-    rate_hz: ClassVar[float] = 10.0
-    max_steps: ClassVar[int] = 50
+    rate_hz = 10.0
+    max_steps = 50
 
     def __init__(self, variant: str = "default", **changes: Any) -> None:
         if variant not in VARIANTS:

@@ -6,6 +6,7 @@ from typing import Any
 
 from controllers.motor_config import MotorParts
 from tests.controllers.motor_fakes import HOME_RAD, FakeRobot
+from tests.controllers.risk_tools import tell
 
 
 class AlarmedRobot(FakeRobot):
@@ -20,9 +21,8 @@ class AlarmedRobot(FakeRobot):
         super().read(state)
         self._reads += 1
         state["wrench_tool"][:, 5] = 1e-6 * (self._reads % 2)
-        risk = self.chain.record["risk"]
-        risk["version"] = risk["fresh"] = 1
-        risk["value"] = 0.9 if self._reads % self._period < self._alarm else 0.0
+        if self._reads % self._period in (0, self._alarm):
+            tell(self.chain, 0.9 if self._reads % self._period == 0 else 0.0)
 
 
 def alarmed(options: dict[str, Any]) -> MotorParts:
