@@ -69,8 +69,7 @@ def chain_of(task: Task, layers: SafetyLayers | None = None) -> ChainConfig:
     """Returns the chain of a task with its layers as asked; the safety critic warns of the task's own force limits."""
     chain = task.chain_config()
     critic = replace(chain.critic, max_force_n=task.max_force_n, max_moment_nm=task.max_moment_nm)
-    reflex = replace(chain.reflex, max_force_n=task.max_force_n)
-    return (layers or SafetyLayers()).apply_to(replace(chain, critic=critic, reflex=reflex))
+    return (layers or SafetyLayers()).apply_to(replace(chain, critic=critic))
 
 
 def _start_motor(

@@ -20,7 +20,7 @@ from data.errors import UserError
 from robot_rl.envs.acceptance import require_acceptable_actions, require_acceptable_reset
 from robot_rl.envs.action_map import ActionMap
 from robot_rl.envs.capabilities import Restorable, first_camera, tareable, with_pictures
-from robot_rl.envs.decision import Decision, Interventions, before_the_drop
+from robot_rl.envs.execution import Execution, Interventions, before_the_drop
 from robot_rl.envs.reset import AutomaticReset, ResetConfig
 from robot_rl.envs.sensing import sense_reports
 from robot_rl.tasks.base import Draw, Sensed, Task
@@ -38,8 +38,8 @@ class RobotEnv(gymnasium.Env[Observation, NDArray[np.float32]]):
     """One task on one arm. `step` takes the whole action vector of the task's ActionSpec in [-1, 1].
 
     info of `step`: `action_executed` (what the limiter let through, in action units), `success`, `violation` (of the
-    task's force limits), `peak_force_n`, `force_n`, `q_rad`, `stamp_ns`, `reasons`, `held` (latched: it is over), what
-    the ledger says; how it ran, `duration_s`, `interrupted`, `source`, `mode`; the counts of `Interventions` so far.
+    task's force limits), `peak_force_n`, `force_n`, `q_rad`, `stamp_ns`, `reasons`, `held` (latched: it is over); how
+    it ran, `duration_s`, `interrupted`, `source`, `mode`; and the counts of `Interventions` so far.
     info of `reset`: `reset_s`, `reset_attempts`, `reset_kind` (automatic | teleport), `reset_pull_n`, `reset_peak_n`,
     `reset_wiggles`, `q_rad`, `stamp_ns`. What chance decided is `draw`, for the record only; a policy must not see it.
     """
@@ -181,11 +181,11 @@ class RobotEnv(gymnasium.Env[Observation, NDArray[np.float32]]):
             whole = self._previous
         reports = self.link.step(1.0 / self.task.rate_hz, interruptible=True)
         self._sensed = sensed = sense_reports(reports, self._tick_hz)
-        decision = Decision.of(before, sensed, reports, self._tick_hz)
-        led = before_the_drop(before, sensed, reports) if decision.interrupted else sensed
+        execution = Execution.of(before, sensed, reports, self._tick_hz)
+        led = before_the_drop(before, sensed, reports) if execution.interrupted else sensed
         executed = self._previous = self._map.executed(before, led, whole, reports[-1])
         self._interventions.add(reports, self._tick_hz)
-        self._decisions += decision.duration_s * self.task.rate_hz if decision.cut_short else 1.0
+        self._decisions += execution.duration_s * self.task.rate_hz if execution.cut_short else 1.0
         judgement = self.task.judge(sensed, self.observed_draw)
         held = not _OVER.isdisjoint(sensed.reasons)
         truncated = (held or self._decisions > self.task.max_steps - 0.5) and not judgement.terminated
@@ -203,7 +203,7 @@ class RobotEnv(gymnasium.Env[Observation, NDArray[np.float32]]):
             **spent_since(before, sensed),
             "granted": sensed.granted,
             "risk": sensed.risk,
-            **decision.as_info(self.source),
+            **execution.as_info(self.source),
             **self._interventions.as_info(),
         }
         return self._observation(sensed), judgement.reward, judgement.terminated, truncated, info
