@@ -101,5 +101,7 @@ class Refusal(IntEnum):
     """Not in (0, 10] s."""
     LATCHED = 11
     """The chain is latched: a reseed comes first."""
-    HELD = 12
+    REFLEX = 12
+    """The recovery has the arm, or a hold for risk: commands count again once it gives the arm back."""
+    HELD = 13
     """The supervisor holds the arm because a sign of life is missing."""

@@ -28,6 +28,8 @@ class SafetyLayers:
     """Reference limiter: workspace box, leash, speed and acceleration; false opens each of them by a factor of ten."""
     watch: bool = True
     """Limits on the measured force, speed, power and workspace, which stop the arm."""
+    reflex: bool = True
+    """Reflex arbiter: what the safety critic's risk does to the arm."""
     ledger: str = "enforce"
     """Passivity ledger: off, observe (keeps books, limits nothing) or enforce."""
     supervisor: bool = True
@@ -70,7 +72,8 @@ class SafetyLayers:
         except ValueError as error:
             raise UserError(f"safety_config.critic_{error}") from error
         watch = replace(chain.watch, enabled=chain.watch.enabled and self.watch)
-        chain = replace(chain, ledger=ledger, watch=watch, critic=critic)
+        reflex = replace(chain.reflex, enabled=chain.reflex.enabled and self.reflex)
+        chain = replace(chain, ledger=ledger, watch=watch, critic=critic, reflex=reflex)
         return chain if self.limiter else replace(chain, limiter=_opened(chain.limiter))
 
     def supervisor_config(self, lockstep: bool) -> SupervisorConfig:

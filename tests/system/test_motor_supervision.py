@@ -49,7 +49,7 @@ def arm(name: str, flights: Path) -> Callable[..., MotorConfig]:
 
     def config(changes: dict[str, Any] | None = None, **options: Any) -> MotorConfig:
         flight = FlightConfig(folder=str(flights), after_s=0.2)
-        motor = MotorConfig(name, "motor_fakes:real_chain", {"noisy": True, **options}, ORDINARY, flight=flight)
+        motor = MotorConfig(name, "motor_fakes:real_chain", options, ORDINARY, flight=flight)
         return replace(motor, **(changes or {}))
 
     return config
