@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from controllers.arbiter import arbitrate
 from controllers.assessment import assess
-from controllers.chain_memory import CHAIN, CHAIN_CONFIG
+from controllers.chain_memory import CHAIN, CHAIN_CONFIG, LatchWords
 from controllers.energy import grant_moves, reopen, settle_tick
 from controllers.goal import age_goal, enter_hold, seed_chain, take_command
 from controllers.impedance import ImpedanceConfig, active_terms, impedance_law, joint_margin, tool_twist
@@ -226,7 +226,7 @@ def kernel_terms(terms: ModelTerms) -> tuple[NDArray[np.float64], ...]:
     return terms.position_base_m, terms.rotation_base, terms.jacobian, terms.mass, terms.coriolis_nm
 
 
-class Chain:
+class Chain(LatchWords):
     """The tick with its memory: configuration, state and scratch space of one arm. Records are arrays of shape (1,)."""
 
     def __init__(
@@ -245,7 +245,7 @@ class Chain:
         self.config_record["critic"] = config.critic.to_record(config.limiter, dt_s)
         self.config_record["dt_s"] = dt_s
         self.config_record["gripper_range_m"] = (math.nan, math.nan) if gripper_range_m is None else gripper_range_m
-        self.record = np.zeros(1, CHAIN)
+        super().__init__(np.zeros(1, CHAIN))
         for name in ("seen_sequence", "last_sequence", "goal_sequence"):
             self.record[name] = -1
         self.record["risk"]["value"] = math.nan
