@@ -80,6 +80,8 @@ class MazeConfig(MazeShape):
     """Range of the start behind the entrance [m]."""
     start_y_m: float = 0.03
     """The start lies within this of the channel's middle [m]."""
+    observe_tank: bool = False
+    """Let the policy see how full the energy tank is: another observation, `tank`."""
 
     def __post_init__(self) -> None:
         if self.split not in SEEDS:
@@ -193,8 +195,9 @@ class Maze(Task):
         return Draw(fixtures, self._T_base_entrance, start, {"maze_seed": seed})
 
     def observation_space(self) -> spaces.Dict:
-        """One vector `state`, see STATE_NAMES; about +-1, bounded at +-10."""
-        return spaces.Dict({"state": spaces.Box(-10.0, 10.0, (len(STATE_NAMES),), np.float32)})
+        """One vector `state`, see STATE_NAMES; about +-1, bounded at +-10. Perhaps `tank`, 1 at the episode's start."""
+        sizes = {"state": len(STATE_NAMES)} | ({"tank": 1} if self.config.observe_tank else {})
+        return spaces.Dict({name: spaces.Box(-10.0, 10.0, (size,), np.float32) for name, size in sizes.items()})
 
     def observe(self, sensed: Sensed, draw: Draw, previous_action: Array) -> dict[str, NDArray[np.float32]]:
         """Pose, twist, wrench, spring state and previous action in the axes of the entrance."""
@@ -211,7 +214,17 @@ class Maze(Task):
                 previous_action[self.action.active_index],
             ]
         )
-        return {"state": np.clip(state * STATE_SCALE, -10.0, 10.0).astype(np.float32)}
+        observation = {"state": np.clip(state * STATE_SCALE, -10.0, 10.0).astype(np.float32)}
+        return observation | (self._tank(sensed) if self.config.observe_tank else {})
+
+    def _tank(self, sensed: Sensed) -> dict[str, NDArray[np.float32]]:
+        """Energy in the tank as a share of what it starts with. Raises UserError where no ledger keeps books."""
+        share = sensed.tank_energy_j / self.chain_config().ledger.tank_start_j
+        if math.isnan(share):
+            raise UserError(
+                "observe_tank=true needs the passivity ledger: leave safety_config.ledger on, or at observe"
+            )
+        return {"tank": np.clip([share], -10.0, 10.0).astype(np.float32)}
 
     def place_in_channel(self, T_base: Pose, draw: Draw) -> Array:
         """Position (3,) in the entrance frame [m]."""

@@ -64,6 +64,19 @@ def test_held_out_mazes_are_never_drawn_for_training() -> None:
     )
 
 
+def test_a_policy_may_see_how_full_the_tank_is() -> None:
+    task = Maze(observe_tank=True)
+    full_j = task.chain_config().ledger.tank_start_j
+    draw = task.draw(np.random.default_rng(0))
+    half = sensed(draw.T_base_start, tank_energy_j=0.5 * full_j)
+    observation = task.observe(half, draw, np.zeros(task.action.size))
+    assert task.observation_space().contains(observation)
+    assert observation["tank"] == pytest.approx(0.5)
+    np.testing.assert_array_equal(observation["state"], Maze().observe(half, draw, np.zeros(task.action.size))["state"])
+    with pytest.raises(UserError, match="observe_tank=true needs the passivity ledger"):
+        task.observe(sensed(draw.T_base_start), draw, np.zeros(task.action.size))
+
+
 def two_mazes() -> tuple[Draw, Draw]:
     """Two draws that share all that is seen, with different walls and bolts."""
     train, held = Maze().draw(np.random.default_rng(5)), Maze("heldout").draw(np.random.default_rng(5))
