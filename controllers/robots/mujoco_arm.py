@@ -145,10 +145,22 @@ class MujocoArm:
 
     # What only a simulator can do
 
-    def run_ticks(self, command: NDArray[Any], chain: Any, state: NDArray[Any], reports: NDArray[Any]) -> None:
-        """Runs len(reports) whole ticks of a Chain in one compiled loop: the same as read, tick, grip, write."""
+    def run_ticks(
+        self,
+        command: NDArray[Any],
+        chain: Any,
+        state: NDArray[Any],
+        reports: NDArray[Any],
+        features: NDArray[np.float32],
+        interruptible: bool = False,
+    ) -> int:
+        """Runs len(reports) whole ticks of a Chain in one compiled loop: the same as read, tick, grip, write.
+
+        features: one row a tick for what the safety critic saw, or no row at all. Returns how many ticks it ran: fewer
+        if it is interruptible and the reflex arbiter took the arm or gave it back.
+        """
         ticks = len(reports)
-        run_lockstep(
+        done: int = run_lockstep(
             ticks,
             self._pointers,
             self._views,
@@ -160,10 +172,14 @@ class MujocoArm:
             chain.config_record,
             chain.record,
             reports,
+            features,
             self.data.time,
             self._dt_s,
+            interruptible,
         )
+        self._noise_used -= ticks - done
         mujoco.mj_step1(self.model, self.data)
+        return done
 
     def place(self, fixture: str, T_base_fixture: Pose) -> None:
         """Moves a movable fixture; one that slides then rests there.

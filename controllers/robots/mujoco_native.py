@@ -20,6 +20,8 @@ from numba.extending import intrinsic
 from controllers.chain import run_tick
 from controllers.types import JOINTS
 from safety.compilation import Floats, Record, kernel
+from safety.reflex import arm_taken
+from safety.risk_memory import FEATURES
 
 
 @intrinsic  # type: ignore[untyped-decorator]  # Numba is not typed
@@ -120,26 +122,36 @@ def run_lockstep(
     config: Record,
     chain: Record,
     reports: Record,
+    features: Floats,
     time_s: float,
     dt_s: float,
-) -> None:
-    """Runs `ticks` ticks: kinematics, sense, tick, torque and gripper, physics.
+    interruptible: bool,
+) -> int:
+    """Runs `ticks` ticks: kinematics, sense, tick, torque and gripper, physics. Returns how many.
 
-    reports (ticks,) REPORT; noise (ticks, 6).
+    reports (ticks,) REPORT; noise (ticks, 6); features (ticks, FEATURES) of the safety critic, or (0, FEATURES). An
+    interruptible run ends with the tick in which the reflex arbiter takes the arm, or gives it back.
     """
     clock_s, control, gripper = views[0], views[11], views[13]
+    taken = arm_taken(chain[0].reflex.mode)
     for t in range(ticks):
         clock_s[0] = time_s + t * dt_s
         call_on_model_and_data(pointers[0], pointers[2], pointers[3])
         sense(views, tool[0], noise[t], state[0])
         gather_terms(views, terms)
         run_tick(state[0], terms, command[0], config[0], chain[0], reports[t])
+        if features.shape[0] > 0:
+            for i in range(FEATURES):
+                features[t, i] = chain[0].risk.features[i]
         for i in range(JOINTS):
             control[i] = reports[t].tau_executed_nm[i]
             state[0].tau_applied_nm[i] = control[i]
         if gripper.size > 0 and not math.isnan(reports[t].executed_gripper_m):
             gripper[0] = reports[t].executed_gripper_m
         call_on_model_and_data(pointers[1], pointers[2], pointers[3])
+        if interruptible and arm_taken(reports[t].mode) != taken:
+            return t + 1
+    return ticks
 
 
 def addresses(model: Any, data: Any) -> tuple[int, int, int, int]:

@@ -10,8 +10,10 @@ from controllers.chain import ChainConfig
 from data.errors import UserError
 from robot_rl.options import as_declared, expected_names
 from safety.ledger import LedgerMode
+from safety.risk_critic import CriticMode
 
 _LEDGER_MODES = tuple(mode.name.lower() for mode in LedgerMode)
+_CRITIC_MODES = tuple(mode.name.lower() for mode in CriticMode)
 _WIDE = 10.0
 """Factor on leash, speeds and accelerations where the reference limiter is switched off."""
 _WIDE_BOX_M = 2.0
@@ -27,6 +29,12 @@ class SafetyLayers:
     """Limits on the measured force, speed, power and workspace, which stop the arm."""
     ledger: str = "enforce"
     """Passivity ledger: off, observe (keeps books, limits nothing) or enforce."""
+    critic: str = "control"
+    """Safety critic: never, decision (asked once a command) or control (asked in the tick)."""
+    critic_period_ticks: int = 1
+    """Ticks between two questions to the critic in the mode control."""
+    reflex: bool = True
+    """Reflex arbiter, which acts on the critic's risk."""
     tank_start_j: float | None = None
     """Energy budget of an episode [J]; None: the task's own."""
 
@@ -35,6 +43,10 @@ class SafetyLayers:
         if self.ledger not in _LEDGER_MODES:
             raise UserError(
                 f"safety_config.ledger={self.ledger} is unknown; {expected_names(self.ledger, _LEDGER_MODES)}"
+            )
+        if self.critic not in _CRITIC_MODES:
+            raise UserError(
+                f"safety_config.critic={self.critic} is unknown; {expected_names(self.critic, _CRITIC_MODES)}"
             )
 
     def apply_to(self, chain: ChainConfig) -> ChainConfig:
@@ -50,7 +62,13 @@ class SafetyLayers:
                 )
             except ValueError as error:
                 raise UserError(f"safety_config.tank_start_j={self.tank_start_j} does not fit: {error}") from error
-        chain = replace(chain, ledger=ledger, watch=replace(chain.watch, enabled=chain.watch.enabled and self.watch))
+        try:
+            critic = replace(chain.critic, mode=self.critic, period_ticks=self.critic_period_ticks)
+        except ValueError as error:
+            raise UserError(f"safety_config.critic_{error}") from error
+        watch = replace(chain.watch, enabled=chain.watch.enabled and self.watch)
+        reflex = replace(chain.reflex, enabled=chain.reflex.enabled and self.reflex)
+        chain = replace(chain, ledger=ledger, watch=watch, critic=critic, reflex=reflex)
         return chain if self.limiter else replace(chain, limiter=_opened(chain.limiter))
 
 

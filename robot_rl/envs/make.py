@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from dataclasses import replace
 
 from controllers.arm_model import ArmModel
 from controllers.chain import ChainConfig
@@ -43,7 +44,7 @@ def make_env(
         raise UserError(f"expected robot=mujoco, got robot={robot}")
     if realtime and images:
         raise UserError("the motor process renders no images: leave images off, or run in lock-step (realtime=False)")
-    arm, scene, chain = fr3(), task.scene(), (layers or SafetyLayers()).apply_to(task.chain_config())
+    arm, scene, chain = fr3(), task.scene(), chain_of(task, layers)
     model = ArmModel(arm, scene.tool)
     world: MujocoArm | SharedMemoryLink
     link: LockstepLink | SharedMemoryLink
@@ -62,6 +63,14 @@ def make_env(
     except BaseException:
         link.close()
         raise
+
+
+def chain_of(task: Task, layers: SafetyLayers | None = None) -> ChainConfig:
+    """Returns the chain of a task with its layers as asked; the safety critic warns of the task's own force limits."""
+    chain = task.chain_config()
+    critic = replace(chain.critic, max_force_n=task.max_force_n, max_moment_nm=task.max_moment_nm)
+    reflex = replace(chain.reflex, max_force_n=task.max_force_n)
+    return (layers or SafetyLayers()).apply_to(replace(chain, critic=critic, reflex=reflex))
 
 
 def _start_motor(
