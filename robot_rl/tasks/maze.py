@@ -52,6 +52,7 @@ TOOL_RADIUS_M = 0.010
 _ENTRANCE = np.array([0.38, 0.0, 0.10])  # middle of the entrance on the floor, base frame [m]
 _CLEARANCE_M = 0.005  # of the tip above the floor
 _INTO = np.array([1.0, 0.0, 0.0, 0.0])  # half a turn about x: tool axes, z down
+_ACCELERATION_M_S2 = 20.0  # of the reference: what shapes a decision shall be the speed, not the ramp
 _RUBBER = ContactSoftness(time_constant_s=0.236, damping_ratio=0.274, impedance_min=0.3, impedance_max=0.3, priority=1)
 """The finger's coat: soft enough that a touch at full speed leaves some 50 ms before it becomes a violation."""
 _STEEL = ContactSoftness(time_constant_s=0.02, impedance_min=0.9, impedance_max=0.9, priority=2)
@@ -172,7 +173,7 @@ class Maze(Task):
                 box_min_base_m=tuple(low),
                 box_max_base_m=tuple(high),
                 cone_angle_rad=0.3,
-                max_acceleration_m_s2=20.0,
+                max_acceleration_m_s2=_ACCELERATION_M_S2,
                 max_speed_m_s=self._reference_speed_m_s(),
             )
         )
@@ -183,7 +184,8 @@ class Maze(Task):
         From d / v + v / a = T: v = a (T - sqrt(T^2 - 4 d / a)) / 2.
         """
         distance_m, time_s = math.sqrt(2.0) * self.action.translation_m[0], 0.95 * self.config.decision_s
-        return 10.0 * (time_s - math.sqrt(max(0.0, time_s**2 - 4.0 * distance_m / 20.0)))
+        root_s = math.sqrt(max(0.0, time_s**2 - 4.0 * distance_m / _ACCELERATION_M_S2))
+        return 0.5 * _ACCELERATION_M_S2 * (time_s - root_s)
 
     def draw(self, rng: np.random.Generator) -> Draw:
         """Draws the maze last, so that two draws that differ only in it share everything that is seen."""
