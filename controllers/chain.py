@@ -1,6 +1,7 @@
 """One tick from state to torque, through every layer; each says what it did.
 
-watch -> intake -> reference limiter -> passivity ledger -> impedance law -> torque limits -> energy gate
+watch -> intake -> safety critic -> reference limiter -> passivity ledger -> impedance law -> torque limits
+-> energy gate
 
 The same compiled function runs in the real-time motor process and in lock-step under a simulator.
 """
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from controllers.assessment import assess
 from controllers.chain_memory import CHAIN, CHAIN_CONFIG
 from controllers.energy import grant_moves, reopen, settle_tick
 from controllers.goal import age_goal, enter_hold, seed_chain, take_command
@@ -26,6 +28,8 @@ from safety.compilation import Floats, Record, kernel
 from safety.ledger import LedgerConfig, active_valve, gate_torque, grant
 from safety.reasons import Reason, Refusal
 from safety.reference_limiter import ReferenceLimiterConfig
+from safety.risk_critic import RiskCriticConfig, forget
+from safety.risk_weights import WeightsRefusal, examine_weights
 from safety.torque_limits import TorqueLimitConfig, limit_torque
 from safety.watch import WatchConfig, rearm, watch_state
 
@@ -48,6 +52,7 @@ class ChainConfig:
     torque: TorqueLimitConfig = field(default_factory=TorqueLimitConfig)
     ledger: LedgerConfig = field(default_factory=LedgerConfig)
     watch: WatchConfig = field(default_factory=WatchConfig)
+    critic: RiskCriticConfig = field(default_factory=RiskCriticConfig)
     rate_hz: float = 1000.0
     """Rate of the tick [Hz], > 0; must be the robot's."""
 
@@ -72,6 +77,7 @@ def run_tick(state: Record, terms: Floats, command: Record, config: Record, chai
     settle_tick(state, position, quaternion, config, chain)
     take_command(command, state.stamp_ns, position, quaternion, config, chain)
     guard_state(state, position, quaternion, config, chain)
+    assess(state, position, quaternion, config, chain)
     reason = max(age_goal(state.stamp_ns, position, quaternion, config, chain), chain.goal_reason)
     reason = max(reason, move_reference(config, chain))
     if leash(position, quaternion, config, chain):
@@ -168,7 +174,7 @@ def write_report(
     report.proposed_damping_ratio, report.executed_damping_ratio = chain.proposed_damping_ratio, chain.damping_ratio
     report.proposed_gripper_m, report.executed_gripper_m = chain.proposed_gripper_m, chain.goal_gripper_m
     report.duration_s = chain.proposed_duration_s
-    report.mode, report.risk = 0, math.nan
+    report.mode, report.risk = 0, chain.risk.value
     report.gripper_m = state.gripper_m
     write_energy(config.ledger, chain.ledger, report)
 
@@ -201,6 +207,7 @@ def seed_entry(terms: Floats, state: Record, config: Record, chain: Record) -> N
     seed_chain(terms[0], quaternion, state[0].tau_applied_nm, state[0].stamp_ns, config[0], chain[0])
     reopen(terms[0], quaternion, state[0].q_rad, config[0], chain[0])
     rearm(chain[0].watch)
+    forget(chain[0].risk)
 
 
 @kernel
@@ -229,6 +236,7 @@ class Chain:
         dt_s = 1.0 / config.rate_hz
         self.config_record["ledger"] = config.ledger.to_record(arm.max_velocity_rad_s, dt_s)
         self.config_record["watch"] = config.watch.to_record(arm.max_velocity_rad_s, dt_s)
+        self.config_record["critic"] = config.critic.to_record(config.limiter, dt_s)
         self.config_record["dt_s"] = dt_s
         self.config_record["gripper_range_m"] = (math.nan, math.nan) if gripper_range_m is None else gripper_range_m
         self.record = np.zeros(1, CHAIN)
@@ -243,6 +251,21 @@ class Chain:
     def grant(self) -> float:
         """Sets the tank to its start, for a new episode; returns the change [J]. Only a supervisor may ask for it."""
         return float(grant_entry(self.config_record, self.record))
+
+    def adopt_critic(self, weights: NDArray[Any]) -> WeightsRefusal:
+        """Takes a () CRITIC_WEIGHTS record into use, unless it is refused: then the old weights stay.
+
+        Only between episodes, right before a reseed.
+        """
+        verdict = examine_weights(weights, self.critic_version, self.config_record["critic"][0])
+        if verdict == WeightsRefusal.ACCEPTED:
+            self.config_record["critic"]["weights"] = weights
+        return verdict
+
+    @property
+    def critic_version(self) -> int:
+        """Version of the safety critic's weights in use, 0 without any."""
+        return int(self.config_record["critic"]["weights"]["version"][0])
 
     def tick(self, state: NDArray[Any], terms: ModelTerms, command: NDArray[Any], report: NDArray[Any]) -> None:
         """Runs one tick; the torque to apply is then report["tau_executed_nm"][0]. All records are arrays (1,)."""

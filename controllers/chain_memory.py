@@ -9,6 +9,8 @@ from controllers.types import JOINTS
 from safety.ledger import LEDGER, LEDGER_CONFIG
 from safety.reasons import Refusal
 from safety.reference_limiter import LIMITER
+from safety.risk_critic import CRITIC_CONFIG
+from safety.risk_memory import RISK
 from safety.torque_limits import TORQUE_LIMITS
 from safety.watch import WATCH, WATCH_CONFIG
 
@@ -19,6 +21,7 @@ CHAIN_CONFIG = np.dtype(
         ("torque", TORQUE_LIMITS),
         ("ledger", LEDGER_CONFIG),
         ("watch", WATCH_CONFIG),
+        ("critic", CRITIC_CONFIG),
         ("dt_s", "f8"),
         ("gripper_range_m", "f8", 2),
     ],
@@ -68,6 +71,7 @@ CHAIN = np.dtype(
         ("tau_wish", "f8", JOINTS),
         ("ledger", LEDGER),
         ("watch", WATCH),
+        ("risk", RISK),
         ("work", WORKSPACE),
     ],
     align=True,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +14,8 @@ from controllers.chain import Chain, ChainConfig
 from controllers.robots.base import GripRelay, Robot
 from controllers.types import COMMAND, REPORT, STATE, Command, TickReport
 from data.errors import UserError
+from safety.risk_memory import FEATURES
+from safety.risk_weights import examine_weights, require_acceptable
 
 KEEP_ALIVE_S = 0.05
 """A command that means to hold for longer than this is renewed at this interval while its sender answers [s].
@@ -48,6 +50,13 @@ class MotorLink(Protocol):
         """Ends torque control; may be called twice."""
 
 
+class FeatureLog(NamedTuple):
+    """What the safety critic saw in each tick, and the raw wrench to judge it by."""
+
+    features: NDArray[np.float32]  # (ticks, FEATURES)
+    wrench_tool: NDArray[np.float64]  # (ticks, 6)
+
+
 class LockstepLink:
     """Runs the tick inside the caller, in simulated time: the arm waits while its caller thinks.
 
@@ -71,6 +80,8 @@ class LockstepLink:
         self._sequence = 0
         self._sent: Command | None = None
         self._sent_ns = 0
+        self._critic: NDArray[Any] | None = None
+        self._log: list[FeatureLog] | None = None
         robot.start()
         self.reset()
 
@@ -78,6 +89,9 @@ class LockstepLink:
         """Re-seeds the chain at the measured pose; the last command no longer counts, even if no tick has seen it."""
         self._sent = None
         self.command["sequence"] = -1
+        if self._critic is not None:
+            require_acceptable(self.chain.adopt_critic(self._critic))
+            self._critic = None
         self.robot.read(self.state)
         self.model.terms(self.state["q_rad"][0], self.state["qd_rad_s"][0], self.terms)
         self.chain.reseed(self.state, self.terms)
@@ -86,6 +100,21 @@ class LockstepLink:
     def grant(self) -> float:
         """Sets the chain's energy tank to its start; returns by how much it changed [J]."""
         return self.chain.grant()
+
+    def load_critic(self, weights: NDArray[Any]) -> None:
+        """Hands weights of the safety critic over, a () CRITIC_WEIGHTS record; they come into use at the next reset.
+
+        Raises UserError for weights that the chain refuses.
+        """
+        require_acceptable(examine_weights(weights, self.chain.critic_version, self.chain.config_record["critic"][0]))
+        self._critic = weights.copy()
+
+    def take_features(self) -> FeatureLog:
+        """Returns what the safety critic saw in each tick since the last call; the first call begins to keep it."""
+        kept, self._log = self._log or [], []
+        features = [np.zeros((0, FEATURES), np.float32), *(part.features for part in kept)]
+        wrenches = [np.zeros((0, 6)), *(part.wrench_tool for part in kept)]
+        return FeatureLog(np.concatenate(features), np.concatenate(wrenches))
 
     def send(self, command: Command) -> None:
         """Makes `command` the newest, stamped now."""
@@ -102,20 +131,25 @@ class LockstepLink:
         for first in range(0, ticks, block):
             if first and self._sent is not None and self.now_ns() - self._sent_ns < self._sent.duration_s * 1e9:
                 self.command["stamp_ns"] = self.now_ns()  # a renewal: it is still meant
-            self._run(reports[first : first + block])
+            part = reports[first : first + block]
+            features = np.zeros((0 if self._log is None else len(part), FEATURES), np.float32)
+            self._run(part, features)
+            if self._log is not None:
+                self._log.append(FeatureLog(features, part["wrench_tool"].copy()))
         self._report[0] = reports[-1]
         return reports
 
-    def _run(self, reports: NDArray[Any]) -> None:
+    def _run(self, reports: NDArray[Any], features: NDArray[np.float32]) -> None:
         run_ticks = getattr(self.robot, "run_ticks", None)
         if run_ticks is not None:
-            run_ticks(self.command, self.chain, self.state, reports)
+            run_ticks(self.command, self.chain, self.state, reports, features)
             return
         for index in range(len(reports)):
             report = reports[index : index + 1]
             self.robot.read(self.state)
             self.model.terms(self.state["q_rad"][0], self.state["qd_rad_s"][0], self.terms)
             self.chain.tick(self.state, self.terms, self.command, report)
+            features[index : index + 1] = self.chain.record["risk"]["features"]
             self._gripper.follow(report["executed_gripper_m"].item())
             self.robot.write(report["tau_executed_nm"][0])
 

@@ -20,6 +20,7 @@ from controllers.shared_memory.mailbox import record_bytes
 from controllers.shared_memory.sides import MotorSide
 from controllers.types import COMMAND, REPORT, STATE
 from safety.compilation import kernels_hash
+from safety.risk_weights import CRITIC_WEIGHTS, WeightsRefusal
 
 
 def _word(field: str) -> int:
@@ -114,8 +115,26 @@ class MotorLoop:
         """Lets the chain start over from the state that was read last; a command that lies waiting is dropped."""
         self._side.commands.poll(self._command_bytes)
         self._command["sequence"] = -1
+        self._adopt_critic()
         self._parts.model.terms(self._q, self._qd, self._parts.terms)
         self._parts.chain.reseed(self._state, self._parts.terms)
+
+    def _adopt_critic(self) -> None:
+        """Puts weights of the safety critic that lie waiting into use, or refuses them: then the old ones stay.
+
+        Here alone, since a reseed stands between two episodes.
+        """
+        mailbox, status = self._side.critic, self._side.status
+        number = mailbox.locate()
+        if not number:
+            return
+        payload = mailbox.copy(number)
+        verdict = int(WeightsRefusal.DAMAGED)
+        if mailbox.accept(number, payload):
+            verdict = self._parts.chain.adopt_critic(np.frombuffer(payload, CRITIC_WEIGHTS).reshape(()))
+        status[Status.CRITIC_REFUSAL] = verdict
+        status[Status.CRITIC_REFUSED] += int(verdict != WeightsRefusal.ACCEPTED)
+        status[Status.CRITIC_VERSION] = self._parts.chain.critic_version
 
     def _read(self, now_ns: int) -> None:
         self._parts.robot.read(self._state)

@@ -23,6 +23,7 @@ from controllers.shared_memory.mailbox import record_bytes
 from controllers.shared_memory.sides import MotorStatus, ParentSide
 from controllers.types import COMMAND, Command, TickReport
 from data.errors import UserError
+from safety.risk_weights import examine_weights, require_acceptable
 
 __all__ = ["MotorProcessDied", "SharedMemoryLink", "SharedMemoryLinkConfig"]
 
@@ -191,6 +192,16 @@ class SharedMemoryLink:
         if self._closed:
             raise RuntimeError("the link is closed; its motor process has gone")
         return self._side.status()
+
+    def load_critic(self, weights: NDArray[Any]) -> None:
+        """Hands weights of the safety critic over, a () CRITIC_WEIGHTS record; the motor takes them at the next reset.
+
+        Raises UserError for weights that this side can tell to be wrong. The motor process looks again, and refuses
+        what was trained for other limits: see critic_version, critic_refused and critic_refusal of `status`.
+        """
+        self._require_alive()
+        require_acceptable(examine_weights(weights, self._side.status().critic_version))
+        self._side.critic.publish(weights)
 
     def teleport(self, q_rad: Sequence[float] | NDArray[np.float64]) -> None:
         """Simulation only: sets the joints (7,) [rad] at rest. Raises ValueError if the robot cannot."""

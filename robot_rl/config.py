@@ -22,6 +22,9 @@ _VARIANT = "Variant of the task, such as `tight`; `robot-rl tasks` lists them."
 _SEED = "Seed of everything random in this run."
 _FRESH = "Refuse to start unless `out` is absent or empty (otherwise an existing `out` is resumed)."
 _ROBOT = "Backend that moves the arm."
+_SAFETY_CONFIG = (
+    "Layers between policy and motors, all on by default: `safety_config.<layer>=<value>`, such as ledger=off."
+)
 _TASK_CONFIG = "Further settings of the task, key by key: `task_config.<key>=<value>`; the task checks them."
 
 
@@ -68,6 +71,7 @@ class CollectConfig(Config):
     seed: int = _seed()
     fresh: bool = _fresh()
     task_config: dict[str, Any] = option({}, _TASK_CONFIG)
+    safety_config: dict[str, Any] = option({}, _SAFETY_CONFIG)
 
 
 @dataclass
@@ -85,6 +89,7 @@ class PretrainConfig(Config):
     fresh: bool = _fresh()
     policy_config: dict[str, Any] = option({}, "Settings of the policy: `policy_config.<key>=<value>`; it checks them.")
     task_config: dict[str, Any] = option({}, _TASK_CONFIG)
+    safety_config: dict[str, Any] = option({}, _SAFETY_CONFIG)
 
 
 @dataclass
@@ -107,6 +112,9 @@ class FinetuneConfig(Config):
     final_episodes: int = option(100, "Episodes of the last evaluation.", low=1, may_change=True)
     warmup: int = option(300, "Environment steps before the first update.", unit="steps", low=1)
     checkpoint_every: int = option(500, "Environment steps between checkpoints.", unit="steps", low=1, may_change=True)
+    reflex_penalty: float = option(
+        0.1, "Taken from the learned reward of a decision of which a reflex left the policy less than half.", low=0.0
+    )
     history: int = _history()
     robot: str = _robot()
     seed: int = _seed()
@@ -118,6 +126,7 @@ class FinetuneConfig(Config):
         {}, "With mode=async, how far actor and learner may drift apart: `pacing_config.<key>=<value>`, checked."
     )
     task_config: dict[str, Any] = option({}, _TASK_CONFIG)
+    safety_config: dict[str, Any] = option({}, _SAFETY_CONFIG)
 
 
 @dataclass
@@ -127,6 +136,7 @@ class EvaluateConfig(Config):
     run: str = option(REQUIRED, "Run folder of `finetune` or `pretrain`.")
     episodes: int = option(100, "Evaluation episodes.", low=1)
     deterministic: bool = option(True, "Act without exploration noise.")
+    safety_config: dict[str, Any] = option({}, "Layers other than those of the run: `safety_config.<layer>=<value>`.")
     seed: int = option(TRAINING_SEEDS_BELOW, "First seed of the evaluation episodes.", low=TRAINING_SEEDS_BELOW)
 
 
@@ -151,6 +161,7 @@ class CheckConfig(Config):
     robot: str = _robot()
     seed: int = _seed()
     task_config: dict[str, Any] = option({}, _TASK_CONFIG)
+    safety_config: dict[str, Any] = option({}, _SAFETY_CONFIG)
 
 
 @dataclass
@@ -245,6 +256,7 @@ class QuickstartConfig(Config):
     agent_config: dict[str, Any] = option({}, "Settings of the agent: `agent_config.<key>=<value>`; it checks them.")
     policy_config: dict[str, Any] = option({}, "Settings of the policy: `policy_config.<key>=<value>`; it checks them.")
     task_config: dict[str, Any] = option({}, _TASK_CONFIG)
+    safety_config: dict[str, Any] = option({}, _SAFETY_CONFIG)
 
 
 @dataclass

@@ -1,8 +1,26 @@
-"""What the safety critic leaves for the reflex arbiter in each tick."""
+"""What the safety critic sees, remembers from tick to tick, and leaves for the reflex arbiter in each tick."""
 
 from __future__ import annotations
 
 import numpy as np
+
+_SIX = ("x", "y", "z", "rx", "ry", "rz")
+FEATURE_NAMES = (
+    *("fx", "fy", "fz", "mx", "my", "mz"),  # wrench, low-passed, over the violation limits
+    *("dfx", "dfy", "dfz"),  # rate of the force below 10 Hz
+    *("vx", "vy", "vz", "wx", "wy", "wz"),
+    *(f"spring_{axis}" for axis in _SIX),  # reference minus measured pose over the leash
+    *(f"stiffness_{axis}" for axis in _SIX),  # log scale
+    *("damping_ratio", "tank", "granted"),
+    *(f"ahead_{axis}" for axis in _SIX),  # goal minus reference, as far as the reference gets within the look-ahead
+    *(f"goal_stiffness_{axis}" for axis in _SIX),  # log scale
+)
+"""State part, then action part; all in tool axes, without any position."""
+FEATURES = len(FEATURE_NAMES)
+ACTION_FEATURES = slice(FEATURES - 12, FEATURES)
+"""The composite action that is being executed: where the goal is, and the stiffness on the way there."""
+WIDTH = 64
+"""Units of each hidden layer."""
 
 RISK = np.dtype(
     [
@@ -12,6 +30,15 @@ RISK = np.dtype(
         ("has_recovery", "i8"),  # 1 if the weights hold a learned recovery policy
         ("recovery_offset_base_m", "f8", 3),  # where it wants the reference, from the measured position
         ("recovery_stiffness", "f8", 6),
+        ("outside", "i8"),  # 1 if the newest value is 1 because a feature left the training box
+        ("primed", "i8"),  # 1 once the filters started from a measured wrench
+        ("sequence", "i8"),  # of the command that was assessed last
+        ("smooth_wrench", "f8", (6, 2)),  # states of the second-order low-pass per axis
+        ("slow_force", "f8", 3),  # state of the filter behind the force's rate
+        ("axes", "f8", (3, 3)),  # rows: axes of the tool in the base frame
+        ("features", "f4", FEATURES),
+        ("standard", "f4", FEATURES),  # features, standardised
+        ("hidden", "f4", (2, WIDTH)),
     ],
     align=True,
 )

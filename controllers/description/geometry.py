@@ -184,13 +184,17 @@ def look_at(eye_m: ArrayLike, target_m: ArrayLike, up: ArrayLike = (0.0, 0.0, 1.
 
 @dataclass(frozen=True, kw_only=True)
 class ContactSoftness:
-    """How a surface gives way, in MuJoCo's terms (see the solver parameters of its manual)."""
+    """How a surface gives way, in MuJoCo's terms (see the solver parameters of its manual).
+
+    Of two surfaces in contact the one of higher priority decides, its friction included; equal ones are averaged.
+    """
 
     time_constant_s: float = 0.004  # of the penetration's decay; at least two simulation steps
     damping_ratio: float = 1.0  # of that decay
     impedance_min: float = 0.95  # constraint impedance at zero depth, 0..1
     impedance_max: float = 0.99  # constraint impedance at `width_m`, impedance_min..1
     width_m: float = 0.0005  # depth over which the impedance rises
+    priority: int = 0
 
     def __post_init__(self) -> None:
         for name in ("time_constant_s", "damping_ratio", "width_m"):
@@ -207,7 +211,7 @@ class Geom:
 
     pose: Pose = field(default_factory=Pose)  # of the shape's centre in the frame of its owner (link, flange, fixture)
     rgba: Rgba = (0.7, 0.7, 0.7, 1.0)  # each 0..1
-    friction: float = 0.3  # Coulomb coefficient; of two surfaces in contact the larger counts
+    friction: float = 0.3  # Coulomb coefficient; of two surfaces of equal priority the larger counts
     collides: bool = True  # False: only to be seen
     contact: ContactSoftness | None = None  # None: the simulation's default
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+import numpy as np
+
 from controllers.description.arm import vector
 from controllers.description.geometry import Box, Geom, Pose, require_positive
 from controllers.description.tool import ToolDescription
@@ -13,14 +15,36 @@ RESERVED_NAMES = frozenset(
 )
 
 
+@dataclass(frozen=True, kw_only=True)
+class Sliding:
+    """How a body slides on a level surface when pushed, like a bolt that stands on a table, and how hard that is.
+
+    It keeps its height and stays upright. Dry friction along x, along y and about z: each holds the body at rest up
+    to its limit. All figures are above 0.
+    """
+
+    mass_kg: float
+    moment_kg_m2: float  # about the vertical through the fixture's origin, which is also its centre of mass
+    friction_n: float  # along the base's x and y axes each
+    friction_nm: float  # about the vertical
+
+    def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            require_positive(value, name)
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Fixture:
-    """A body that does not move by itself. A movable one can be set to another pose between episodes."""
+    """A body that does not move by itself. A movable one can be set to another pose between episodes.
+
+    One with `sliding` is movable, and gives way when pushed; its z axis must be the base's. Raises ValueError if not.
+    """
 
     name: str
     geoms: tuple[Geom, ...]  # in the fixture's frame
     T_base_fixture: Pose = field(default_factory=Pose)
     movable: bool = False
+    sliding: Sliding | None = None  # None: nothing pushes it away
 
     def __post_init__(self) -> None:
         if not self.name or self.name in RESERVED_NAMES:
@@ -29,6 +53,19 @@ class Fixture:
             )
         if not self.geoms:
             raise ValueError(f"fixture {self.name!r} needs at least one shape")
+        if self.sliding is not None:
+            self.require_upright(self.T_base_fixture)
+            object.__setattr__(self, "movable", True)
+
+    def require_upright(self, T_base_fixture: Pose) -> None:
+        """Raises ValueError for a pose that no sliding body can take: tilted, or at another height (by 1 mm)."""
+        z_axis = T_base_fixture.rotation[:, 2]
+        rise_m = float(T_base_fixture.position_m[2] - self.T_base_fixture.position_m[2])
+        if np.hypot(z_axis[0], z_axis[1]) > 1e-6 or z_axis[2] < 0.0 or abs(rise_m) > 1e-3:
+            raise ValueError(
+                f"sliding fixture {self.name!r} stays upright at a height of {self.T_base_fixture.position_m[2]:g} m, "
+                f"got z axis {z_axis.tolist()} and a height of {T_base_fixture.position_m[2]:g} m"
+            )
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -8,7 +8,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from controllers.description.arm import Inertia, physical_inertia, vector
-from controllers.description.geometry import Box, Cylinder, Geom, Pose, frozen_vector, require_positive
+from controllers.description.geometry import (
+    Box,
+    Capsule,
+    ContactSoftness,
+    Cylinder,
+    Geom,
+    Pose,
+    frozen_vector,
+    require_positive,
+)
 from controllers.description.gripper import SIDES, FingerDescription
 
 Array = NDArray[np.float64]
@@ -117,6 +126,53 @@ def square_peg_tool(
         inertia_flange_kg_m2=inertia,
         T_flange_tool=Pose(vector((0.0, 0.0, holder_length_m + length_m))),
         geoms=(holder, peg),
+    )
+
+
+def round_finger_tool(
+    radius_m: float = 0.010,
+    length_m: float = 0.070,
+    *,
+    holder_radius_m: float = 0.025,
+    holder_length_m: float = 0.040,
+    density_kg_m3: float = 2700.0,
+    friction: float = 0.3,
+    contact: ContactSoftness | None = None,
+) -> ToolDescription:
+    """Returns a round finger with a domed end on a round holder, both of solid aluminium by default.
+
+    The control point is the lowest point of the dome; tool axes are the flange's. The finger is a capsule, which
+    MuJoCo tests against boxes and capsules in closed form. `contact` is how its surface gives way.
+    """
+    for name, value in {"radius_m": radius_m, "density_kg_m3": density_kg_m3}.items():
+        require_positive(value, name)
+    if not length_m > radius_m:
+        raise ValueError(f"a finger with a domed end must be longer than its radius {radius_m} m, got {length_m} m")
+    holder = Cylinder(
+        pose=Pose(vector((0.0, 0.0, holder_length_m / 2))),
+        radius_m=holder_radius_m,
+        length_m=holder_length_m,
+        rgba=(0.22, 0.24, 0.27, 1.0),
+        friction=friction,
+    )
+    middle = Pose(vector((0.0, 0.0, holder_length_m + length_m / 2)))
+    finger = Capsule(
+        pose=Pose(vector((0.0, 0.0, holder_length_m + (length_m - radius_m) / 2))),
+        radius_m=radius_m,
+        length_m=length_m - radius_m,
+        rgba=(0.95, 0.55, 0.15, 1.0),
+        friction=friction,
+        contact=contact,
+    )
+    solid = Cylinder(pose=middle, radius_m=radius_m, length_m=length_m)
+    mass, com, inertia = solid_mass_properties((holder, solid), density_kg_m3)
+    return ToolDescription(
+        name="round_finger",
+        mass_kg=mass,
+        com_flange_m=com,
+        inertia_flange_kg_m2=inertia,
+        T_flange_tool=Pose(vector((0.0, 0.0, holder_length_m + length_m))),
+        geoms=(holder, finger),
     )
 
 

@@ -16,6 +16,7 @@ from controllers.chain import kernel_terms
 from controllers.description.arm import ArmDescription
 from controllers.description.geometry import Pose
 from controllers.description.mjcf import to_mjcf
+from controllers.description.mjcf_bodies import sliding_place
 from controllers.description.scene import Scene
 from controllers.robots.mujoco_native import addresses, run_lockstep, sense
 from controllers.types import JOINTS
@@ -144,8 +145,18 @@ class MujocoArm:
 
     # What only a simulator can do
 
-    def run_ticks(self, command: NDArray[Any], chain: Any, state: NDArray[Any], reports: NDArray[Any]) -> None:
-        """Runs len(reports) whole ticks of a Chain in one compiled loop: the same as read, tick, grip, write."""
+    def run_ticks(
+        self,
+        command: NDArray[Any],
+        chain: Any,
+        state: NDArray[Any],
+        reports: NDArray[Any],
+        features: NDArray[np.float32],
+    ) -> None:
+        """Runs len(reports) whole ticks of a Chain in one compiled loop: the same as read, tick, grip, write.
+
+        features: one row a tick for what the safety critic saw, or no row at all.
+        """
         ticks = len(reports)
         run_lockstep(
             ticks,
@@ -159,20 +170,36 @@ class MujocoArm:
             chain.config_record,
             chain.record,
             reports,
+            features,
             self.data.time,
             self._dt_s,
         )
         mujoco.mj_step1(self.model, self.data)
 
     def place(self, fixture: str, T_base_fixture: Pose) -> None:
-        """Moves a movable fixture. Raises KeyError naming the movable ones."""
+        """Moves a movable fixture; one that slides then rests there.
+
+        Raises KeyError naming the movable ones, and ValueError for a pose that a sliding one cannot take.
+        """
         names = [item.name for item in self.scene.fixtures if item.movable]
         if fixture not in names:
             raise KeyError(f"no movable fixture {fixture!r}; there are {names}")
+        if self.scene.fixture(fixture).sliding is not None:
+            self._place_sliding(fixture, T_base_fixture)
+            return
         index = self.model.body(fixture).mocapid[0]
         x, y, z, w = T_base_fixture.quaternion_xyzw
         self.data.mocap_pos[index] = T_base_fixture.position_m
         self.data.mocap_quat[index] = (w, x, y, z)
+        mujoco.mj_forward(self.model, self.data)
+
+    def _place_sliding(self, fixture: str, T_base_fixture: Pose) -> None:
+        self.scene.fixture(fixture).require_upright(T_base_fixture)
+        first = self.model.joint(f"{fixture}_x")
+        position, speed = int(first.qposadr[0]), int(first.dofadr[0])
+        self.data.qpos[position : position + 3] = sliding_place(T_base_fixture)
+        self.data.qvel[speed : speed + 3] = 0.0
+        self.data.qacc_warmstart[speed : speed + 3] = 0.0
         mujoco.mj_forward(self.model, self.data)
 
     def teleport(self, q_rad: Sequence[float] | NDArray[np.float64]) -> None:

@@ -20,6 +20,7 @@ from numba.extending import intrinsic
 from controllers.chain import run_tick
 from controllers.types import JOINTS
 from safety.compilation import Floats, Record, kernel
+from safety.risk_memory import FEATURES
 
 
 @intrinsic  # type: ignore[untyped-decorator]  # Numba is not typed
@@ -120,12 +121,13 @@ def run_lockstep(
     config: Record,
     chain: Record,
     reports: Record,
+    features: Floats,
     time_s: float,
     dt_s: float,
 ) -> None:
     """Runs `ticks` ticks: kinematics, sense, tick, torque and gripper, physics.
 
-    reports (ticks,) REPORT; noise (ticks, 6).
+    reports (ticks,) REPORT; noise (ticks, 6); features (ticks, FEATURES) of the safety critic, or (0, FEATURES).
     """
     clock_s, control, gripper = views[0], views[11], views[13]
     for t in range(ticks):
@@ -134,6 +136,9 @@ def run_lockstep(
         sense(views, tool[0], noise[t], state[0])
         gather_terms(views, terms)
         run_tick(state[0], terms, command[0], config[0], chain[0], reports[t])
+        if features.shape[0] > 0:
+            for i in range(FEATURES):
+                features[t, i] = chain[0].risk.features[i]
         for i in range(JOINTS):
             control[i] = reports[t].tau_executed_nm[i]
             state[0].tau_applied_nm[i] = control[i]

@@ -12,6 +12,7 @@ from enum import IntEnum
 import numpy as np
 
 from controllers.types import COMMAND, REPORT, SCHEMA_VERSION
+from safety.risk_weights import CRITIC_WEIGHTS
 
 MAGIC = b"RRLMOTOR"
 FORMAT_VERSION = 1
@@ -90,6 +91,9 @@ class Status(IntEnum):
     WORK_MAX_NS = 6
     TORN_COMMANDS = 7  # mailbox reads that met a write in progress, or a damaged one
     RATE_MILLIHERTZ = 8
+    CRITIC_VERSION = 9  # of the safety critic's weights in use, 0 without any
+    CRITIC_REFUSED = 10  # how many times weights were refused
+    CRITIC_REFUSAL = 11  # WeightsRefusal of the newest weights
 
 
 class Parent(IntEnum):
@@ -138,6 +142,7 @@ _sizes = {
     "parent": 8 * 16,
     "commands": mailbox_bytes(COMMAND),
     "requests": mailbox_bytes(REQUEST),
+    "critic": mailbox_bytes(CRITIC_WEIGHTS),
 }
 BLOCK_BYTES = 0
 for _name, _size in _sizes.items():
@@ -148,7 +153,7 @@ for _name, _size in _sizes.items():
 def layout_hash() -> bytes:
     """Returns 16 hex digits that name this arrangement: records with their offsets, regions, words and versions."""
     digest = hashlib.sha256(f"{FORMAT_VERSION} {SCHEMA_VERSION} {RING_CAPACITY} {REGIONS}".encode())
-    for record in (HEADER, REQUEST, ANSWER, STATUS_TEXT, COMMAND, REPORT):
+    for record in (HEADER, REQUEST, ANSWER, STATUS_TEXT, COMMAND, REPORT, CRITIC_WEIGHTS):
         for name, (kind, offset) in ((key, value[:2]) for key, value in (record.fields or {}).items()):
             digest.update(f"{name} {kind.str} {kind.shape} {offset};".encode())
         digest.update(str(record.itemsize).encode())

@@ -12,6 +12,7 @@ from controllers.shared_memory.layout import ANSWER, REQUEST, RING_CAPACITY, STA
 from controllers.shared_memory.mailbox import MailboxReader, MailboxWriter
 from controllers.shared_memory.ring import RingReader, RingWriter
 from controllers.types import COMMAND, REPORT
+from safety.risk_weights import CRITIC_WEIGHTS, WeightsRefusal
 
 
 class MotorSide:
@@ -20,6 +21,7 @@ class MotorSide:
     def __init__(self, block: SharedBlock) -> None:
         self.commands = MailboxReader(block.region("commands"), COMMAND)
         self.requests = MailboxReader(block.region("requests"), REQUEST)
+        self.critic = MailboxReader(block.region("critic"), CRITIC_WEIGHTS)
         self.answers = MailboxWriter(block.region("answers"), ANSWER)
         self.ring = RingWriter(block.region("ring"), REPORT, RING_CAPACITY)
         self.lateness = Histogram(block.region("lateness_histogram").cast("q"))
@@ -37,7 +39,8 @@ class MotorSide:
 
     def release(self) -> None:
         """Lets go of the memory, so that the block can be unmapped."""
-        for part in (self.commands, self.requests, self.answers, self.ring, self.lateness, self.work):
+        mailboxes = (self.commands, self.requests, self.critic, self.answers)
+        for part in (*mailboxes, self.ring, self.lateness, self.work):
             part.release()
         for view in (self.status, self.parent, self._text):
             view.release()
@@ -61,6 +64,12 @@ class MotorStatus(NamedTuple):
     work_p50_us: float
     work_p99_us: float
     work_max_us: float
+    critic_version: int
+    """Of the safety critic's weights in use, 0 without any."""
+    critic_refused: int
+    """How many times weights were refused since the start."""
+    critic_refusal: WeightsRefusal
+    """What became of the newest weights."""
 
 
 class ParentSide:
@@ -69,6 +78,7 @@ class ParentSide:
     def __init__(self, block: SharedBlock) -> None:
         self.commands = MailboxWriter(block.region("commands"), COMMAND)
         self.requests = MailboxWriter(block.region("requests"), REQUEST)
+        self.critic = MailboxWriter(block.region("critic"), CRITIC_WEIGHTS)
         self.answers = MailboxReader(block.region("answers"), ANSWER)
         self.ring = RingReader(block.region("ring"), REPORT, RING_CAPACITY)
         self._lateness = Histogram(block.region("lateness_histogram").cast("q"))
@@ -107,11 +117,15 @@ class ParentSide:
             work.quantile_us(0.5),
             work.quantile_us(0.99),
             words[Status.WORK_MAX_NS] * 1e-3,
+            words[Status.CRITIC_VERSION],
+            words[Status.CRITIC_REFUSED],
+            WeightsRefusal(words[Status.CRITIC_REFUSAL]),
         )
 
     def release(self) -> None:
         """Lets go of the memory, so that the block can be unmapped."""
-        for part in (self.commands, self.requests, self.answers, self.ring, self._lateness, self._work):
+        mailboxes = (self.commands, self.requests, self.critic, self.answers)
+        for part in (*mailboxes, self.ring, self._lateness, self._work):
             part.release()
         for view in (self._status, self._parent, self._text):
             view.release()

@@ -10,10 +10,12 @@ from robot_rl.config import CheckConfig
 def check(config: CheckConfig) -> dict[str, Any]:
     """Runs the environment's checks; prints one finding a line; `ok` is false where there is one."""
     from robot_rl.envs.checker import check_env
+    from robot_rl.envs.layers import layers_from
     from robot_rl.envs.make import make_env
     from robot_rl.tasks.registry import make_task
 
-    env = make_env(make_task(config.task, config.variant, config.task_config), robot=config.robot, seed=config.seed)
+    task, layers = make_task(config.task, config.variant, config.task_config), layers_from(config.safety_config)
+    env = make_env(task, robot=config.robot, seed=config.seed, layers=layers)
     findings = [str(finding) for finding in check_env(env, seed=config.seed)]
     env.close()
     print("\n".join(findings) if findings else f"{config.task}: all checks passed")

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from controllers.description.geometry import Pose
-from robot_rl.tasks.actions import POSE_NAMES, ActionSpec
+from robot_rl.tasks.actions import FIRST_STIFFNESS, POSE_NAMES, ActionSpec
 from robot_rl.tasks.base import Sensed
 from safety import so3
 
@@ -73,9 +73,8 @@ class ActionMap:
             opening_m = measured_m if math.isnan(followed_m) else followed_m
             if not math.isnan(opening_m):
                 executed[_GRIPPER] = 2.0 * (opening_m - closed_m) / (open_m - closed_m) - 1.0
-        if report is not None and spec.stiffness_factor is not None:
-            ratio = report["executed_stiffness"][[0, 3]] / np.array(spec.stiffness)[[0, 3]]
-            executed[_GRIPPER + 1 : _GRIPPER + 3] = np.log(ratio) / np.log(spec.stiffness_factor)
+        if report is not None:
+            executed[FIRST_STIFFNESS:] = spec.stiffness_action(report["executed_stiffness"])
         return (executed * self._mask).clip(-1.0, 1.0)
 
     def _turn(self, measured: so3.Quaternion, reference: so3.Quaternion) -> Array:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import uuid
+from dataclasses import replace
 
 from controllers.arm_model import ArmModel
+from controllers.chain import ChainConfig
 from controllers.description.fr3 import fr3
 from controllers.description.geometry import Pose
 from controllers.link import LockstepLink
@@ -13,6 +15,7 @@ from controllers.realtime import RealtimeConfig
 from controllers.robots.mujoco_arm import MujocoArm, WristSensorConfig
 from controllers.shared_memory_link import SharedMemoryLink, SharedMemoryLinkConfig
 from data.errors import UserError
+from robot_rl.envs.layers import SafetyLayers
 from robot_rl.envs.reset import ResetConfig
 from robot_rl.envs.robot_env import RobotEnv
 from robot_rl.tasks.base import Task
@@ -28,27 +31,28 @@ def make_env(
     sensor: WristSensorConfig | None = None,
     reset_config: ResetConfig | None = None,
     realtime: bool | RealtimeConfig = False,
+    layers: SafetyLayers | None = None,
 ) -> RobotEnv:
     """Returns the environment of a task on a backend, with its cameras if `images`.
 
     teleport: put the tool at the start instead of driving there (benchmarks only). reset_config: settings of the
     automatic reset. realtime: run the arm at the pace of the clock in a motor process of its own, with these measures
-    or the default ones (True), instead of in lock-step; close the environment to end the process. Raises UserError for
-    a backend that is not there.
+    or the default ones (True), instead of in lock-step; close the environment to end the process. layers: the safety
+    layers of the motor chain, all of them by default. Raises UserError for a backend that is not there.
     """
     if robot != "mujoco":
         raise UserError(f"expected robot=mujoco, got robot={robot}")
     if realtime and images:
         raise UserError("the motor process renders no images: leave images off, or run in lock-step (realtime=False)")
-    arm, scene = fr3(), task.scene()
+    arm, scene, chain = fr3(), task.scene(), chain_of(task, layers)
     model = ArmModel(arm, scene.tool)
     world: MujocoArm | SharedMemoryLink
     link: LockstepLink | SharedMemoryLink
     if realtime:
-        world = link = _start_motor(task, sensor, seed, RealtimeConfig() if realtime is True else realtime)
+        world = link = _start_motor(task, chain, sensor, seed, RealtimeConfig() if realtime is True else realtime)
     else:
         world = MujocoArm(arm, scene, sensor, seed)
-        link = LockstepLink(world, model, task.chain_config())
+        link = LockstepLink(world, model, chain)
 
     def teleport_tool(T_base_tool: Pose) -> None:
         world.teleport(model.inverse_kinematics(T_base_tool, arm.home_rad))
@@ -61,13 +65,22 @@ def make_env(
         raise
 
 
-def _start_motor(task: Task, sensor: WristSensorConfig | None, seed: int, realtime: RealtimeConfig) -> SharedMemoryLink:
+def chain_of(task: Task, layers: SafetyLayers | None = None) -> ChainConfig:
+    """Returns the chain of a task with its layers as asked; the safety critic warns of the task's own force limits."""
+    chain = task.chain_config()
+    critic = replace(chain.critic, max_force_n=task.max_force_n, max_moment_nm=task.max_moment_nm)
+    return (layers or SafetyLayers()).apply_to(replace(chain, critic=critic))
+
+
+def _start_motor(
+    task: Task, chain: ChainConfig, sensor: WristSensorConfig | None, seed: int, realtime: RealtimeConfig
+) -> SharedMemoryLink:
     """Returns the link to a new motor process with the simulated arm, which answers for the simulator as well."""
     motor = mujoco_motor(
         f"sim-{uuid.uuid4().hex[:12]}",
         arm=fr3(),
         scene=task.scene(),
-        chain=task.chain_config(),
+        chain=chain,
         sensor=sensor or WristSensorConfig(),
         seed=seed,
         realtime=realtime,

@@ -15,59 +15,10 @@ from data.errors import UserError
 from robot_rl.envs.action_map import quaternion_of_vector, rotation_vector
 from robot_rl.envs.sensing import measured_pose, peak_force
 from robot_rl.tasks.base import Draw, Task
+from robot_rl.tasks.resetting import ResetConfig as ResetConfig
 
-
-@dataclass(frozen=True)
-class ResetConfig:
-    """Bounds and figures of the automatic reset."""
-
-    stiffness: tuple[float, ...] = (1000.0, 1000.0, 1000.0, 30.0, 30.0, 30.0)
-    """Stiffness while resetting [N/m x3, Nm/rad x3]; with the leash it bounds the pull on a jammed tool."""
-    step_s: float = 0.05
-    """Time between commands [s]."""
-    lift_m: float = 0.008
-    """The tool counts as free when it is this far above the goal plane [m]."""
-    pull_m: float = 0.012
-    """Target ahead of the measured pose while pulling free [m]."""
-    patience_s: float = 0.3
-    """Time without progress before the wiggle begins [s]."""
-    progress_m: float = 0.0002
-    """A rise of less than this is no progress [m]."""
-    wiggle_m: float = 0.004
-    """Sideways amplitude of the wiggle when a straight pull does not progress [m]."""
-    wiggle_rad: float = 0.03
-    """Twist amplitude of the wiggle [rad]."""
-    tolerance_m: float = 0.002
-    """Arrived: within this of the start [m]."""
-    tolerance_rad: float = 0.02
-    """Arrived: within this of the start [rad]."""
-    settle_m_s: float = 0.02
-    """Arrived: slower than this [m/s]."""
-    creep_s: float = 0.3
-    """At rest outside the tolerance for this long, the target is moved on against the joints' friction [s]."""
-    creep_share: float = 0.2
-    """Share of the remaining error by which the target is moved on at each step, in [0, 1]."""
-    creep_max: float = 0.5
-    """Bound of that offset as a share of the leash, in [0, 1]."""
-    timeout_s: float = 8.0
-    """One attempt lasts at most this long [s]."""
-    attempts: int = 3
-    """Attempts before the reset gives up and asks for a person, >= 1."""
-
-    def __post_init__(self) -> None:
-        if len(self.stiffness) != 6 or not all(0.0 < value < np.inf for value in self.stiffness):
-            raise UserError(f"reset: stiffness needs 6 finite numbers > 0, got {self.stiffness}")
-        for name in ("step_s", "lift_m", "pull_m", "tolerance_m", "tolerance_rad", "settle_m_s", "timeout_s"):
-            if not 0.0 < getattr(self, name) < np.inf:
-                raise UserError(f"reset: {name} must be a finite number > 0, got {getattr(self, name)}")
-        for name in ("patience_s", "progress_m", "wiggle_m", "wiggle_rad", "creep_s"):
-            if not 0.0 <= getattr(self, name) < np.inf:
-                raise UserError(f"reset: {name} must be a finite number >= 0, got {getattr(self, name)}")
-        for name in ("creep_share", "creep_max"):
-            if not 0.0 <= getattr(self, name) <= 1.0:
-                raise UserError(f"reset: {name} must be a number in [0, 1], got {getattr(self, name)}")
-        if self.attempts < 1:
-            raise UserError(f"reset: attempts must be 1 or more, got {self.attempts}")
+NEAR_M = 0.005
+"""Near enough to a place on the way to the start [m]."""
 
 
 class ResetFailedError(UserError):
@@ -92,7 +43,7 @@ class AutomaticReset:
     """Drives any end state to the drawn start over a motor link."""
 
     def __init__(self, link: MotorLink, task: Task, config: ResetConfig | None = None) -> None:
-        self.link, self.task, self.config = link, task, config or ResetConfig()
+        self.link, self.task, self.config = link, task, config or task.reset_config()
         self._leash = np.array(task.chain_config().limiter.leash)
         self._pull_n = self._peak_n = self._elapsed_s = 0.0
         self._wiggles = 0
@@ -118,7 +69,7 @@ class AutomaticReset:
             if free and when_free is not None:
                 when_free(draw)
                 when_free, goal = None, draw.T_base_goal
-            if free and self._drive(draw.T_base_start, deadline_s):
+            if free and self._approach(draw, deadline_s) and self._drive(draw.T_base_start, deadline_s):
                 return ResetResult(self._elapsed_s, attempt, self._pull_n, self._peak_n, self._wiggles)
             self.link.reset()  # ends a latched hold before the next attempt
         raise ResetFailedError(
@@ -169,13 +120,23 @@ class AutomaticReset:
             here = measured_pose(self._command(Pose(here.position_m + offset, target.quaternion_xyzw)))
         return False
 
-    def _drive(self, start: Pose, deadline_s: float) -> bool:
+    def _approach(self, draw: Draw, deadline_s: float) -> bool:
+        """Drives to roughly over the start, so that the last way leads straight down where the tool came up."""
+        if self.config.approach_m == 0.0:
+            return True
+        start = draw.T_base_start
+        up = draw.T_base_goal.rotation @ self.task.free_direction_goal()
+        over = Pose(start.position_m + self.config.approach_m * up, start.quaternion_xyzw)
+        return self._drive(over, deadline_s, NEAR_M)
+
+    def _drive(self, start: Pose, deadline_s: float, tolerance_m: float | None = None) -> bool:
         """Sends the start as the target until the arm stands there; the reference limiter sets the pace.
 
         A spring alone stops short by friction / stiffness. An arm that rests outside the tolerance is therefore led on
         by an integral of the error, bounded well within the leash.
         """
         config = self.config
+        tolerance_m = tolerance_m or config.tolerance_m
         bound, creep = config.creep_max * self._leash, np.zeros(6)
         target, resting_s = start, 0.0
         while self._elapsed_s < deadline_s:
@@ -183,7 +144,7 @@ class AutomaticReset:
             here = measured_pose(report)
             distance_m, angle_rad = start.distance(here)
             resting = float(np.linalg.norm(report["twist_base"][:3])) < config.settle_m_s
-            if resting and distance_m < config.tolerance_m and angle_rad < config.tolerance_rad:
+            if resting and distance_m < tolerance_m and angle_rad < config.tolerance_rad:
                 return True
             resting_s = resting_s + config.step_s if resting else 0.0
             if resting_s > config.creep_s:

@@ -55,8 +55,8 @@ class Restorable(Protocol):
 class RobotEnv(gymnasium.Env[Observation, NDArray[np.float32]]):
     """One task on one arm. `step` takes the whole action vector of the task's ActionSpec in [-1, 1].
 
-    info of `step`: `action_executed` (what the limiter let through, in action units), `success`, `peak_force_n`,
-    `force_n`, `q_rad`, `stamp_ns`, `reasons` (see safety.reasons), `held` (the chain has latched: the episode is over).
+    info of `step`: `action_executed` (what the limiter let through, in action units), `success`, `violation` (of the
+    task's force limits), `peak_force_n`, `force_n`, `q_rad`, `stamp_ns`, `reasons`, `held` (latched: it is over).
     info of `reset`: `reset_s`, `reset_attempts`, `reset_kind` (automatic | teleport), `reset_pull_n`, `reset_peak_n`,
     `reset_wiggles`, `q_rad`, `stamp_ns`. What chance decided is `draw`, for the record only; a policy must not see it.
     """
@@ -211,6 +211,7 @@ class RobotEnv(gymnasium.Env[Observation, NDArray[np.float32]]):
         info = {
             "action_executed": executed.astype(np.float32),
             "success": judgement.success,
+            "violation": self.task.violated(sensed),
             "peak_force_n": sensed.peak_force_n,
             "force_n": math.sqrt(sensed.wrench_tool[:3] @ sensed.wrench_tool[:3]),
             "q_rad": sensed.q_rad,
@@ -218,7 +219,7 @@ class RobotEnv(gymnasium.Env[Observation, NDArray[np.float32]]):
             "reasons": sensed.reasons,
             "held": held,
             "tank_energy_j": sensed.tank_energy_j,
-            "energy_spent_j": spent_since(before, sensed),
+            **spent_since(before, sensed),
             "granted": sensed.granted,
             "risk": sensed.risk,
         }
@@ -297,10 +298,10 @@ def tareable(world: Any, link: MotorLink) -> Tareable:
     )
 
 
-def spent_since(before: Sensed, after: Sensed) -> float:
-    """Energy that left the tank between two decisions [J]; 0 where no ledger runs."""
+def spent_since(before: Sensed, after: Sensed) -> dict[str, float]:
+    """`energy_spent_j`: energy that left the tank between two decisions [J]; nothing where no ledger runs."""
     spent_j = after.energy_spent_j - before.energy_spent_j
-    return 0.0 if math.isnan(spent_j) else max(spent_j, 0.0)
+    return {} if math.isnan(spent_j) else {"energy_spent_j": max(spent_j, 0.0)}
 
 
 def first_camera(task: Task) -> str:

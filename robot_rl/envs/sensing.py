@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -19,12 +20,18 @@ PEAK_WINDOW_TICKS = 3
 
 def peak_force(forces_n: NDArray[np.float64]) -> float:
     """Returns the largest norm of the moving means over PEAK_WINDOW_TICKS of forces (n, 3) [N]; of all if n is less."""
-    if len(forces_n) < PEAK_WINDOW_TICKS:
-        means = forces_n.mean(axis=0, keepdims=True)
+    return peak_norms(forces_n)[0]
+
+
+def peak_norms(vectors: NDArray[np.float64]) -> list[float]:
+    """`peak_force` of each three columns of (n, 3 m): of a wrench (n, 6) that of force [N] and moment [Nm]."""
+    if len(vectors) < PEAK_WINDOW_TICKS:
+        means = vectors.mean(axis=0, keepdims=True)
     else:
-        last = len(forces_n) - PEAK_WINDOW_TICKS + 1
-        means = sum(forces_n[first : first + last] for first in range(PEAK_WINDOW_TICKS)) / PEAK_WINDOW_TICKS
-    return float(np.sqrt(np.square(means).sum(axis=1).max()))
+        last = len(vectors) - PEAK_WINDOW_TICKS + 1
+        means = sum(vectors[first : first + last] for first in range(PEAK_WINDOW_TICKS)) / PEAK_WINDOW_TICKS
+    squares = np.square(means)
+    return [math.sqrt(squares[:, i : i + 3].sum(axis=1).max()) for i in range(0, squares.shape[1], 3)]
 
 
 def measured_pose(report: Any) -> Pose:
@@ -58,6 +65,7 @@ def sense_reports(reports: NDArray[Any], rate_hz: float) -> Sensed:
     last = reports[-1]
     pose = measured_pose(last)
     wrench = reports["wrench_tool"]
+    peak_force_n, peak_moment_nm = peak_norms(wrench)
     window = max(1, round(WRENCH_WINDOW_S * rate_hz))
     return Sensed(
         stamp_ns=int(last["stamp_ns"]),
@@ -65,7 +73,8 @@ def sense_reports(reports: NDArray[Any], rate_hz: float) -> Sensed:
         rotation_base_tool=pose.rotation,
         twist_base=last["twist_base"].copy(),
         wrench_tool=wrench[-window:].mean(axis=0),
-        peak_force_n=peak_force(wrench[:, :3]),
+        peak_force_n=peak_force_n,
+        peak_moment_nm=peak_moment_nm,
         T_base_reference=Pose(last["executed_position_base_m"], last["executed_quaternion_base_xyzw"]),
         q_rad=last["q_rad"].copy(),
         gripper_m=float(last["gripper_m"]),

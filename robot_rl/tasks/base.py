@@ -18,6 +18,7 @@ from controllers.description.geometry import Pose
 from controllers.description.scene import Scene
 from data.errors import UserError
 from robot_rl.tasks.actions import ActionSpec
+from robot_rl.tasks.resetting import ResetConfig
 
 Array = NDArray[np.float64]
 
@@ -32,6 +33,7 @@ class Sensed:
     twist_base: Array  # (6,)
     wrench_tool: Array  # (6,) mean over the last 50 ms
     peak_force_n: float  # largest force of the last decision after a 3 ms mean
+    peak_moment_nm: float  # likewise, about the control point
     T_base_reference: Pose  # the limited reference after the newest tick: where the spring pulls to
     q_rad: Array  # (7,)
     gripper_m: float
@@ -77,8 +79,12 @@ class Task(ABC):
     text: ClassVar[str]
     """One line: what the robot shall do."""
     variants: ClassVar[tuple[str, ...]] = ("default",)
-    rate_hz: ClassVar[float] = 10.0
-    max_steps: ClassVar[int] = 100
+    rate_hz: float = 10.0
+    max_steps: int = 100
+    max_force_n: float = 30.0
+    """A decision with a peak force above this is a violation [N]."""
+    max_moment_nm: float = 3.0
+    """A decision with a peak moment above this is a violation [Nm]."""
 
     action: ActionSpec
     agent_options: Mapping[str, Mapping[str, Any]] = MappingProxyType({})
@@ -110,6 +116,17 @@ class Task(ABC):
     @abstractmethod
     def judge(self, sensed: Sensed, draw: Draw) -> Judgement:
         """Returns reward and end of the decision just made."""
+
+    def violated(self, sensed: Sensed) -> bool:
+        """Tells whether the decision just made pressed or twisted harder than the task allows.
+
+        What follows from it is for `judge` to say: by default nothing, the episode goes on.
+        """
+        return sensed.peak_force_n > self.max_force_n or sensed.peak_moment_nm > self.max_moment_nm
+
+    def reset_config(self) -> ResetConfig:
+        """Returns the settings of the automatic reset; by default those that suit a shallow hole."""
+        return ResetConfig()
 
     def clip_target(self, T_base_target: Pose, draw: Draw) -> Pose:
         """Keeps a policy's target within the task's bounds about the observed goal; by default anywhere."""

@@ -13,7 +13,7 @@ from robot_rl.plugins import load_plugin, look_in_working_folder
 from robot_rl.tasks.base import Task
 
 GROUP = "robot_rl.tasks"
-_OWN = {"peg_insertion": "robot_rl.tasks.peg_insertion:PegInsertion"}
+_OWN = {"maze": "robot_rl.tasks.maze:Maze", "peg_insertion": "robot_rl.tasks.peg_insertion:PegInsertion"}
 
 
 def task_names() -> list[str]:

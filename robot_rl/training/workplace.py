@@ -15,6 +15,7 @@ from data.episode import Episode
 from data.errors import UserError
 from data.spec import ArraySpec, StoreSpec
 from robot_rl.envs.featuriser import Featuriser
+from robot_rl.envs.layers import layers_from
 from robot_rl.envs.make import make_env
 from robot_rl.envs.robot_env import RobotEnv
 from robot_rl.tasks.base import Task
@@ -176,6 +177,7 @@ def make_workplace(
     images: bool = False,
     record_images: bool = False,
     task_config: Mapping[str, Any] | None = None,
+    safety_config: Mapping[str, Any] | None = None,
 ) -> Workplace:
     """Returns the workplace of a task by name; `task=gym` takes any Gymnasium environment by its id.
 
@@ -196,5 +198,7 @@ def make_workplace(
         return GymWorkplace(env_id, history=history, options=task_config or {})
     if env_id is not None:
         raise UserError(f"env_id goes with task=gym, got task={task}")
-    env = make_env(make_task(task, variant, task_config), robot=robot, seed=seed, images=record_images)
+    layers = layers_from(safety_config or {})
+    made = make_task(task, variant, task_config)
+    env = make_env(made, robot=robot, seed=seed, images=record_images, layers=layers)
     return ArmWorkplace(env, history)

@@ -24,7 +24,8 @@ _EVALUATION_WORLD = 500_000
 def workplace_for(config: Mapping[str, Any], seed: int) -> Workplace:
     """Returns a workplace as a run's configuration asks.
 
-    `config` holds task, variant, env_id, robot, history and task_config; those not given take their defaults.
+    `config` holds task, variant, env_id, robot, history, task_config and safety_config; those not given take their
+    defaults.
     """
     return make_workplace(
         config["task"],
@@ -34,6 +35,7 @@ def workplace_for(config: Mapping[str, Any], seed: int) -> Workplace:
         seed=seed,
         history=int(config.get("history", 0)),
         task_config=config.get("task_config") or {},
+        safety_config=config.get("safety_config") or {},
     )
 
 

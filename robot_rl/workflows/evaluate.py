@@ -30,7 +30,8 @@ def run(config: EvaluateConfig) -> dict[str, Any]:
     """Evaluates and adds the result to the run's metrics. Returns success rate, mean return and number of episodes."""
     path = Path(config.run).expanduser()
     setup = read_setup(path)
-    workplace = evaluation_workplace(setup)
+    layers = {**(setup.get("safety_config") or {}), **config.safety_config}
+    workplace = evaluation_workplace({**setup, "safety_config": layers})
     try:
         actor, step = load_actor(path, setup, workplace)
         started = time.monotonic()

@@ -120,7 +120,7 @@ def _record_of_base_run(config: Mapping[str, Any], policy: Path) -> dict[str, An
     if not (folder / CONFIG_FILE).is_file() or not given.is_file() or given.read_bytes() != policy.read_bytes():
         return None
     setup = read_setup(folder)
-    alike = ("task", "variant", "robot", "history", "task_config")
+    alike = ("task", "variant", "robot", "history", "task_config", "safety_config")
     return _base_record(folder) if all(setup.get(name) == config.get(name) for name in alike) else None
 
 

@@ -150,4 +150,5 @@ def _collect_config(config: QuickstartConfig, path: Path) -> CollectConfig:
         robot=config.robot,
         seed=config.seed,
         task_config=config.task_config,
+        safety_config=config.safety_config,
     )

@@ -30,6 +30,7 @@ class FakeRobot:
         self._q, self._qd, self._tau = HOME_RAD.copy(), np.zeros(7), np.zeros(7)
         self._q[3] += options.get("offset_rad", 0.0)
         self._fixed = options.get("fixed", False)
+        self._noisy = options.get("noisy", False)
         self._started = False
         self._taus: list[list[float]] = []
 
@@ -45,6 +46,8 @@ class FakeRobot:
             time.sleep(3600.0)
         state["q_rad"], state["qd_rad_s"], state["tau_applied_nm"] = self._q, self._qd, self._tau
         state["wrench_tool"], state["gripper_m"] = 0.0, np.nan
+        if self._noisy:  # as every real force sensor
+            state["wrench_tool"][0, 0] = 1e-6 * (len(self._taus) % 2)
 
     def write(self, tau_nm: Array) -> None:
         self._tau[:] = tau_nm
@@ -93,6 +96,12 @@ class EchoChain:
 
     def grant(self) -> float:
         return 0.0
+
+    critic_version = 0
+
+    def adopt_critic(self, weights: Array) -> int:
+        self.critic_version = int(weights["version"])
+        return 0
 
     def tick(self, state: Array, terms: Any, command: Array, report: Array) -> None:
         self._tick += 1

@@ -11,14 +11,18 @@ import pytest
 from controllers.impedance import ImpedanceConfig
 from controllers.robots.mujoco_arm import WristSensorConfig
 from robot_rl.envs.reset import ResetConfig
+from safety.ledger import LedgerConfig
 from safety.reasons import Reason, Refusal
 from safety.reference_limiter import ReferenceLimiterConfig
 from safety.torque_limits import TorqueLimitConfig
+from safety.watch import WatchConfig
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 
 
 def text_of(value: Any) -> str:
+    if isinstance(value, bool | str):
+        return str(value)
     return " ".join(f"{number:g}" for number in (value if isinstance(value, tuple) else (value,)))
 
 
@@ -28,6 +32,8 @@ def text_of(value: Any) -> str:
         (ReferenceLimiterConfig, "control.md"),
         (ImpedanceConfig, "control.md"),
         (TorqueLimitConfig, "control.md"),
+        (LedgerConfig, "safety.md"),
+        (WatchConfig, "safety.md"),
         (WristSensorConfig, "environment.md"),
         (ResetConfig, "environment.md"),
     ],

@@ -17,11 +17,12 @@ from controllers.description import fr3, square_peg_tool
 from controllers.types import COMMAND, REPORT, STATE
 from safety.ledger import LedgerConfig
 from safety.watch import WatchConfig
+from tests.safety.critic_tools import random_weights
 
 ROOT = Path(__file__).resolve().parents[2]
 FIELDS = (
     *("tau_proposed_nm", "tau_executed_nm", "executed_position_base_m", "executed_quaternion_base_xyzw", "reason"),
-    *("latched", "tank_energy_j", "spring_energy_j", "reference_share", "stiffness_share", "gate_share"),
+    *("latched", "tank_energy_j", "spring_energy_j", "reference_share", "stiffness_share", "gate_share", "risk"),
 )
 
 
@@ -34,6 +35,7 @@ def run_stream(ticks: int = 120, plain: bool = False) -> dict[str, np.ndarray]:
     model, terms, rng = ArmModel(arm, square_peg_tool()), ModelTerms(), np.random.default_rng(1)
     watch = WatchConfig(max_speed_m_s=0.9, max_angular_speed_rad_s=9.0, max_power_w=300.0)
     chain = Chain(ChainConfig(watch=watch, ledger=LedgerConfig(tank_start_j=0.2)), arm)
+    chain.adopt_critic(random_weights())
     state, command, report = np.zeros(1, STATE), np.zeros(1, COMMAND), np.zeros(1, REPORT)
     if plain:
         state, command, report = (array.view(np.recarray) for array in (state, command, report))
@@ -78,7 +80,8 @@ def test_compiled_and_plain_agree() -> None:
     plain, compiled = np.load(io.BytesIO(answer)), run_stream()
     assert len(set(compiled["reason"].tolist())) >= 5, "the stream meets many layers"
     for name in FIELDS:
-        np.testing.assert_allclose(compiled[name], plain[name], rtol=1e-9, atol=1e-9, err_msg=name)
+        tolerance = 1e-5 if name == "risk" else 1e-9  # the critic's networks are of 32 bits
+        np.testing.assert_allclose(compiled[name], plain[name], rtol=tolerance, atol=tolerance, err_msg=name)
 
 
 def test_ticks_leave_nothing_behind() -> None:

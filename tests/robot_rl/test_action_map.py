@@ -13,7 +13,7 @@ from scipy.spatial.transform import Rotation
 from controllers.description.geometry import Pose
 from controllers.types import REPORT
 from robot_rl.envs.action_map import ActionMap
-from robot_rl.tasks.actions import GRIPPER_NAME, POSE_NAMES, ActionSpec
+from robot_rl.tasks.actions import GRIPPER_NAME, POSE_NAMES, STIFFNESS_AXES, ActionSpec
 
 seeds = st.integers(0, 2**32 - 1)
 SOME_HELD = (("dx", "dy", "dz", "drz"), ("drx",), ("dx", "drx", "dry"), ("dx",))
@@ -111,3 +111,40 @@ def test_a_gripper_that_no_policy_has_is_left_alone(
 ) -> None:
     mapping = ActionMap(ActionSpec(active=active), Pose(), range_m)
     assert np.isnan(mapping.gripper_m(np.ones(7)))
+
+
+COLUMNS = [("k_translation", "k_rotation"), ("k_x", "k_y"), ("k_z",), ("k_translation", "k_rz")]
+
+
+@pytest.mark.parametrize("columns", COLUMNS, ids="+".join)
+@given(seed=seeds)
+@settings(max_examples=30)
+def test_the_stiffness_that_a_policy_chooses_comes_back_as_its_action(columns: tuple[str, ...], seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    base = (*rng.uniform(100.0, 500.0, 3), *rng.uniform(5.0, 30.0, 3))
+    spec = ActionSpec(stiffness=base, stiffness_factor=2.0, stiffness_columns=columns, active=(*POSE_NAMES, *columns))
+    action = rng.uniform(-1.0, 1.0, spec.size)
+    report = np.zeros((), REPORT)
+    report["executed_stiffness"] = spec.stiffness_of(action)
+    seen: Any = Seen(Pose())
+    executed = ActionMap(spec, Pose()).executed(seen, seen, np.zeros(spec.size), report)
+    np.testing.assert_allclose(executed[7:], action[7:], atol=1e-9)
+    scaled = spec.stiffness_of(action) / np.array(base)
+    for column, name in enumerate(columns, start=7):
+        np.testing.assert_allclose(scaled[list(STIFFNESS_AXES[name])], 2.0 ** action[column])
+    others = [axis for axis in range(6) if not any(axis in STIFFNESS_AXES[name] for name in columns)]
+    np.testing.assert_array_equal(scaled[others], 1.0)
+
+
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        (("k_x", "k_translation"), "no two stiffness_columns may scale the same entry"),
+        (("k_x", "k_x"), "no two stiffness_columns may scale the same entry"),
+        (("k_w",), "stiffness_columns needs some of"),
+        ((), "stiffness_columns needs some of"),
+    ],
+)
+def test_stiffness_columns_that_make_no_sense_are_refused(columns: tuple[str, ...], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        ActionSpec(stiffness_factor=2.0, stiffness_columns=columns)

@@ -1,0 +1,136 @@
+"""The safety critic in the tick: features of the present state and of the action under way, and the risk of both."""
+
+from __future__ import annotations
+
+import math
+
+from safety import so3
+from safety.compilation import Floats, Record, kernel
+from safety.reference_limiter import clip_scalar
+from safety.risk_critic import (
+    MIDDLE_STIFFNESS,
+    RATE_HZ,
+    RATE_PER_S,
+    SPEED_M_S,
+    STIFFNESS_DECADE,
+    TURN_RAD_S,
+    prime,
+    recover,
+    risk_of_features,
+    smooth,
+)
+
+_DECISION, _CONTROL = 1, 2
+_LOG_DECADE = math.log(STIFFNESS_DECADE)
+_SMALLEST = 1e-3
+"""Least stiffness on the log scale, as a share of the middle one: softer counts as this."""
+
+
+@kernel
+def assess(state: Record, position: Floats, quaternion: so3.Quaternion, config: Record, chain: Record) -> None:
+    """Fills chain.risk: features in every tick, risk and recovery where the mode asks for them.
+
+    Comes after the command of the tick was taken, so that a new goal is judged before it moves anything.
+    """
+    critic, risk = config.critic, chain.risk
+    risk.fresh = 0
+    risk.version = critic.weights.version
+    if critic.mode == 0:
+        risk.value = math.nan
+        return
+    sense_wrench(state.wrench_tool, critic, risk)
+    state_features(position, quaternion, config, chain)
+    action_features(config, chain)
+    if critic.weights.version == 0:
+        risk.value = math.nan
+        return
+    commanded = chain.commanded != 0 and chain.goal_sequence != risk.sequence
+    due = commanded if critic.mode == _DECISION else chain.tick % critic.period_ticks == 0
+    if not due:
+        return
+    risk.sequence = chain.goal_sequence
+    risk.fresh = 1
+    risk.value = risk_of_features(critic.weights, risk)
+    recover(critic.weights, risk)
+    if chain.watch.same_ticks >= config.watch.stale_ticks:
+        risk.value = 1.0  # whatever the networks say of a sensor that stands still
+
+
+@kernel
+def sense_wrench(wrench: Floats, critic: Record, risk: Record) -> None:
+    """Features 0-8: the low-passed wrench, and the rate of its force below RATE_HZ."""
+    b, a = critic.smooth_b, critic.smooth_a
+    if risk.primed == 0:
+        for i in range(6):
+            prime(wrench[i], b, a, risk.smooth_wrench[i])
+        for i in range(3):
+            risk.slow_force[i] = wrench[i]
+        risk.primed = 1
+    for i in range(6):
+        value = smooth(wrench[i], b, a, risk.smooth_wrench[i])
+        risk.features[i] = value / (critic.max_force_n if i < 3 else critic.max_moment_nm)
+        if i < 3:
+            rate = 2.0 * math.pi * RATE_HZ * (value - risk.slow_force[i])
+            risk.slow_force[i] += critic.slow_gain * (value - risk.slow_force[i])
+            risk.features[6 + i] = rate / (RATE_PER_S * critic.max_force_n)
+
+
+@kernel
+def state_features(position: Floats, quaternion: so3.Quaternion, config: Record, chain: Record) -> None:
+    """Features 9-29: twist, spring, stiffness, damping ratio, tank and granted share. Fills risk.axes."""
+    risk, leash, twist, p = chain.risk, config.limiter.leash, chain.work.twist, chain.reference_position
+    r = chain.reference_quaternion
+    axes = so3.rotate(quaternion, (1.0, 0.0, 0.0)), so3.rotate(quaternion, (0.0, 1.0, 0.0))
+    for c in range(3):
+        risk.axes[0, c], risk.axes[1, c] = axes[0][c], axes[1][c]
+    for c in range(3):  # the third is the cross product of the first two
+        i, j = (c + 1) % 3, (c + 2) % 3
+        risk.axes[2, c] = axes[0][i] * axes[1][j] - axes[0][j] * axes[1][i]
+    turn = so3.error((r[0], r[1], r[2], r[3]), quaternion)
+    for i in range(3):
+        speed = rate = offset = bend = span = arc = 0.0
+        for c in range(3):
+            share = risk.axes[i, c]
+            speed += share * twist[c]
+            rate += share * twist[3 + c]
+            offset += share * clip_scalar(p[c] - position[c], leash[c])
+            bend += share * clip_scalar(turn[c], leash[3 + c])
+            span += share * share * leash[c]
+            arc += share * share * leash[3 + c]
+        risk.features[9 + i], risk.features[12 + i] = speed / SPEED_M_S, rate / TURN_RAD_S
+        risk.features[15 + i], risk.features[18 + i] = offset / span, bend / arc
+    stiffness_features(chain.stiffness, 21, risk)
+    ledger, books = chain.ledger, config.ledger.mode != 0
+    risk.features[27] = chain.damping_ratio
+    risk.features[28] = ledger.tank_j / config.ledger.tank_start_j if books else 1.0
+    shares = min(ledger.stiffness_share, ledger.reference_share, ledger.gate_share)
+    risk.features[29] = shares if books else 1.0
+
+
+@kernel
+def action_features(config: Record, chain: Record) -> None:
+    """Features 30-41: the way from reference to goal that fits into the look-ahead, and the goal's stiffness."""
+    risk, reach = chain.risk, config.critic.travel
+    p, g, r, h = chain.reference_position, chain.goal_position, chain.reference_quaternion, chain.goal_quaternion
+    turn = so3.error((h[0], h[1], h[2], h[3]), (r[0], r[1], r[2], r[3]))
+    for i in range(3):
+        way = angle = 0.0
+        for c in range(3):
+            way += risk.axes[i, c] * (g[c] - p[c])
+            angle += risk.axes[i, c] * turn[c]
+        risk.features[30 + i] = clip_scalar(way / reach[i], 1.0)
+        risk.features[33 + i] = clip_scalar(angle / reach[3 + i], 1.0)
+    stiffness_features(chain.goal_stiffness, 36, risk)
+
+
+@kernel
+def stiffness_features(stiffness: Floats, first: int, risk: Record) -> None:
+    """Six features from `first` on: the diagonal of R^T diag(K) R, in decades about the middle stiffness."""
+    for i in range(3):
+        push = twist = 0.0
+        for c in range(3):
+            weight = risk.axes[i, c] * risk.axes[i, c]
+            push += weight * stiffness[c]
+            twist += weight * stiffness[3 + c]
+        risk.features[first + i] = math.log(max(push / MIDDLE_STIFFNESS[0], _SMALLEST)) / _LOG_DECADE
+        risk.features[first + 3 + i] = math.log(max(twist / MIDDLE_STIFFNESS[1], _SMALLEST)) / _LOG_DECADE

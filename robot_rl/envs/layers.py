@@ -1,0 +1,92 @@
+"""Which layers stand between a policy and the motors: all of them, unless a configuration says otherwise."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+from controllers.chain import ChainConfig
+from data.errors import UserError
+from robot_rl.options import as_declared, expected_names
+from safety.ledger import LedgerMode
+from safety.risk_critic import CriticMode
+
+_LEDGER_MODES = tuple(mode.name.lower() for mode in LedgerMode)
+_CRITIC_MODES = tuple(mode.name.lower() for mode in CriticMode)
+_WIDE = 10.0
+"""Factor on leash, speeds and accelerations where the reference limiter is switched off."""
+_WIDE_BOX_M = 2.0
+
+
+@dataclass(frozen=True)
+class SafetyLayers:
+    """Layers of the motor chain. Torque and torque-rate limits stay whatever is said here: no drive bears more."""
+
+    limiter: bool = True
+    """Reference limiter: workspace box, leash, speed and acceleration; false opens each of them by a factor of ten."""
+    watch: bool = True
+    """Limits on the measured force, speed, power and workspace, which stop the arm."""
+    ledger: str = "enforce"
+    """Passivity ledger: off, observe (keeps books, limits nothing) or enforce."""
+    critic: str = "control"
+    """Safety critic: never, decision (asked once a command) or control (asked in the tick)."""
+    critic_period_ticks: int = 1
+    """Ticks between two questions to the critic in the mode control."""
+    tank_start_j: float | None = None
+    """Energy budget of an episode [J]; None: the task's own."""
+
+    def __post_init__(self) -> None:
+        # YAML reads a bare `off` as false
+        if self.ledger not in _LEDGER_MODES:
+            raise UserError(
+                f"safety_config.ledger={self.ledger} is unknown; {expected_names(self.ledger, _LEDGER_MODES)}"
+            )
+        if self.critic not in _CRITIC_MODES:
+            raise UserError(
+                f"safety_config.critic={self.critic} is unknown; {expected_names(self.critic, _CRITIC_MODES)}"
+            )
+
+    def apply_to(self, chain: ChainConfig) -> ChainConfig:
+        """Returns the chain's configuration with the layers switched as said."""
+        ledger = replace(chain.ledger, mode=self.ledger)
+        if self.tank_start_j is not None:
+            try:
+                ledger = replace(
+                    ledger,
+                    tank_start_j=self.tank_start_j,
+                    tank_min_j=min(ledger.tank_min_j, 0.1 * self.tank_start_j),
+                    tank_max_j=max(ledger.tank_max_j, self.tank_start_j),
+                )
+            except ValueError as error:
+                raise UserError(f"safety_config.tank_start_j={self.tank_start_j} does not fit: {error}") from error
+        try:
+            critic = replace(chain.critic, mode=self.critic, period_ticks=self.critic_period_ticks)
+        except ValueError as error:
+            raise UserError(f"safety_config.critic_{error}") from error
+        watch = replace(chain.watch, enabled=chain.watch.enabled and self.watch)
+        chain = replace(chain, ledger=ledger, watch=watch, critic=critic)
+        return chain if self.limiter else replace(chain, limiter=_opened(chain.limiter))
+
+
+def layers_from(settings: Mapping[str, Any]) -> SafetyLayers:
+    """Returns the layers that `safety_config.<key>=<value>` asks for. Raises UserError for what there is none of."""
+    known = [entry.name for entry in fields(SafetyLayers)]
+    for key in settings:
+        if key not in known:
+            raise UserError(f"unknown setting safety_config.{key}; {expected_names(key, known)}")
+    values = {key: ("off" if key == "ledger" and value is False else value) for key, value in settings.items()}
+    return SafetyLayers(**as_declared(SafetyLayers, values))
+
+
+def _opened(limiter: Any) -> Any:
+    return replace(
+        limiter,
+        box_min_base_m=(-_WIDE_BOX_M,) * 3,
+        box_max_base_m=(_WIDE_BOX_M,) * 3,
+        leash=tuple(_WIDE * value for value in limiter.leash),
+        max_speed_m_s=_WIDE * limiter.max_speed_m_s,
+        max_acceleration_m_s2=_WIDE * limiter.max_acceleration_m_s2,
+        max_angular_speed_rad_s=_WIDE * limiter.max_angular_speed_rad_s,
+        max_angular_acceleration_rad_s2=_WIDE * limiter.max_angular_acceleration_rad_s2,
+    )

@@ -1,0 +1,147 @@
+"""What was really executed, as the safety critic saw it, up to the first violation; in files and as one table."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from controllers.link import FeatureLog
+from data.atomic import load_arrays, save_arrays_atomic
+from data.errors import UserError
+from robot_rl.envs.sensing import PEAK_WINDOW_TICKS
+from safety.risk_memory import FEATURES
+from safety.risk_weights import layout_number
+
+F32 = NDArray[np.float32]
+ENDS = ("violation", "over", "cut")
+"""A trajectory ends with a violation, because the episode was over (a success: nothing follows), or was cut off."""
+
+
+@dataclass(frozen=True, eq=False)
+class Trajectory:
+    """Samples at a constant interval; absorbed at the first violation."""
+
+    features: F32
+    """(samples, FEATURES) as the tick computed them."""
+    interval_s: float
+    """Time between two samples."""
+    end_s: float
+    """Time from the first sample to the end."""
+    end: str
+    """One of ENDS."""
+    decision_s: float
+    """Duration of one decision of who commanded."""
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.features.ndim != 2 or self.features.shape[1] != FEATURES:
+            raise ValueError(f"expected features of shape (samples, {FEATURES}), got {self.features.shape}")
+        if self.end not in ENDS:
+            raise ValueError(f"end must be one of {', '.join(ENDS)}, got {self.end!r}")
+
+    @property
+    def violated(self) -> bool:
+        """Whether it ended with a violation."""
+        return self.end == "violation"
+
+    @property
+    def remaining_s(self) -> NDArray[np.float64]:
+        """Time from each sample to the end (samples,)."""
+        return self.end_s - self.interval_s * np.arange(len(self.features))
+
+
+class TrajectoryRecorder:
+    """Gathers the ticks of an episode from a link that keeps features; a violation ends it at that very tick."""
+
+    def __init__(
+        self, max_force_n: float, max_moment_nm: float, tick_s: float, decision_s: float, stride_ticks: int = 5
+    ) -> None:
+        """stride_ticks: every how many ticks a sample is kept."""
+        self._limits, self._tick_s, self._decision_s = (max_force_n, max_moment_nm), tick_s, decision_s
+        self._stride = stride_ticks
+        self._parts: list[F32] = []
+        self._ticks = 0
+        self._tail = np.zeros((0, 6))
+        self.violated = False
+
+    def add(self, log: FeatureLog) -> bool:
+        """Takes the ticks of a decision; returns whether they held a violation, after which nothing more is taken."""
+        if self.violated:
+            return True
+        wrench = np.concatenate([self._tail, log.wrench_tool])
+        first = violation_index(wrench, *self._limits)
+        count = len(log.features)
+        if first is not None:
+            self.violated = True
+            count = max(first - len(self._tail), 0)
+        offset = -self._ticks % self._stride
+        self._parts.append(log.features[offset : count : self._stride])
+        self._ticks += count
+        self._tail = wrench[len(wrench) - (PEAK_WINDOW_TICKS - 1) :]
+        return self.violated
+
+    def finish(self, over: bool, seed: int = 0) -> Trajectory:
+        """Returns the trajectory; over: the episode ended by itself, so that no violation can follow."""
+        end = "violation" if self.violated else "over" if over else "cut"
+        features = np.concatenate(self._parts) if self._parts else np.zeros((0, FEATURES), np.float32)
+        interval_s = self._stride * self._tick_s
+        return Trajectory(features, interval_s, self._ticks * self._tick_s, end, self._decision_s, seed)
+
+
+def violation_index(wrench_tool: NDArray[np.float64], max_force_n: float, max_moment_nm: float) -> int | None:
+    """Returns the first tick at which force or moment, averaged over PEAK_WINDOW_TICKS, is beyond its limit."""
+    if len(wrench_tool) < PEAK_WINDOW_TICKS:
+        return None
+    sums = np.cumsum(np.vstack([np.zeros((1, 6)), wrench_tool]), axis=0)
+    means = (sums[PEAK_WINDOW_TICKS:] - sums[:-PEAK_WINDOW_TICKS]) / PEAK_WINDOW_TICKS
+    force_n, moment_nm = np.linalg.norm(means[:, :3], axis=1), np.linalg.norm(means[:, 3:], axis=1)
+    beyond = np.flatnonzero((force_n > max_force_n) | (moment_nm > max_moment_nm))
+    return int(beyond[0]) + PEAK_WINDOW_TICKS - 1 if len(beyond) else None
+
+
+def save_trajectory(path: Path, trajectory: Trajectory, about: dict[str, Any]) -> None:
+    """Writes one trajectory as a safetensors file, whole or not at all; about: JSON values for the record."""
+    facts = {name: getattr(trajectory, name) for name in ("interval_s", "end_s", "end", "decision_s", "seed")}
+    metadata = {"facts": json.dumps({**facts, "layout": layout_number(), "about": about})}
+    save_arrays_atomic(path, {"features": trajectory.features}, metadata)
+
+
+def load_trajectory(path: Path) -> Trajectory:
+    """Reads what `save_trajectory` wrote. Raises UserError for another file, or one with other features."""
+    arrays, metadata = load_arrays(path)
+    if "facts" not in metadata or "features" not in arrays:
+        raise UserError(f"{path} holds no trajectory of the safety critic; give a folder of `robot-rl safety collect`")
+    facts = json.loads(metadata["facts"])
+    if facts["layout"] != layout_number():
+        raise UserError(f"{path} holds other features than this version computes; collect again")
+    names = ("interval_s", "end_s", "end", "decision_s", "seed")
+    return Trajectory(arrays["features"].astype(np.float32), **{name: facts[name] for name in names})
+
+
+def load_folder(folder: Path) -> list[Trajectory]:
+    """Reads every trajectory of a folder, by name. Raises UserError if there is none."""
+    paths = sorted(folder.glob("episode-*.safetensors"))
+    if not paths:
+        raise UserError(f"expected trajectories in {folder}, found none; run robot-rl safety collect out={folder}")
+    return [load_trajectory(path) for path in paths]
+
+
+def split(
+    trajectories: Sequence[Trajectory], share: float, rng: np.random.Generator
+) -> tuple[list[Trajectory], list[Trajectory]]:
+    """Splits whole episodes at random; share: of the second part, alike among those with and without a violation."""
+    first: list[Trajectory] = []
+    second: list[Trajectory] = []
+    for violated in (True, False):
+        group = [trajectory for trajectory in trajectories if trajectory.violated == violated]
+        order = rng.permutation(len(group))
+        count = round(share * len(group))
+        second += [group[i] for i in order[:count]]
+        first += [group[i] for i in order[count:]]
+    return first, second
