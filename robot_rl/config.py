@@ -222,6 +222,17 @@ class BenchSafetyConfig(Config):
 
 
 @dataclass
+class BenchFaultsConfig(Config):
+    """Inject faults into real processes and measure what the arm does; exit status 1 where a deadline is missed."""
+
+    repeats: int = option(100, "Repeats of each fault.", low=1)
+    faults: list[str] = option([], "Only the faults whose names are given, such as F1; by default all.")
+    out: str = option("runs/faults.jsonl", "File of the results, one line a repeat; what it holds is not run again.")
+    realtime: bool = option(True, "Whether the motor process takes its measures against late ticks.")
+    seed: int = _seed()
+
+
+@dataclass
 class ExperimentConfig(Config):
     """Run a grid of runs, resumable cell by cell, and write its tables and curves."""
 
