@@ -112,6 +112,9 @@ class FinetuneConfig(Config):
     final_episodes: int = option(100, "Episodes of the last evaluation.", low=1, may_change=True)
     warmup: int = option(300, "Environment steps before the first update.", unit="steps", low=1)
     checkpoint_every: int = option(500, "Environment steps between checkpoints.", unit="steps", low=1, may_change=True)
+    reflex_penalty: float = option(
+        0.1, "Taken from the learned reward of a decision of which a reflex left the policy less than half.", low=0.0
+    )
     history: int = _history()
     robot: str = _robot()
     seed: int = _seed()

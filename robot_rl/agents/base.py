@@ -65,6 +65,9 @@ class Proposal:
 class Sampler(Protocol):
     """Where updates take their batches from."""
 
+    online: Replay
+    """What was experienced online; the energy of its episodes is held against a budget."""
+
     def sample(self, rng: np.random.Generator) -> Batch:
         """Returns one batch."""
         ...
@@ -78,6 +81,11 @@ class Agent(Protocol):
     @property
     def extras_shapes(self) -> dict[str, tuple[int, ...]]:
         """What `prepare` returns, per name the shape without batch: give it to `Replay`."""
+        ...
+
+    @property
+    def needs_energy(self) -> bool:
+        """Whether updates need to know the energy that each transition took."""
         ...
 
     @property
@@ -164,6 +172,11 @@ class SacAgent:
         """Nothing is cached."""
         return {}
 
+    @property
+    def needs_energy(self) -> bool:
+        """Whether there is an energy budget."""
+        return self.config.energy_budget_j is not None
+
     def begin_episode(self) -> None:
         """Nothing to forget."""
 
@@ -212,7 +225,12 @@ class SacAgent:
         return SymmetricSampler(online, demos, c.batch_size, c.n_step, c.gamma, c.demo_fraction)
 
     def update(self, sampler: Sampler) -> dict[str, float]:
-        """One block: `utd` critic updates, each on a fresh batch, then one update of actor and temperature."""
+        """One block: `utd` critic updates, each on a fresh batch, then one update of actor and temperature.
+
+        With an energy budget, its multiplier moves first if an episode has ended.
+        """
+        if self.sac.cost is not None:
+            self.sac.cost.multiplier.adapt(sampler.online)
         for _ in range(self.config.utd):
             batch = sampler.sample(self.sac.rng)
             next_action, next_log_prob = self.next_action(batch)
@@ -220,6 +238,8 @@ class SacAgent:
         actor = self.sac.actor_step(batch, self.actor_view(batch))
         self.updates += 1
         self.metrics = summary(batch, critic, actor)
+        if self.sac.cost is not None:
+            self.metrics |= self.sac.cost.figures()
         return self.metrics
 
     def actor_view(self, batch: Batch) -> ActorView:
@@ -274,4 +294,5 @@ def summary(batch: Batch, critic: dict[str, Tensor], actor: dict[str, Tensor]) -
     for name, rows in (("td_error_online", ~batch.demo), ("td_error_demo", batch.demo)):
         if rows.any():
             figures[name] = float(absolute[rows].mean())
+    figures |= {name: critic[name].item() for name in ("q_cost", "cost_loss") if name in critic}
     return figures | {name: value.item() for name, value in actor.items()}

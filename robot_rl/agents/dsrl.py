@@ -44,6 +44,8 @@ class DsrlConfig(OnBaseConfig):
         check("distil", self.distil, self.distil >= 1, "at least 1")
         check("bc_weight", self.bc_weight, self.bc_weight == 0.0, "0, as demonstrations hold actions, not noise")
         check("replan", self.replan, self.replan == 1, "1, as noise is chosen at each step")
+        no_cost = "null, as dsrl's actor follows critics of noise, which know no cost; rlpd, residual and expo keep one"
+        check("energy_budget_j", self.energy_budget_j, self.energy_budget_j is None, no_cost)
 
 
 class DsrlAgent(OnBaseAgent):

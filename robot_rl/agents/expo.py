@@ -44,7 +44,8 @@ class ExpoConfig(EditConfig):
 class ExpoAgent(EditAgent):
     """a* = argmax of min over M target critics among N base actions and their edits clip(a + scale * tanh(u)).
 
-    The same choice is made when acting and in the critics' target, which has no entropy term.
+    The same choice is made when acting and in the critics' target, which has no entropy term. With an energy budget,
+    what is compared is (Q' - lambda Q'_c) / (1 + lambda), see robot_rl.learning.cost.
     """
 
     config_class: ClassVar[type[SacConfig]] = ExpoConfig
@@ -83,7 +84,7 @@ class ExpoAgent(EditAgent):
                 output = self.sac.policy(view.x).action
             options = torch.cat([base, place(output, view).view(rows, edits, width)], 1)
         wide = obs[:, None].expand(rows, options.shape[1], obs.shape[-1])
-        value, index = self.sac.target_value(wide, options, members).max(1)
+        value, index = self.sac.choice_value(wide, options, members).max(1)
         return options[torch.arange(rows), index], index, value
 
     def act(self, obs: F32, extras: Mapping[str, F32], deterministic: bool) -> Proposal:
@@ -99,13 +100,17 @@ class ExpoAgent(EditAgent):
         return Proposal(action[0].numpy().copy(), source)
 
     def weights(self) -> State:
-        """Adds the target critics, which choose."""
-        return super().weights() | {"targets": self.sac.targets.flat.numpy().copy()}
+        """Adds the target critics, which choose, those of the cost among them."""
+        targets = {"targets": self.sac.targets.flat.numpy().copy()}
+        cost = {} if self.sac.cost is None else self.sac.cost.chooser_state()
+        return super().weights() | targets | cost
 
     def load_weights(self, weights: State) -> None:
         """Takes what `weights` returned elsewhere."""
         super().load_weights(weights)
         copy_checked("targets", weights, self.sac.targets.flat)
+        if self.sac.cost is not None:
+            self.sac.cost.load_chooser(weights)
 
 
 AGENT = ExpoAgent

@@ -219,7 +219,7 @@ class RobotEnv(gymnasium.Env[Observation, NDArray[np.float32]]):
             "reasons": sensed.reasons,
             "held": held,
             "tank_energy_j": sensed.tank_energy_j,
-            "energy_spent_j": spent_since(before, sensed),
+            **spent_since(before, sensed),
             "granted": sensed.granted,
             "risk": sensed.risk,
         }
@@ -298,10 +298,10 @@ def tareable(world: Any, link: MotorLink) -> Tareable:
     )
 
 
-def spent_since(before: Sensed, after: Sensed) -> float:
-    """Energy that left the tank between two decisions [J]; 0 where no ledger runs."""
+def spent_since(before: Sensed, after: Sensed) -> dict[str, float]:
+    """`energy_spent_j`: energy that left the tank between two decisions [J]; nothing where no ledger runs."""
     spent_j = after.energy_spent_j - before.energy_spent_j
-    return 0.0 if math.isnan(spent_j) else max(spent_j, 0.0)
+    return {} if math.isnan(spent_j) else {"energy_spent_j": max(spent_j, 0.0)}
 
 
 def first_camera(task: Task) -> str:

@@ -60,6 +60,16 @@ class SacConfig:
     """Lower bound of the actor's logarithm of the standard deviation before tanh."""
     log_std_max: float = 2.0
     """Upper bound of the actor's logarithm of the standard deviation before tanh, above log_std_min."""
+    energy_budget_j: float | None = None
+    """Energy [J] that an episode may take in the mean, above 0; None: no budget, and no cost is learned."""
+    lambda_rate: float = 0.05
+    """Integral gain of the budget's multiplier, for each relative excess of an ended episode's mean, at least 0."""
+    lambda_gain: float = 0.5
+    """Proportional gain of the budget's multiplier on the relative excess, at least 0."""
+    lambda_max: float = 20.0
+    """Largest multiplier: price, in units of reward, of spending one more budget; above 0."""
+    energy_window: int = 10
+    """Newest ended episodes whose mean energy is held against the budget, from 1 to 100."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "hidden", tuple(int(width) for width in self.hidden))
@@ -73,12 +83,16 @@ class SacConfig:
         check("utd", self.utd, self.utd >= 1, "at least 1")
         check("tau", self.tau, 0.0 < self.tau <= 1.0, "a number in (0, 1]")
         check("average_rate", self.average_rate, 0.0 < self.average_rate <= 1.0, "a number in (0, 1]")
-        for name in ("critic_rate", "actor_rate", "alpha0"):
+        for name in ("critic_rate", "actor_rate", "alpha0", "lambda_max"):
             value = getattr(self, name)
             check(name, value, 0.0 < value < math.inf, "a finite number above 0")
-        for name in ("alpha_rate", "bc_weight", "critic_last_scale"):
+        for name in ("alpha_rate", "bc_weight", "critic_last_scale", "lambda_rate", "lambda_gain"):
             value = getattr(self, name)
             check(name, value, 0.0 <= value < math.inf, "a finite number of at least 0")
+        budget_j, window = self.energy_budget_j, self.energy_window
+        valid = budget_j is None or 0.0 < budget_j < math.inf
+        check("energy_budget_j", budget_j, valid, "a finite number above 0, or null for no budget")
+        check("energy_window", window, 1 <= window <= 100, "a number from 1 to 100")
         lowest, highest = self.log_std_min, self.log_std_max
         check("log_std_max", highest, lowest < highest, f"more than log_std_min={lowest}")
         check("log_std0", self.log_std0, lowest <= self.log_std0 <= highest, f"a number from {lowest} to {highest}")

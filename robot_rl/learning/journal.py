@@ -22,16 +22,22 @@ if TYPE_CHECKING:
     from robot_rl.learning.replay import Replay
 
 FILE = "replay.log"
-FORMAT = "robot-rl replay 1"
+FORMAT = "robot-rl replay 2"
 TRANSITION, INTERRUPT = 0, 1
+_PLAIN = (
+    "serial", "starts", "terminated", "truncated", "cut", "steps", "source", "reward", "cost", "obs", "action",
+    "proposed",
+)  # fmt: skip
+"""Fields of a record that are rows of the replay's arrays of the same names."""
 
 
 def record_type(replay: Replay) -> np.dtype[Any]:
     """Returns the record of one transition of `replay`."""
     fields: list[Any] = [
-        ("serial", "<i8"), ("kind", "u1"), ("starts", "u1"), ("terminated", "u1"), ("truncated", "u1"),
-        ("steps", "<i4"), ("source", "<i8"), ("reward", "<f4"), ("obs", "<f4", (replay.obs_size,)),
-        ("action", "<f4", (replay.action_size,)), ("next_obs", "<f4", (replay.obs_size,)),
+        ("serial", "<i8"), ("kind", "u1"), ("starts", "u1"), ("terminated", "u1"), ("truncated", "u1"), ("cut", "u1"),
+        ("steps", "<f8"), ("source", "<i8"), ("reward", "<f4"), ("cost", "<f4"), ("obs", "<f4", (replay.obs_size,)),
+        ("action", "<f4", (replay.action_size,)), ("proposed", "<f4", (replay.action_size,)),
+        ("next_obs", "<f4", (replay.obs_size,)),
     ]  # fmt: skip
     for name, shape in replay.extras_shapes.items():
         fields += [(f"extras.{name}", "<f4", shape), (f"next_extras.{name}", "<f4", shape)]
@@ -69,7 +75,8 @@ def read(replay: Replay, folder: str | os.PathLike[str], upto: int | None) -> No
     """Fills an empty replay with the first `upto` transitions of the file (all if None) and cuts off what follows them.
 
     Raises:
-        UserError: there is no such file, it belongs to another replay, or it holds fewer transitions than `upto`.
+        UserError: there is no such file, it belongs to another replay or was written by another version of this
+            program, or it holds fewer transitions than `upto`.
     """
     path, kind = Path(folder) / FILE, record_type(replay)
     if not path.is_file():
@@ -80,7 +87,8 @@ def read(replay: Replay, folder: str | os.PathLike[str], upto: int | None) -> No
     line, _, body = content.partition(b"\n")
     if line + b"\n" != _header(replay):
         found, wanted = line[:400].decode(errors="replace"), _header(replay).decode().strip()
-        raise UserError(f"{path} holds {found}; this run needs {wanted}")
+        cure = "go on with the version that wrote it, or begin anew in another out" if FORMAT not in found else ""
+        raise UserError("; ".join(filter(None, [f"{path} holds {found}", f"this run needs {wanted}", cure])))
     records = np.frombuffer(body[: len(body) // kind.itemsize * kind.itemsize], kind)
     kept = 0
     for record, intact in zip(records, _checksums(records) == records["checksum"], strict=True):
@@ -96,16 +104,41 @@ def read(replay: Replay, folder: str | os.PathLike[str], upto: int | None) -> No
 
 
 def _apply(replay: Replay, record: Any) -> None:
-    if record["starts"] or record["kind"] == INTERRUPT:
-        replay.interrupt()
     if record["kind"] == INTERRUPT:
-        return
+        replay.interrupt()
+    else:
+        add_record(replay, record)
+
+
+def add_record(replay: Replay, record: Any) -> None:
+    """Adds the transition of a record of `record_type`, with the interruption before or after it if there was one.
+
+    Raises:
+        UserError: as Replay.add tells.
+    """
+    if record["starts"]:
+        replay.interrupt()
     now = {name: record[f"extras.{name}"] for name in replay.extras_shapes}
     then = {name: record[f"next_extras.{name}"] for name in replay.extras_shapes}
     replay.add(
         record["obs"], record["action"], float(record["reward"]), record["next_obs"], bool(record["terminated"]),
-        bool(record["truncated"]), int(record["source"]), now, then, int(record["steps"]),
+        bool(record["truncated"]) and not record["cut"], int(record["source"]), now, then, float(record["steps"]),
+        float(record["cost"]), record["proposed"],
     )  # fmt: skip
+    if record["cut"]:
+        replay.interrupt()
+
+
+def records_of(replay: Replay, rows: NDArray[np.int64]) -> NDArray[Any]:
+    """Returns the records, not yet sealed, of these rows of a replay."""
+    following = (rows + 1) % replay.capacity
+    records = np.zeros(len(rows), record_type(replay))
+    for name in _PLAIN:
+        records[name] = getattr(replay, name)[rows]
+    records["next_obs"] = replay.obs[following]
+    for name, values in replay.extras.items():
+        records[f"extras.{name}"], records[f"next_extras.{name}"] = values[rows], values[following]
+    return records
 
 
 def _records(replay: Replay, since: int) -> NDArray[Any]:
@@ -116,14 +149,7 @@ def _records(replay: Replay, since: int) -> NDArray[Any]:
         lost = replay.added - since - len(rows)
         cure = f"save more often than every {replay.capacity} rows"
         raise UserError(f"{lost} transitions were overwritten before they were saved: {cure}")
-    following = (rows + 1) % replay.capacity
-    records = np.zeros(len(rows), record_type(replay))
-    for name in ("serial", "starts", "terminated", "truncated", "steps", "source", "reward", "obs", "action"):
-        records[name] = getattr(replay, name)[rows]
-    records["next_obs"] = replay.obs[following]
-    for name, values in replay.extras.items():
-        records[f"extras.{name}"], records[f"next_extras.{name}"] = values[rows], values[following]
-    return _sealed(records)
+    return _sealed(records_of(replay, rows))
 
 
 def _sealed(records: NDArray[Any]) -> NDArray[Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import deque
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,6 +14,9 @@ from data.errors import UserError
 from robot_rl.learning import journal
 
 F32 = NDArray[np.float32]
+EPISODES_KEPT = 100
+"""Finished episodes whose cost is remembered."""
+_LARGEST = float(np.finfo(np.float32).max)
 
 
 @dataclass
@@ -28,7 +32,7 @@ class Batch:
     next_obs: F32
     """(B, n_obs) after the last of these steps."""
     discount: F32
-    """(B,) gamma to the number of environment steps really executed."""
+    """(B,) gamma to the number of environment steps really executed, fractional where one was cut short."""
     mask: F32
     """(B,) 0 where the episode terminated, 1 where it goes on or was truncated: whether the target bootstraps."""
     source: NDArray[np.int64]
@@ -39,6 +43,10 @@ class Batch:
     """Per name (B, ...): what was cached for `obs`."""
     next_extras: dict[str, F32] = field(default_factory=dict)
     """Per name (B, ...): what was cached for `next_obs`."""
+    cost: F32 = field(default_factory=lambda: np.zeros(0, np.float32))
+    """(B,) sum over the n steps of gamma^elapsed * cost [J]."""
+    proposed: F32 = field(default_factory=lambda: np.zeros((0, 0), np.float32))
+    """(B, A), the action that the policy wished."""
 
     def __len__(self) -> int:
         return len(self.reward)
@@ -66,11 +74,15 @@ class Replay:
         self.extras_shapes = {name: tuple(shape) for name, shape in sorted((extras or {}).items())}
         self.obs = np.zeros((capacity, obs_size), np.float32)
         self.action = np.zeros((capacity, action_size), np.float32)
+        self.proposed = np.zeros((capacity, action_size), np.float32)
         self.reward = np.zeros(capacity, np.float32)
+        self.cost = np.zeros(capacity, np.float32)
         self.terminated = np.zeros(capacity, np.bool_)
         self.truncated = np.zeros(capacity, np.bool_)
+        self.cut = np.zeros(capacity, np.bool_)
+        """Per row: whether its episode was truncated by `interrupt`, not by its own time limit."""
         self.source = np.zeros(capacity, np.int64)
-        self.steps = np.ones(capacity, np.int64)
+        self.steps = np.ones(capacity)
         self.extras = {name: np.zeros((capacity, *shape), np.float32) for name, shape in self.extras_shapes.items()}
         self.has_action = np.zeros(capacity, np.bool_)
         self.starts = np.zeros(capacity, np.bool_)
@@ -88,6 +100,11 @@ class Replay:
         """Transitions added since the beginning, overwritten ones included."""
         self.size = 0
         """Transitions that can be drawn."""
+        self.episodes = 0
+        """Episodes that came to their own end; those cut by `interrupt` do not count."""
+        self.episode_costs: deque[float] = deque(maxlen=EPISODES_KEPT)
+        """Whole cost [J] of the newest of them, undiscounted, oldest first."""
+        self._cost_so_far = 0.0
 
     def __len__(self) -> int:
         return self.size
@@ -103,21 +120,29 @@ class Replay:
         source: int = 0,
         extras: dict[str, Any] | None = None,
         next_extras: dict[str, Any] | None = None,
-        steps: int = 1,
+        steps: float = 1.0,
+        cost: float = 0.0,
+        proposed: Any = None,
     ) -> None:
         """Adds one transition. Within an episode `obs` must be the previous call's `next_obs`.
 
-        `action` is the one that was executed. `steps` is the number of environment steps that it really took (a chunk
-        cut short by the episode's end counts what was executed); `reward` is then their sum, discounted within it.
+        `action` is the one that was executed, `proposed` the one that the policy wished (None: the same). `steps` is
+        the number of environment steps that it really took, above 0: a chunk cut short by the episode's end counts what
+        was executed, a decision that a reflex ended early counts the fraction of its period that passed. `reward` is
+        then their sum, discounted within it. `cost` is the energy spent meanwhile [J], at least 0.
 
         Raises:
-            UserError: a number is not finite, a width does not fit, or `obs` does not continue the open episode.
+            UserError: a number is not finite, a width does not fit, the cost is negative, or `obs` does not continue
+                the open episode.
         """
         obs, next_obs = self._vector(obs, self.obs_size, "obs"), self._vector(next_obs, self.obs_size, "next_obs")
         action = self._vector(action, self.action_size, "action")
-        if not np.isfinite(reward) or steps < 1:
-            wanted = "expected a finite reward and steps of at least 1"
+        wished = action if proposed is None else self._vector(proposed, self.action_size, "proposed")
+        if not np.isfinite(reward) or not 0.0 < steps < np.inf:
+            wanted = "expected a finite reward and a finite number of steps above 0"
             raise UserError(f"transition {self.added}: {wanted}, got {reward}, {steps}")
+        if not 0.0 <= cost <= _LARGEST:
+            raise UserError(f"transition {self.added}: expected a finite cost of at least 0 J, got {cost}")
         now, then = self._extras(extras, "extras"), self._extras(next_extras, "next_extras")
         if self.open and not np.array_equal(obs, self.obs[self.head - 1]):
             raise UserError(
@@ -129,18 +154,27 @@ class Replay:
             self._write_observation(obs, now)
         row = self.head - 1  # -1 is the last row of the ring
         self.action[row], self.reward[row], self.source[row], self.steps[row] = action, reward, source, steps
-        self.terminated[row], self.truncated[row] = terminated, truncated
+        self.proposed[row], self.cost[row] = wished, cost
+        self.terminated[row], self.truncated[row], self.cut[row] = terminated, truncated, False
         self.starts[row], self.serial[row] = starts, self.added
         self._write_observation(next_obs, then)
         self.has_action[row] = True
         self.size += 1
         self.added += 1
         self.open = not (terminated or truncated)
+        self._count_cost(float(self.cost[row]), starts)
+
+    def _count_cost(self, cost: float, starts: bool) -> None:
+        """Adds up the episode's cost, as it is stored: a replay that is loaded again counts the same."""
+        self._cost_so_far = cost + (0.0 if starts else self._cost_so_far)
+        if not self.open:
+            self.episodes += 1
+            self.episode_costs.append(self._cost_so_far)
 
     def interrupt(self) -> None:
         """Ends an open episode without another step, as a truncation: its last transition still bootstraps."""
         if self.open:
-            self.truncated[self.head - 2] = True
+            self.truncated[self.head - 2] = self.cut[self.head - 2] = True
             self.open = False
 
     def save_increment(self, folder: str | os.PathLike[str], sync: bool = True) -> None:
@@ -168,7 +202,7 @@ class Replay:
 
         reward = sum_k gamma^(t_k) r_k with t_k the environment steps before the k-th; the sum stops after a transition
         that ended its episode, and before data that is not there yet. discount = gamma^(all steps executed);
-        mask = 1 - terminated of the last transition, so that a truncation bootstraps.
+        mask = 1 - terminated of the last transition, so that a truncation bootstraps. cost is summed as reward is.
 
         Raises:
             UserError: nothing has been added.
@@ -176,12 +210,15 @@ class Replay:
         if self.size == 0:
             raise UserError("cannot draw from an empty replay: add transitions first")
         first = self._draw(batch, rng)
-        last, reward, elapsed = first.copy(), self.reward[first].astype(np.float64), self.steps[first].copy()
+        last, elapsed = first.copy(), self.steps[first].copy()
+        reward, cost = self.reward[first].astype(np.float64), self.cost[first].astype(np.float64)
         for _ in range(n_step - 1):
             following = (last + 1) % self.capacity
             goes_on = ~(self.terminated[last] | self.truncated[last]) & self.has_action[following]
-            reward += np.where(goes_on, gamma**elapsed * self.reward[following], 0.0)
-            elapsed += np.where(goes_on, self.steps[following], 0)
+            weight = np.where(goes_on, gamma**elapsed, 0.0)
+            reward += weight * self.reward[following]
+            cost += weight * self.cost[following]
+            elapsed += np.where(goes_on, self.steps[following], 0.0)
             last = np.where(goes_on, following, last)
         end = (last + 1) % self.capacity
         return Batch(
@@ -195,6 +232,8 @@ class Replay:
             demo=np.full(batch, demo),
             extras={name: values[first] for name, values in self.extras.items()},
             next_extras={name: values[end] for name, values in self.extras.items()},
+            cost=cost.astype(np.float32),
+            proposed=self.proposed[first],
         )
 
     def _draw(self, count: int, rng: np.random.Generator) -> NDArray[np.int64]:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from robot_rl.learning.config import SacConfig
+from robot_rl.learning.cost import CostCritic
 from robot_rl.learning.gaussian import Squashed, draw, head_gradient
 from robot_rl.learning.networks import Mlp, Tape
 from robot_rl.learning.optimiser import Adam
@@ -35,7 +36,7 @@ class ActorView:
 
 
 class Sac:
-    """Actor, E critics with targets, temperature, their optimisers and random generators.
+    """Actor, E critics with targets, temperature, their optimisers and random generators; critics of the cost, if any.
 
     Args:
         obs_size: width of the critics' observation.
@@ -65,6 +66,8 @@ class Sac:
         # one weight vector after another acts a little differently; their average acts steadily
         self.average = Mlp(actor_sizes, 1, config.layer_norm, torch.Generator())
         self.average.flat.copy_(self.actor.flat)
+        budget_j = config.energy_budget_j
+        self.cost = None if budget_j is None else CostCritic(critic_sizes, config, budget_j, seed)
         self.log_alpha = torch.tensor([math.log(config.alpha0)])
         self.actor_adam = Adam(self.actor.flat, config.actor_rate)
         self.critic_adam = Adam(self.critics.flat, config.critic_rate)
@@ -93,6 +96,7 @@ class Sac:
         `log_alpha` (1,) is that of the policy which drew a'; None means this learner's own.
         y = R + gamma^k m ( min_{i in S} Q'_i(s', a') - [entropy_backup] alpha log p(a') ), S: M of E, each once
         L = mean over critics and batch of (Q_i(s, a) - y)^2,  then  Q' <- Q' + tau (Q - Q').
+        With an energy budget, the critics of the cost learn from the same batch and action.
         """
         config = self.config
         value = self.target_value(torch.from_numpy(batch.next_obs), next_action, self.draw_members())
@@ -106,7 +110,8 @@ class Sac:
         self.critics.backward(tape, (error * (2.0 / error.numel()))[..., None])
         self.critic_adam.step(self.critics.grad)
         torch._foreach_lerp_([self.targets.flat], [self.critics.flat], config.tau)
-        return {"q": q, "error": error, "y": y}
+        figures = {"q": q, "error": error, "y": y}
+        return figures if self.cost is None else figures | self.cost.step(batch, next_action)
 
     def target_value(self, obs: Tensor, action: Tensor, members: list[int] | None = None) -> Tensor:
         """Returns the minimum over the target critics `members` (None: all), for (..., n_obs) and (..., A): (...,)."""
@@ -115,6 +120,14 @@ class Sac:
         q = self.targets.forward(flat, members=members)[..., 0]
         lowest = q[0] if len(q) == 1 else torch.minimum(q[0], q[1]) if len(q) == 2 else q.amin(0)
         return lowest.view(pairs.shape[:-1])
+
+    def choice_value(self, obs: Tensor, action: Tensor, members: list[int] | None = None) -> Tensor:
+        """Returns what actions are chosen by: `target_value`, with an energy budget less the price of the cost."""
+        value = self.target_value(obs, action, members)
+        if self.cost is None:
+            return value
+        pairs = torch.cat([obs, action], -1)
+        return self.cost.weigh(value.view(-1), pairs.view(-1, pairs.shape[-1])).view(value.shape)
 
     def draw_members(self, rng: np.random.Generator | None = None) -> list[int] | None:
         """Draws M of E critics without replacement, from this learner's own generator by default; None means all."""
@@ -125,7 +138,7 @@ class Sac:
     def actor_step(self, batch: Batch, view: ActorView) -> dict[str, Tensor]:
         """One update of actor and temperature.
 
-        L_actor = mean_B [ alpha log p(a|s) - mean_i Q_i(s, a) ]
+        L_actor = mean_B [ alpha log p(a|s) - mean_i Q_i(s, a) ]    (with a budget, Q as robot_rl.learning.cost tells)
                   + bc_weight * mean over demonstrations of |mean action - a_demo|^2
         L_alpha = alpha * mean_B ( -log p - target entropy ), over the dimensions that count.
         """
@@ -134,11 +147,14 @@ class Sac:
         noise = torch.randn((size, self.action_size), generator=self.generator)
         sample = draw(self.actor.forward(view.x, tape)[0], noise, self.config.log_std_min, self.config.log_std_max)
         action = place(sample.action, view)
-        q = self.critics.forward(torch.cat([torch.from_numpy(batch.obs), action], 1), critic_tape)
+        pairs = torch.cat([torch.from_numpy(batch.obs), action], 1)
+        q = self.critics.forward(pairs, critic_tape)
         q_grad = torch.full_like(q, -1.0 / q.numel())
         columns = slice(self.obs_size, None)
         action_grad = self.critics.backward(critic_tape, q_grad, weights=False, columns=columns)
         assert action_grad is not None  # columns were asked for
+        if self.cost is not None:
+            action_grad = self.cost.weigh_gradient(action_grad, pairs, columns)
         if view.base is not None:
             action_grad = action_grad * _inside(sample.action, view)
         alpha = self.log_alpha.exp()
@@ -173,7 +189,7 @@ class Sac:
             arrays |= adam.state(f"{name}.")
         arrays["generator"] = self.generator.get_state().numpy().copy()
         arrays["rng"] = pack_rng(self.rng)
-        return arrays
+        return arrays if self.cost is None else arrays | self.cost.state()
 
     def load_state(self, state: State) -> None:
         """Restores what `state` returned.
@@ -189,6 +205,8 @@ class Sac:
         copy_checked("generator", state, generator)
         self.generator.set_state(generator)
         unpack_rng("rng", state, self.rng)
+        if self.cost is not None:
+            self.cost.load_state(state)
 
     def actor_weights(self) -> State:
         """Returns the weights of the actor and of its average: what another process needs in order to act."""

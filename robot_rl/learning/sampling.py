@@ -58,4 +58,4 @@ def concatenate(parts: list[Batch]) -> Batch:
     return Batch(**plain, extras=extras, next_extras=next_extras)
 
 
-_PLAIN = ("obs", "action", "reward", "next_obs", "discount", "mask", "source", "demo")
+_PLAIN = ("obs", "action", "reward", "next_obs", "discount", "mask", "source", "demo", "cost", "proposed")

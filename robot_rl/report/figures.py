@@ -150,6 +150,27 @@ def source_share(run: RunData) -> str | None:
         return svg_uri(drawn)
 
 
+def energy(run: RunData) -> str | None:
+    """Energy of the training episodes against their budget, and the budget's multiplier, where there is one."""
+    episodes = [episode for episode in run.episodes if episode.get("energy_j") is not None]
+    if not episodes or not any(episode["energy_j"] for episode in episodes):
+        return None
+    prices = [(row["step"], row["lambda"]) for row in run.updates if row.get("lambda") is not None]
+    steps, values = [episode["step"] for episode in episodes], [float(episode["energy_j"]) for episode in episodes]
+    with figure(2 if prices else 1, 10.6, 2.5) as (drawn, axes):
+        place = axes[0][0]
+        place.plot(steps, values, ".", color=SAMPLED, markersize=3, label="training episode")
+        place.plot(steps, rolling_mean(values, WINDOW), color=AFTER, label=f"mean of {WINDOW} episodes")
+        if run.energy_budget_j is not None:
+            place.axhline(run.energy_budget_j, color=BEFORE, linestyle="--", linewidth=1.2, label="budget")
+        place.set(xlabel="environment steps", ylabel="energy of an episode [J]")
+        place.legend(loc="best")
+        if prices:
+            axes[0][1].plot([step for step, _ in prices], [price for _, price in prices], color=AFTER)
+            axes[0][1].set(xlabel="environment steps", ylabel="multiplier λ")
+        return svg_uri(drawn)
+
+
 def imitation_loss(run: RunData) -> str | None:
     """Loss of the imitated policy along its updates."""
     points = [(record["step"], record["loss"]) for record in run.pretrain if record.get("loss") is not None]

@@ -42,6 +42,13 @@ def render(run: RunData) -> str:
             page.picture(figures.distributions(run), "Histograms of contact forces and cycle times before and after"),
             say="Episodes of the evaluations before and after; dotted lines are medians.",
         ),
+        page.section(
+            "Energy",
+            page.picture(
+                figures.energy(run), "Energy of the training episodes against their budget, and its multiplier"
+            ),
+            say="Energy that left the controller's tank, with exploration; the budget holds in the mean over episodes.",
+        ),
         page.section("Film strips", sections.strips(run)),
         page.section(
             "Who acted",

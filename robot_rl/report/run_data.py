@@ -128,6 +128,12 @@ class RunData:
             return Task.success_target
         return task.success_target
 
+    @property
+    def energy_budget_j(self) -> float | None:
+        """Energy [J] that an episode was allowed to take in the mean; None without a budget."""
+        budget_j = (self.config.get("agent_config") or {}).get("energy_budget_j")
+        return None if budget_j is None else float(budget_j)
+
     def compared(self) -> list[tuple[str, Record]]:
         """Returns what is compared, with its label: the evaluations before and after, as far as they are there."""
         base = self.before is not None and self.before.get("name") == "base"

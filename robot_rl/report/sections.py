@@ -121,6 +121,8 @@ def before_after(run: RunData) -> str:
             ("mean contact force", value("mean_force_n", 2, "N")),
             ("decisions that the safety chain changed", value("limited_share", 3, "")),
         ]
+    if any(item.get("energy_j") for _, items in columns for item in items):
+        rows.append(("energy of an episode", value("energy_j", 2, "J")))
     rows += [("return", value("return", 3, "")), ("steps an episode", value("length", 1, ""))]
     body = [[label, *(cell(items) for _, items in columns)] for label, cell in rows]
     if run.by_success and run.episodes:

@@ -52,7 +52,7 @@ TOOL_RADIUS_M = 0.010
 _ENTRANCE = np.array([0.38, 0.0, 0.10])  # middle of the entrance on the floor, base frame [m]
 _CLEARANCE_M = 0.005  # of the tip above the floor
 _INTO = np.array([1.0, 0.0, 0.0, 0.0])  # half a turn about x: tool axes, z down
-_RUBBER = ContactSoftness(time_constant_s=0.118, damping_ratio=0.548, impedance_min=0.3, impedance_max=0.3, priority=1)
+_RUBBER = ContactSoftness(time_constant_s=0.236, damping_ratio=0.274, impedance_min=0.3, impedance_max=0.3, priority=1)
 """The finger's coat: soft enough that a touch at full speed leaves some 50 ms before it becomes a violation."""
 _STEEL = ContactSoftness(time_constant_s=0.02, impedance_min=0.9, impedance_max=0.9, priority=2)
 """A bolt is light, and MuJoCo's contacts are the softer the lighter what they hold: it needs figures of its own."""
@@ -65,7 +65,7 @@ class MazeConfig(MazeShape):
     split: str = "train"
     """Which mazes are drawn: those to learn from (train) or those kept for judging (heldout)."""
     decision_s: float = 0.1
-    """Time between two decisions [s], a multiple of 0.05 from 0.05 to 1; increments grow with it."""
+    """Time between two decisions [s], a multiple of 0.05 from 0.1 to 1; increments grow with it."""
     time_limit_s: float = 15.0
     """An episode is cut off after this [s]."""
     speed_m_s: float = 0.055
@@ -91,14 +91,14 @@ class MazeConfig(MazeShape):
             if not 0.0 <= getattr(self, name) < math.inf:
                 raise UserError(f"{name} must be a finite number of at least 0, got {getattr(self, name)}")
         steps = self.decision_s / 0.05
-        if not (1.0 <= steps <= 20.0 and math.isclose(steps, round(steps))):
-            raise UserError(f"decision_s must be a multiple of 0.05 s from 0.05 to 1 s, got {self.decision_s}")
+        if not (2.0 <= steps <= 20.0 and math.isclose(steps, round(steps))):
+            raise UserError(f"decision_s must be a multiple of 0.05 s from 0.1 to 1 s, got {self.decision_s}")
         low, high = self.stiffness_n_m
         if not 0.0 < low < high <= 1000.0:
             raise UserError(f"stiffness_n_m must be two numbers, 0 < lowest < highest <= 1000, got {low}, {high}")
-        if not 1 <= self.baffles <= 4 or not 0 <= self.bolts <= 2 * self.baffles:
+        if not 1 <= self.baffles <= 3 or not 0 <= self.bolts <= 2 * self.baffles:
             raise UserError(
-                f"expected 1 to 4 baffles and at most two bolts a baffle, got {self.baffles} and {self.bolts}"
+                f"expected 1 to 3 baffles and at most two bolts a baffle, got {self.baffles} and {self.bolts}"
             )
 
 

@@ -28,15 +28,15 @@ class MazeShape:
     gap_m: float = 0.045
     """Width of the gap in a baffle [m]."""
     baffles: int = 2
-    """Walls across the channel, each with one gap."""
+    """Walls across the channel, each with one gap; 1 to 3."""
     bolts: int = 3
     """Bolts that slide when pushed, behind the first baffle."""
     bolt_radius_m: float = 0.008
     """Radius of a bolt [m]."""
     baffle_shift_m: float = 0.008
-    """A baffle stands up to this off its even spacing along the channel [m]."""
+    """A baffle stands up to this off its even spacing along the channel [m]; less where they stand close."""
     baffle_slant_rad: float = 0.12
-    """A baffle is turned by up to this about the vertical [rad]."""
+    """A baffle is turned by up to this about the vertical [rad]; less where they stand close."""
     gap_change_m: float = 0.025
     """Two gaps that follow each other lie at least this far apart across the channel [m]."""
 
@@ -45,6 +45,11 @@ class MazeShape:
         """Even spacing of the baffles, which is also a compartment's length."""
         return self.length_m / (self.baffles + 1)
 
+    @property
+    def looseness(self) -> float:
+        """Share of shift and slant that leaves a bolt room between two baffles."""
+        return min(1.0, self.spacing_m / 0.08)
+
 
 def layout(seed: int, shape: MazeShape) -> dict[str, Pose]:
     """Returns the poses T_channel_fixture of `baffle0`.. and `bolt0`.. of the maze with this seed.
@@ -52,7 +57,8 @@ def layout(seed: int, shape: MazeShape) -> dict[str, Pose]:
     The channel's frame: origin on the floor in the middle of the entrance, x along the channel, z up.
     """
     rng = np.random.default_rng([_STREAM, seed])
-    return {**_baffles(rng, shape), **_bolts(rng, shape)}
+    baffles = _baffles(rng, shape)
+    return {**baffles, **_bolts(rng, shape, [*baffles.values(), Pose(np.array([shape.length_m, 0.0, 0.0]))])}
 
 
 def _baffles(rng: np.random.Generator, shape: MazeShape) -> dict[str, Pose]:
@@ -60,8 +66,8 @@ def _baffles(rng: np.random.Generator, shape: MazeShape) -> dict[str, Pose]:
     poses, before_m = {}, np.inf
     reach_m = 0.5 * (shape.width_m - shape.gap_m)
     for index in range(shape.baffles):
-        x_m = (index + 1) * shape.spacing_m + rng.uniform(-1.0, 1.0) * shape.baffle_shift_m
-        slant_rad = rng.uniform(-1.0, 1.0) * shape.baffle_slant_rad
+        x_m = (index + 1) * shape.spacing_m + rng.uniform(-1.0, 1.0) * shape.looseness * shape.baffle_shift_m
+        slant_rad = rng.uniform(-1.0, 1.0) * shape.looseness * shape.baffle_slant_rad
         y_m = rng.uniform(-reach_m, reach_m)
         while abs(y_m - before_m) < shape.gap_change_m:
             y_m = rng.uniform(-reach_m, reach_m)
@@ -70,15 +76,20 @@ def _baffles(rng: np.random.Generator, shape: MazeShape) -> dict[str, Pose]:
     return poses
 
 
-def _bolts(rng: np.random.Generator, shape: MazeShape) -> dict[str, Pose]:
-    """Bolts stand in the middle of the compartments behind the baffles in turn; those of one share its width evenly."""
+def _bolts(rng: np.random.Generator, shape: MazeShape, walls: list[Pose]) -> dict[str, Pose]:
+    """Bolts stand halfway between the baffles in turn; those of one compartment share its width evenly."""
     poses: dict[str, Pose] = {}
-    for compartment in range(1, shape.baffles + 1):
-        names = [f"bolt{index}" for index in range(compartment - 1, shape.bolts, shape.baffles)]
+    for compartment in range(shape.baffles):
+        names = [f"bolt{index}" for index in range(compartment, shape.bolts, shape.baffles)]
         strip_m = shape.width_m / max(1, len(names))
         room_m = 0.5 * strip_m - shape.bolt_radius_m - 0.003
         for order, name in enumerate(names):
-            middle_m = -0.5 * shape.width_m + (order + 0.5) * strip_m
-            x_m = (compartment + 0.5) * shape.spacing_m + rng.uniform(-1.0, 1.0) * shape.baffle_shift_m
-            poses[name] = Pose(np.array([x_m, middle_m + rng.uniform(-room_m, room_m), 0.0]))
+            y_m = -0.5 * shape.width_m + (order + 0.5) * strip_m + rng.uniform(-room_m, room_m)
+            x_m = 0.5 * (_wall_at(walls[compartment], y_m) + _wall_at(walls[compartment + 1], y_m))
+            poses[name] = Pose(np.array([x_m, y_m, 0.0]))
     return poses
+
+
+def _wall_at(wall: Pose, y_m: float) -> float:
+    """Where along the channel a slanted wall's middle plane is at a place across it [m]."""
+    return float(wall.position_m[0] - np.tan(wall.rpy_rad[2]) * (y_m - wall.position_m[1]))

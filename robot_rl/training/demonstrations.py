@@ -14,6 +14,7 @@ from data.errors import UserError
 from data.store import EpisodeStore
 from data.store_layout import EPISODES, episode_name
 from robot_rl.learning.replay import Replay
+from robot_rl.training.decision import INFO_KEYS, Decision, decision_of
 from robot_rl.training.workplace import F32, Workplace
 
 
@@ -52,9 +53,17 @@ def successful(episodes: list[Episode], path: str) -> list[Episode]:
 def fill_replay(
     replay: Replay, episodes: list[Episode], workplace: Workplace, agent: Any, rng: np.random.Generator
 ) -> None:
-    """Adds all transitions, failures too, with the executed actions and what the agent caches per observation."""
+    """Adds all transitions, failures too, with the executed actions and what the agent caches per observation.
+
+    Raises:
+        UserError: the agent needs the energy of each step, and the episodes were recorded without.
+    """
     for episode in episodes:
         features, actions = workplace.demonstrations(episode)
+        taken = _taken(episode, workplace.rate_hz)
+        if agent.needs_energy and any(decision.energy_j is None for decision in taken):
+            cure = "record them anew where the energy ledger runs, or leave data or energy_budget_j unset"
+            raise UserError(f"energy_budget_j needs demonstrations with the energy of each step, these lack it: {cure}")
         extras = _rows(agent.prepare_episode(features, rng), len(features))
         for t in range(len(episode)):
             replay.add(
@@ -67,8 +76,17 @@ def fill_replay(
                 int(episode.source[t]),
                 extras[t],
                 extras[t + 1],
+                taken[t].steps,
+                taken[t].energy_j or 0.0,
             )
         replay.interrupt()
+
+
+def _taken(episode: Episode, rate_hz: float | None) -> list[Decision]:
+    """What became of each recorded decision, as far as the recording tells."""
+    told = {name: values for name, values in episode.extras.items() if name in INFO_KEYS}
+    rows = [{name: values[t] for name, values in told.items()} for t in range(len(episode))]
+    return [decision_of(row, rate_hz, int(source)) for row, source in zip(rows, episode.source, strict=True)]
 
 
 def _rows(extras: dict[str, F32], count: int) -> list[dict[str, F32]]:

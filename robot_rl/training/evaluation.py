@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from controllers.types import SOURCE_NAMES
 from robot_rl.report.statistics import wilson_interval
+from robot_rl.training.decision import decision_of
 from robot_rl.training.workplace import F32, Workplace
 
 
@@ -47,6 +48,10 @@ class EpisodeRecord:
     source_share: dict[str, float] = field(default_factory=dict)
     limited_share: float = 0.0
     """Share of decisions whose executed action differed from the proposed one by more than 2 %."""
+    energy_j: float | None = None
+    """Energy spent [J]; None where the environment does not tell."""
+    interrupted: int = 0
+    """Decisions that a reflex or a hold took away before their end."""
 
     def as_dict(self) -> dict[str, Any]:
         """JSON values; `ret` under the name `return`."""
@@ -67,6 +72,7 @@ class EpisodeMeter:
         )
         self._rate_hz = rate_hz
         self._sources: dict[int, int] = {}
+        self._steps = 0.0
         self._forces_n: list[float] = []
         self._limited = 0
 
@@ -78,7 +84,12 @@ class EpisodeMeter:
         record.success = record.success or outcome.success
         record.peak_force_n = max(record.peak_force_n, float(outcome.info.get("peak_force_n", 0.0)))
         self._forces_n.append(float(outcome.info.get("force_n", 0.0)))
-        self._sources[source] = self._sources.get(source, 0) + 1
+        decision = decision_of(outcome.info, self._rate_hz, source)
+        self._sources[decision.source] = self._sources.get(decision.source, 0) + 1
+        self._steps += decision.steps
+        record.interrupted += decision.interrupted
+        if decision.energy_j is not None:
+            record.energy_j = (record.energy_j or 0.0) + decision.energy_j
         self._limited += int(np.abs(outcome.executed - np.clip(proposed, -1.0, 1.0)).max() > 0.02)
         if outcome.terminated or outcome.truncated:
             record.end = "success" if outcome.success else "terminated" if outcome.terminated else "timeout"
@@ -87,7 +98,7 @@ class EpisodeMeter:
         """Returns the episode's figures."""
         record = self.record
         count = max(1, record.length)
-        record.robot_s = record.length / self._rate_hz if self._rate_hz else 0.0
+        record.robot_s = self._steps / self._rate_hz if self._rate_hz else 0.0
         record.mean_force_n = float(np.mean(self._forces_n)) if self._forces_n else 0.0
         record.source_share = {
             SOURCE_NAMES.get(key, str(key)): value / count for key, value in sorted(self._sources.items())
@@ -133,7 +144,9 @@ def evaluate(
 
 
 def summary_of(records: list[EpisodeRecord], step: int, deterministic: bool, started: float) -> dict[str, Any]:
-    """Returns the metrics record of an evaluation (kind "eval")."""
+    """Returns the metrics record of an evaluation (kind "eval"); `mean_energy_j` where the environment tells it."""
+    energies_j = [record.energy_j for record in records if record.energy_j is not None]
+    energy = {"mean_energy_j": float(np.mean(energies_j))} if energies_j else {}
     successes = sum(record.success for record in records)
     low, high = wilson_interval(successes, len(records))
     return {
@@ -145,6 +158,7 @@ def summary_of(records: list[EpisodeRecord], step: int, deterministic: bool, sta
         "high": high,
         "mean_return": float(np.mean([record.ret for record in records])),
         "mean_length": float(np.mean([record.length for record in records])),
+        **energy,
         "eval_wall_s": time.monotonic() - started,
         "episodes": [record.as_dict() for record in records],
     }

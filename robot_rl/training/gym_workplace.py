@@ -18,6 +18,7 @@ from data.errors import UserError
 from data.spec import ArraySpec, StoreSpec
 from robot_rl.envs.featuriser import Featuriser
 from robot_rl.plugins import look_in_working_folder
+from robot_rl.training.decision import INFO_KEYS
 from robot_rl.training.workplace import F32, Outcome
 
 STEP_LIMIT = 1000
@@ -36,7 +37,8 @@ class GymWorkplace:
     An environment without a time limit gets one: an episode that never ended would hold an evaluation for ever.
     `options` go to gymnasium.make, such as its own `max_episode_steps`.
 
-    Success is `info["success"]` or `info["is_success"]`, where the environment tells one of them.
+    Success is `info["success"]` or `info["is_success"]`, where the environment tells one of them. What it tells of
+    robot_rl.training.decision.INFO_KEYS, such as the energy spent, is passed on.
     """
 
     restorable = True  # every episode begins with a seeded reset, so there is nothing to carry over
@@ -93,7 +95,8 @@ class GymWorkplace:
         success = bool(info.get("success", info.get("is_success", False)))
         features = self.featuriser.step(self._observe(observation))
         self._steps += 1
-        info = {"stamp_ns": self._steps * 1_000_000_000}  # one step is called a second, see store_spec
+        told = {key: info[key] for key in INFO_KEYS if key in info}
+        info = {"stamp_ns": self._steps * 1_000_000_000, **told}  # one step is called a second, see store_spec
         return Outcome(features, float(reward), bool(terminated), bool(truncated), executed, success, info)
 
     def _observe(self, observation: Any) -> dict[str, NDArray[Any]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Protocol
 
 import numpy as np
@@ -50,7 +51,7 @@ def record_episode(
                 truncated,
                 source,
                 after["stamp_ns"],
-                {"q_rad": after["q_rad"]},
+                {"q_rad": after["q_rad"], **_told(after)},
             )
         )
         # inactive columns are recorded as 0 executed, which is no limiter's doing
@@ -67,6 +68,11 @@ def record_episode(
         name: [*pose.position_m.tolist(), *pose.quaternion_xyzw.tolist()] for name, pose in env.draw.fixtures.items()
     }
     return builder.finish(record.success, {**record.as_dict(), "fixtures": fixtures, "draw": env.draw.info}), record
+
+
+def _told(info: Mapping[str, Any]) -> dict[str, np.float64]:
+    """What the environment tells of energy and duration, as extras of the recorded step."""
+    return {name: np.float64(info[name]) for name in ("energy_spent_j", "duration_s") if name in info}
 
 
 def record_acting(
@@ -90,7 +96,7 @@ def record_acting(
         builder.add(
             Step(
                 workplace.observation, wished, executed, outcome.reward, outcome.terminated, truncated,
-                proposal.source, outcome.info["stamp_ns"],
+                proposal.source, outcome.info["stamp_ns"], _told(outcome.info),
             )
         )  # fmt: skip
         meter.add(outcome, proposal.action, proposal.source)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -29,8 +30,14 @@ class TrainSettings:
     """Episodes of an evaluation during training, at least 1."""
     checkpoint_every: int = FinetuneConfig.checkpoint_every
     """Steps between checkpoints, taken at the next end of an episode; at least 1."""
+    reflex_penalty: float = FinetuneConfig.reflex_penalty
+    """Taken from the stored reward of a decision of which a reflex left the policy less than half; at least 0."""
 
     def __post_init__(self) -> None:
+        if not 0.0 <= self.reflex_penalty < math.inf:
+            raise UserError(
+                f"reflex_penalty={self.reflex_penalty} does not fit: expected a finite number of at least 0"
+            )
         lowest = {"steps": 1, "seed": 0, "warmup": 1, "eval_every": 0, "eval_episodes": 1, "checkpoint_every": 1}
         for name, low in lowest.items():
             if getattr(self, name) < low:

@@ -87,8 +87,8 @@ class StoredRun:
         rows = np.flatnonzero(self.replay.has_action & (self.replay.serial >= saved))
         counters = self.counters
         counters.episode += int(self.replay.starts[rows].sum())
-        for _ in range(self.replay.added - saved):
-            self._count_step()
+        for row in rows[np.argsort(self.replay.serial[rows])]:
+            self._count_step(float(self.replay.steps[row]))
             self._learn()
             self.tick(counters, self._metrics)
 
@@ -113,10 +113,11 @@ class StoredRun:
         clock = json.loads(path.read_text())
         return {name: float(clock[name]) for name in WALL_CLOCK}
 
-    def _count_step(self) -> None:
+    def _count_step(self, steps: float) -> None:
+        """Counts one decision that lasted `steps` decision periods."""
         self.counters.step += 1
         if self.workplace.rate_hz:
-            self.counters.robot_s += 1.0 / self.workplace.rate_hz
+            self.counters.robot_s += steps / self.workplace.rate_hz
 
     def _learn(self) -> None:
         """After each step, the replay holding its transition and the counters counting it."""

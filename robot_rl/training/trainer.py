@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from data.atomic import fsync
+from data.errors import UserError
 from robot_rl.learning import journal
 from robot_rl.learning.replay import Replay
 from robot_rl.learning.torch_setup import quick_torch
+from robot_rl.training.decision import decision_of
 from robot_rl.training.evaluation import EpisodeMeter, EpisodeRecord, evaluate, summary_of
 from robot_rl.training.keys import Keys, Pressed
 from robot_rl.training.settings import EVALUATION_SEED, StopRequested, TrainSettings, episode_seed
@@ -20,6 +22,10 @@ from robot_rl.training.stored import StoredRun, Tick, no_tick
 from robot_rl.training.workplace import F32, Outcome, Workplace
 
 Log = Callable[[dict[str, Any]], None]
+_NO_ENERGY = (
+    "energy_budget_j needs the energy of each step as info['energy_spent_j'], and this environment does not tell it: "
+    "switch its energy ledger on, or leave energy_budget_j unset"
+)
 PATIENCE_S = 10.0
 """For how long a run that is to stop may go on to the end of its episode."""
 
@@ -132,27 +138,35 @@ class Trainer(StoredRun):
         paused_s = self._look_at_keys(now)
         if now.mark is not None:  # a person's verdict is the end of the task, whatever the task itself says
             outcome = replace(outcome, terminated=True, reward=float(now.mark), success=now.mark)
-        self._record(now, outcome, proposal)
+        steps = self._record(now, outcome, proposal)
         if now.mark is not None:
             now.meter.record.success, now.meter.record.end = now.mark, "marked"
-        self._count_step()
+        self._count_step(steps)
         self._learn()
         self.tick(self.counters, self._metrics)
         return paused_s
 
-    def _record(self, now: _Episode, outcome: Outcome, proposal: Any) -> None:
-        """Stores the executed action, which may differ from the proposed one, and moves on."""
+    def _record(self, now: _Episode, outcome: Outcome, proposal: Any) -> float:
+        """Stores proposed and executed action and what the decision took, and moves on. Returns its decision periods.
+
+        A decision that was mostly not the policy's own costs `reflex_penalty`, so that provoking reflexes does not pay.
+        """
+        decision = decision_of(outcome.info, self.workplace.rate_hz, proposal.source)
+        if decision.energy_j is None and self.agent.needs_energy:
+            raise UserError(_NO_ENERGY)
+        reward = outcome.reward - (self.settings.reflex_penalty if decision.preempted else 0.0)
         next_extras = self.agent.prepare(outcome.obs, self._prepare_rng)
         truncated = outcome.truncated and not outcome.terminated
         self.replay.add(
-            now.obs, outcome.executed, outcome.reward, outcome.obs, outcome.terminated, truncated,
-            proposal.source, now.extras, next_extras,
+            now.obs, outcome.executed, reward, outcome.obs, outcome.terminated, truncated,
+            decision.source, now.extras, next_extras, decision.steps, decision.energy_j or 0.0, proposal.action,
         )  # fmt: skip
         if self.journalled:
             # handed to the system, not forced to the disk: a killed process loses nothing, and no step waits for a disk
             self.replay.save_increment(self.folder / "replay", sync=False)
         now.meter.add(outcome, proposal.action, proposal.source)
         now.obs, now.extras, now.ended = outcome.obs, next_extras, outcome.terminated or outcome.truncated
+        return decision.steps
 
     def _look_at_keys(self, now: _Episode) -> float:
         """Keeps a mark for the newest decision or, before there is one, for the next. Returns the time paused [s]."""

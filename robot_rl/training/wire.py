@@ -19,7 +19,7 @@ from robot_rl.learning.replay import Replay
 from robot_rl.training.seam import Records, SeamError, State
 
 _HEADER = struct.Struct("<4sBxxxIQ")  # magic, kind, CRC-32 and length of the payload
-_MAGIC = b"RRL1"
+_MAGIC = b"RRL2"
 _LARGEST = 1 << 31
 
 
@@ -144,24 +144,10 @@ def records_of(replay: Replay, since: int) -> Records:
     else:
         rows = np.flatnonzero(replay.has_action & (replay.serial >= since))
         rows = rows[np.argsort(replay.serial[rows])]
-    following = (rows + 1) % replay.capacity
-    records = np.zeros(len(rows), journal.record_type(replay))
-    for name in ("serial", "starts", "terminated", "truncated", "steps", "source", "reward", "obs", "action"):
-        records[name] = getattr(replay, name)[rows]
-    records["next_obs"] = replay.obs[following]
-    for name, values in replay.extras.items():
-        records[f"extras.{name}"], records[f"next_extras.{name}"] = values[rows], values[following]
-    return records
+    return journal.records_of(replay, rows)
 
 
 def add_records(replay: Replay, records: Records) -> None:
     """Adds transitions to a replay on the other side."""
     for record in records:
-        if record["starts"]:
-            replay.interrupt()
-        now = {name: record[f"extras.{name}"] for name in replay.extras_shapes}
-        then = {name: record[f"next_extras.{name}"] for name in replay.extras_shapes}
-        replay.add(
-            record["obs"], record["action"], float(record["reward"]), record["next_obs"], bool(record["terminated"]),
-            bool(record["truncated"]), int(record["source"]), now, then, int(record["steps"]),
-        )  # fmt: skip
+        journal.add_record(replay, record)

@@ -61,7 +61,7 @@ class Trial:
         self.interventions += int(info.get("interrupted", False))
         if info.get("source", Source.POLICY) == Source.RECOVERY:
             self.recovery_s += duration_s
-        self.energy_j += float(info["energy_spent_j"])
+        self.energy_j += float(info.get("energy_spent_j", 0.0))
         if not math.isnan(info["tank_energy_j"]):
             self.lowest_tank_j = min(self.lowest_tank_j, float(info["tank_energy_j"]))
         self.limited += int(info["granted"] < 1.0)
