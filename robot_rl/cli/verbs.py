@@ -9,6 +9,7 @@ from typing import Any
 
 from data.errors import UserError
 from robot_rl import config as configs
+from robot_rl import config_safety
 from robot_rl.options import Config, expected_names
 
 
@@ -56,6 +57,10 @@ VERBS = (
     Verb("bench learner", configs.BenchLearnerConfig, "robot_rl.cli.benches:learner", table=True),
     Verb("experiment", configs.ExperimentConfig, "robot_rl.workflows.experiment:run", positional=("name",)),
     Verb("quickstart", configs.QuickstartConfig, "robot_rl.workflows.quickstart:run"),
+    Verb("safety collect", config_safety.SafetyCollectConfig, "robot_rl.workflows.safety_collect:run"),
+    Verb("safety train", config_safety.SafetyTrainConfig, "robot_rl.workflows.safety_train:run"),
+    Verb("safety calibrate", config_safety.SafetyCalibrateConfig, "robot_rl.workflows.safety_train:calibrate_file"),
+    Verb("safety evaluate", config_safety.SafetyEvaluateConfig, "robot_rl.workflows.safety_evaluate:run", table=True),
     Verb("doctor", configs.DoctorConfig, "robot_rl.cli.documents:doctor"),
 )
 GROUPS = {verb.name.split()[0] for verb in VERBS if " " in verb.name}

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from data.errors import UserError
 from robot_rl.safety_critic.inference import logits_of, risks_of
-from robot_rl.safety_critic.targets import discount_over, lookahead_s, realised
+from robot_rl.safety_critic.targets import lookahead_s, realised
 from robot_rl.safety_critic.trajectories import Trajectory
 
 F64 = NDArray[np.float64]
@@ -55,12 +55,19 @@ class Calibration:
         if not self.false_reflexes <= MAX_FALSE_REFLEXES:
             found.append(f"false reflexes {self.false_reflexes:.3f} of decisions (at most {MAX_FALSE_REFLEXES})")
         if not self.lookahead_s >= self.stopping_time_s:
-            found.append(f"look-ahead {self.lookahead_s:.3f} s (at least the stopping time {self.stopping_time_s:.3f} s)")
+            found.append(
+                f"look-ahead {self.lookahead_s:.3f} s (at least the stopping time {self.stopping_time_s:.3f} s)"
+            )
         return found
 
     def as_dict(self) -> dict[str, Any]:
         """Returns the figures as JSON values."""
         return asdict(self)
+
+
+def time_constant_of(weights: NDArray[Any]) -> float:
+    """Returns the time constant of a set of weights [s]: its discount over a time is exp(-time / this)."""
+    return float(-1.0 / np.log(float(weights["discount"])))
 
 
 def expected_calibration_error(risks: F64, outcomes: F64, bins: int = _BINS) -> float:
@@ -110,7 +117,7 @@ def calibrate(
 
     Raises UserError where the trajectories hold no violation: nothing can be said about recall then.
     """
-    time_constant_s = -1.0 / np.log(float(weights["discount"]))
+    time_constant_s = time_constant_of(weights)
     if not any(trajectory.violated for trajectory in trajectories):
         raise UserError("expected episodes with violations to calibrate on, got none; collect more, or harder ones")
     risks = [risks_of(weights, trajectory.features) for trajectory in trajectories]
@@ -175,7 +182,16 @@ def _false_reflexes(
     return false, decisions
 
 
-def discount_of(weights: NDArray[Any], duration_s: float) -> float:
-    """Returns the discount of a set of weights over a time."""
-    time_constant_s = -1.0 / np.log(float(weights["discount"]))
-    return float(discount_over(duration_s, time_constant_s))
+def sweep(
+    weights: NDArray[Any], trajectories: Sequence[Trajectory], stopping_time_s: float = 0.0
+) -> list[tuple[float, float, float, float, float]]:
+    """Returns (threshold, look-ahead [s], recall, recall in time, false reflexes a decision) for many thresholds."""
+    time_constant_s = time_constant_of(weights)
+    risks = [risks_of(weights, trajectory.features) for trajectory in trajectories]
+    rows = []
+    for threshold in (0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8):
+        ahead_s = lookahead_s(threshold, time_constant_s)
+        false, decisions = _false_reflexes(trajectories, risks, threshold, ahead_s)
+        recalls = [_recall(trajectories, risks, threshold, ahead_s, margin) for margin in (0.0, stopping_time_s)]
+        rows.append((threshold, ahead_s, recalls[0], recalls[1], false / max(decisions, 1)))
+    return rows

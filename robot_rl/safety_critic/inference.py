@@ -26,8 +26,8 @@ def logits_of(weights: NDArray[Any], features: NDArray[np.float32]) -> NDArray[n
 
 def outside_box(weights: NDArray[Any], features: NDArray[np.float32]) -> NDArray[np.bool_]:
     """Returns which rows (n,) hold a feature outside the training box, or NaN."""
-    inside: NDArray[np.bool_] = ((features >= weights["box_low"]) & (features <= weights["box_high"])).all(axis=1)
-    return ~inside
+    inside = (features >= weights["box_low"]) & (features <= weights["box_high"])
+    return np.asarray(~inside.all(axis=1))
 
 
 def risks_of(weights: NDArray[Any], features: NDArray[np.float32]) -> NDArray[np.float64]:

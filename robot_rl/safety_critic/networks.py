@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -35,7 +36,7 @@ class Perceptrons(nn.Module):
         sizes = (FEATURES, WIDTH, WIDTH, outputs)
         self.weights = nn.ParameterList()
         self.biases = nn.ParameterList()
-        for inputs, width in zip(sizes[:-1], sizes[1:], strict=True):
+        for inputs, width in pairwise(sizes):
             bound = (6.0 / (inputs + width)) ** 0.5
             weight = torch.empty(members, inputs, width).uniform_(-bound, bound, generator=generator)
             self.weights.append(nn.Parameter(weight))
@@ -96,7 +97,7 @@ class CriticNetworks:
         return torch.cat([features[:, : ACTION_FEATURES.start], ahead, *decades], 1)
 
     def to_weights(self, template: NDArray[Any]) -> NDArray[Any]:
-        """Returns `template` (limits, discount, training box, ...) as a () CRITIC_WEIGHTS record with these networks."""
+        """Returns `template` (limits, discount, training box) with these networks, a () CRITIC_WEIGHTS record."""
         record = np.zeros((), CRITIC_WEIGHTS)
         record[...] = template
         record["layout"] = layout_number()

@@ -57,7 +57,7 @@ def tabulate(trajectories: Sequence[Trajectory], time_constant_s: float, return_
         remaining_s = trajectory.remaining_s
         near = remaining_s <= return_s
         later = np.minimum(rows + steps, max(count - 1, 0))
-        boot = discount_over((later - rows) * trajectory.interval_s, time_constant_s)
+        boot = discount_over(np.asarray((later - rows) * trajectory.interval_s, np.float64), time_constant_s)
         if trajectory.end != "cut":
             boot = np.where(near, 0.0, boot)
         known = np.where(near & trajectory.violated, discount_over(remaining_s, time_constant_s), 0.0)

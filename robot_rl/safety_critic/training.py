@@ -19,10 +19,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from controllers.chain import ChainConfig
 from robot_rl.safety_critic.networks import ActionScales, CriticNetworks
 from robot_rl.safety_critic.targets import Table, discount_over, tabulate
 from robot_rl.safety_critic.trajectories import F32, Trajectory
-from safety.risk_critic import RiskCriticConfig
 from safety.risk_memory import ACTION_FEATURES, FEATURES
 from safety.risk_weights import CRITIC_WEIGHTS, layout_number
 
@@ -77,13 +77,13 @@ def training_box(features: F32, share: float) -> tuple[F32, F32]:
 
 
 class CriticTrainer:
-    """Networks, optimisers and data of one critic; `fit` trains offline, `add` and `fit` go on with new trajectories."""
+    """Networks, optimisers and data of one critic: `fit` trains, `add` and `fit` go on with new trajectories."""
 
-    def __init__(
-        self, config: CriticTrainingConfig, limits: RiskCriticConfig, scales: ActionScales, version: int = 0
-    ) -> None:
-        """limits, scales: of the chain that the critic is for. version: of the weights that training departs from."""
-        self.config, self.limits, self.scales, self.version = config, limits, scales, version
+    def __init__(self, config: CriticTrainingConfig, chain: ChainConfig) -> None:
+        """chain: of the task that the critic is for."""
+        self.config, self.limits, self.version = config, chain.critic, 0
+        travel = chain.critic.to_record(chain.limiter, 1.0 / chain.rate_hz)["travel"]
+        self.scales = ActionScales(np.array(chain.limiter.leash), travel)
         self.networks = CriticNetworks(config.seed)
         self.rng = np.random.default_rng(config.seed)
         self._trajectories: list[Trajectory] = []
@@ -200,9 +200,7 @@ class _Batch:
 class _Sampler:
     """Draws stratified batches of a table."""
 
-    def __init__(
-        self, table: Table, config: CriticTrainingConfig, rng: np.random.Generator, delay_rows: int
-    ) -> None:
+    def __init__(self, table: Table, config: CriticTrainingConfig, rng: np.random.Generator, delay_rows: int) -> None:
         self._table, self._config, self._rng, self._delay_rows = table, config, rng, delay_rows
         self._groups = [np.flatnonzero(table.usable & chosen) for chosen in (table.positive, ~table.positive)]
         total = sum(map(len, self._groups))
@@ -237,5 +235,6 @@ class _Sampler:
             features[:, : ACTION_FEATURES.start] = table.features[older, : ACTION_FEATURES.start]
         disturb(features)
         known, boot = table.known[rows].astype(np.float32), table.boot[rows].astype(np.float32)
-        arrays = (features, table.features[table.later[rows]], known, boot)
-        return _Batch(*(torch.from_numpy(array) for array in arrays), self._weight)
+        later = table.features[table.later[rows]]
+        state, ahead, fixed, factor = (torch.from_numpy(array) for array in (features, later, known, boot))
+        return _Batch(state, ahead, fixed, factor, self._weight)
