@@ -9,6 +9,7 @@ from controllers.types import JOINTS
 from safety.ledger import LEDGER, LEDGER_CONFIG
 from safety.reasons import Refusal
 from safety.reference_limiter import LIMITER
+from safety.reflex import REFLEX, REFLEX_CONFIG
 from safety.risk_critic import CRITIC_CONFIG
 from safety.risk_memory import RISK
 from safety.torque_limits import TORQUE_LIMITS
@@ -22,6 +23,7 @@ CHAIN_CONFIG = np.dtype(
         ("ledger", LEDGER_CONFIG),
         ("watch", WATCH_CONFIG),
         ("critic", CRITIC_CONFIG),
+        ("reflex", REFLEX_CONFIG),
         ("dt_s", "f8"),
         ("gripper_range_m", "f8", 2),
     ],
@@ -72,6 +74,7 @@ CHAIN = np.dtype(
         ("ledger", LEDGER),
         ("watch", WATCH),
         ("risk", RISK),
+        ("reflex", REFLEX),
         ("work", WORKSPACE),
     ],
     align=True,

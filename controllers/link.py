@@ -37,8 +37,11 @@ class MotorLink(Protocol):
     def send(self, command: Command) -> None:
         """Hands a command over; stamp and sequence are the link's to set."""
 
-    def step(self, duration_s: float) -> NDArray[Any]:
-        """Lets the arm run for duration_s; returns the REPORT records (n,) of that time, which are the caller's."""
+    def step(self, duration_s: float, interruptible: bool = False) -> NDArray[Any]:
+        """Lets the arm run for duration_s; returns the REPORT records (n,) of that time, which are the caller's.
+
+        An interruptible step returns early once the reflex arbiter takes the arm, or gives it back.
+        """
 
     def latest(self) -> TickReport:
         """The newest report."""
@@ -123,27 +126,31 @@ class LockstepLink:
         self._sequence += 1
         self.command["sequence"], self.command["stamp_ns"] = self._sequence, self._sent_ns
 
-    def step(self, duration_s: float) -> NDArray[Any]:
-        """Advances by round(duration_s * rate_hz) ticks, at least one."""
+    def step(self, duration_s: float, interruptible: bool = False) -> NDArray[Any]:
+        """Advances by round(duration_s * rate_hz) ticks, at least one; less if it is interrupted."""
         ticks = max(1, round(duration_s * self.robot.rate_hz))
         reports = np.zeros(ticks, REPORT)
         block = round(KEEP_ALIVE_S * self.robot.rate_hz)
+        taken = self.chain.taken
         for first in range(0, ticks, block):
             if first and self._sent is not None and self.now_ns() - self._sent_ns < self._sent.duration_s * 1e9:
                 self.command["stamp_ns"] = self.now_ns()  # a renewal: it is still meant
             part = reports[first : first + block]
             features = np.zeros((0 if self._log is None else len(part), FEATURES), np.float32)
-            self._run(part, features)
+            done = self._run(part, features, interruptible)
             if self._log is not None:
-                self._log.append(FeatureLog(features, part["wrench_tool"].copy()))
+                self._log.append(FeatureLog(features[:done], part["wrench_tool"][:done].copy()))
+            if done < len(part) or (interruptible and self.chain.taken != taken):
+                reports = reports[: first + done]
+                break
         self._report[0] = reports[-1]
         return reports
 
-    def _run(self, reports: NDArray[Any], features: NDArray[np.float32]) -> None:
+    def _run(self, reports: NDArray[Any], features: NDArray[np.float32], interruptible: bool) -> int:
         run_ticks = getattr(self.robot, "run_ticks", None)
         if run_ticks is not None:
-            run_ticks(self.command, self.chain, self.state, reports, features)
-            return
+            return int(run_ticks(self.command, self.chain, self.state, reports, features, interruptible))
+        taken = self.chain.taken
         for index in range(len(reports)):
             report = reports[index : index + 1]
             self.robot.read(self.state)
@@ -152,6 +159,9 @@ class LockstepLink:
             features[index : index + 1] = self.chain.record["risk"]["features"]
             self._gripper.follow(report["executed_gripper_m"].item())
             self.robot.write(report["tau_executed_nm"][0])
+            if interruptible and self.chain.taken != taken:
+                return index + 1
+        return len(reports)
 
     def _records(self) -> dict[str, NDArray[Any]]:
         records = {"chain": self.chain.record, "state": self.state, "command": self.command, "report": self._report}

@@ -23,11 +23,13 @@ from controllers.shared_memory.mailbox import record_bytes
 from controllers.shared_memory.sides import MotorStatus, ParentSide
 from controllers.types import COMMAND, Command, TickReport
 from data.errors import UserError
+from safety.reflex import Mode
 from safety.risk_weights import examine_weights, require_acceptable
 
 __all__ = ["MotorProcessDied", "SharedMemoryLink", "SharedMemoryLinkConfig"]
 
 _POLL_S = 0.001
+_LOOK_NS, _KEEP_ALIVE_NS = 2_000_000, round(KEEP_ALIVE_S * 1e9)
 
 
 @dataclass(frozen=True)
@@ -72,6 +74,7 @@ class SharedMemoryLink:
         self._sent: Command | None = None
         self._sent_ns = self._seen_ns = self._cadence_ns = 0
         self._ticks, self._ticks_ns = -1, 0
+        self._taken = False
         self._command = np.zeros((), COMMAND)
         self._closed = True
         self._child = MotorChild(config.motor, environment or {})
@@ -104,6 +107,7 @@ class SharedMemoryLink:
         while not self._side.ring.waiting:
             self._wait_until(self.now_ns() + 1_000_000)
         self._seen_ns = self._cadence_ns = self.now_ns()
+        self._taken = False
 
     def grant(self) -> float:
         """Sets the energy tank to its start; returns by how much it changed [J]."""
@@ -123,8 +127,11 @@ class SharedMemoryLink:
         self._sent, self._sent_ns = command, stamp_ns
         self._put(command, stamp_ns)
 
-    def step(self, duration_s: float) -> NDArray[Any]:
+    def step(self, duration_s: float, interruptible: bool = False) -> NDArray[Any]:
         """Waits and returns the REPORT records (n,) since the last call: the caller's own copy.
+
+        An interruptible step looks every 2 ms whether the reflex arbiter took the arm or gave it back, and then returns
+        with all that has happened; the next step gets a whole `duration_s` from now.
 
         Calls in a row keep a constant cadence: the end is `duration_s` after the end of the step before, so that the
         time spent thinking between two steps counts. A caller that used up more than half of it gets a whole
@@ -135,17 +142,23 @@ class SharedMemoryLink:
         if self.now_ns() - self._cadence_ns > duration_ns // 2:
             self._cadence_ns = self.now_ns()
         self._cadence_ns += duration_ns
-        parts = []
+        parts: list[NDArray[Any]] = []
+        look_ns = _LOOK_NS if interruptible else _KEEP_ALIVE_NS
         while self.now_ns() < self._cadence_ns:
-            self._wait_until(min(self._cadence_ns, self.now_ns() + round(KEEP_ALIVE_S * 1e9)))
+            self._wait_until(min(self._cadence_ns, self.now_ns() + look_ns))
             if self._side.ring.waiting > RING_CAPACITY // 2:
                 parts.append(self._side.ring.drain())
+            if interruptible and self._arm_taken() != self._taken:
+                self._cadence_ns = self.now_ns()
+                break
             self._keep_alive()
         while not self._side.ring.waiting and not parts:
             self._wait_until(self.now_ns() + 1_000_000)
         parts.append(self._side.ring.drain())
         self._seen_ns = self.now_ns()
-        return np.concatenate(parts)
+        reports = np.concatenate(parts)
+        self._taken = bool(reports["mode"][-1] >= Mode.REFLEX)
+        return reports
 
     def latest(self) -> TickReport:
         """Returns the newest report."""
@@ -236,9 +249,15 @@ class SharedMemoryLink:
         if self._sent is None or self._suspended_since(self._sent_ns):
             return
         now_ns = self.now_ns()
-        if now_ns < self._cadence_ns and now_ns - self._sent_ns < self._sent.duration_s * 1e9:
+        due = now_ns - int(self._command["stamp_ns"]) >= _KEEP_ALIVE_NS
+        if due and now_ns < self._cadence_ns and now_ns - self._sent_ns < self._sent.duration_s * 1e9:
             self._command["stamp_ns"] = now_ns
             self._side.commands.publish(self._command)
+
+    def _arm_taken(self) -> bool:
+        """Whether the reflex arbiter has the arm now; as before if no report is readable."""
+        newest = self._side.ring.newest()
+        return self._taken if newest is None else bool(newest["mode"][0] >= Mode.REFLEX)
 
     def _suspended_since(self, moment_ns: int) -> bool:
         return self._pulse.silent_since(moment_ns, round(self.config.suspension_s * 1e9))

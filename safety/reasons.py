@@ -99,3 +99,5 @@ class Refusal(IntEnum):
     """Not in (0, 10] s."""
     LATCHED = 11
     """The chain is latched: a reseed comes first."""
+    REFLEX = 12
+    """The recovery has the arm, or a hold for risk: commands count again once it gives the arm back."""

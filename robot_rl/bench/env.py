@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from controllers.robots.rendering import RenderError
+from robot_rl.envs.capabilities import first_camera
 from robot_rl.envs.make import make_env
-from robot_rl.envs.robot_env import first_camera
 from robot_rl.tasks.registry import make_task
 
 

@@ -33,6 +33,8 @@ class SafetyLayers:
     """Safety critic: never, decision (asked once a command) or control (asked in the tick)."""
     critic_period_ticks: int = 1
     """Ticks between two questions to the critic in the mode control."""
+    reflex: bool = True
+    """Reflex arbiter, which acts on the critic's risk."""
     tank_start_j: float | None = None
     """Energy budget of an episode [J]; None: the task's own."""
 
@@ -65,7 +67,8 @@ class SafetyLayers:
         except ValueError as error:
             raise UserError(f"safety_config.critic_{error}") from error
         watch = replace(chain.watch, enabled=chain.watch.enabled and self.watch)
-        chain = replace(chain, ledger=ledger, watch=watch, critic=critic)
+        reflex = replace(chain.reflex, enabled=chain.reflex.enabled and self.reflex)
+        chain = replace(chain, ledger=ledger, watch=watch, critic=critic, reflex=reflex)
         return chain if self.limiter else replace(chain, limiter=_opened(chain.limiter))
 
 

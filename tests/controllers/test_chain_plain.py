@@ -46,6 +46,7 @@ def run_stream(ticks: int = 120, plain: bool = False) -> dict[str, np.ndarray]:
     pose = model.forward(arm.home_rad)
     seen: dict[str, list[np.ndarray]] = {name: [] for name in FIELDS}
     for tick in range(ticks):
+        chain.config_record["reflex"]["enabled"] = int(tick >= 95)  # the random critic is alarmed by everything
         if tick % 10 == 0 and tick < 80:
             command["sequence"], command["stamp_ns"] = tick, state["stamp_ns"]
             command["position_base_m"] = pose.position_m + rng.uniform(-0.5, 0.5, 3)
