@@ -60,19 +60,23 @@ class ExploringLink:
         self._wish = command
         self.link.send(command)
 
-    def step(self, duration_s: float) -> NDArray[Any]:
+    def step(self, duration_s: float, interruptible: bool = False) -> NDArray[Any]:
         """As the link's, with interruptions."""
-        reports, left_s = [], duration_s
+        reports: list[NDArray[Any]] = []
+        left_s = duration_s
         while left_s > 1e-9:
             block_s = min(_BLOCK_S, left_s)
             if self._wish is not None and self.rng.uniform() < self._rate_hz() * block_s:
                 block_s = min(self.rng.uniform(*self.config.duration_s), left_s)
                 self.link.send(self._recovery())
-                reports.append(self.link.step(block_s))
+                reports.append(self.link.step(block_s, interruptible))
                 self.link.send(self._wish)
             else:
-                reports.append(self.link.step(block_s))
-            left_s -= len(reports[-1]) / self.link.robot.rate_hz
+                reports.append(self.link.step(block_s, interruptible))
+            ran_s = len(reports[-1]) / self.link.robot.rate_hz
+            if ran_s < block_s - 1.0 / self.link.robot.rate_hz:
+                break  # the reflex arbiter took the arm
+            left_s -= ran_s
         return np.concatenate(reports)
 
     def latest(self) -> TickReport:
