@@ -70,15 +70,15 @@ def arbitrate(state: Record, position: Floats, quaternion: so3.Quaternion, confi
 
 @kernel
 def no_critic(risk: Record) -> bool:
-    """Whether nobody evaluates a risk."""
-    return math.isnan(risk.value) and risk.version == 0
+    """Whether nobody has evaluated a risk yet; one that was, and is no number, is another matter."""
+    return math.isnan(risk.value) and risk.fresh == 0
 
 
 @kernel
 def risk_now(config: Record, chain: Record) -> float:
     """The risk in [0, 1] that the arbiter acts on.
 
-    A NaN from weights in use, and a wrench that stands still for stale_ms, are certain risk. In a hold, before the
+    An answer that is no number, and a wrench that stands still for stale_ms, are certain risk. In a hold, before the
     first command and in the automatic reset there is nothing to preempt: 0. Once a command was dropped, no other comes
     that a critic at the decision rate could evaluate: its last evaluation then lapses, and counts as 0, early enough
     for the reflex to end when that command would have.
@@ -114,23 +114,22 @@ def drop_command(position: Floats, quaternion: so3.Quaternion, config: Record, c
         chain.goal_quaternion[i] = chain.reference_quaternion[i] = quaternion[i]
     for i in range(6):
         chain.goal_wrench[i] = chain.wrench[i] = 0.0
-        chain.goal_stiffness[i] = bounded_stiffness(config.reflex.recovery_stiffness[i], i, config)
+        chain.goal_stiffness[i] = within_limits(config.reflex.recovery_stiffness[i], i, config.limiter)
     chain.goal_damping_ratio = max(chain.proposed_damping_ratio, config.reflex.soft_damping_ratio)
 
 
 @kernel
-def bounded_stiffness(wish: float, axis: int, config: Record) -> float:
-    """A recovery's stiffness of one axis within the limiter's range and at most recovery_stiffness."""
-    limiter = config.limiter
-    most = min(config.reflex.recovery_stiffness[axis], limiter.stiffness_max[axis])
-    return float(max(limiter.stiffness_min[axis], min(most, wish)))
+def within_limits(stiffness: float, axis: int, limiter: Record) -> float:
+    """The stiffness of one axis within the range that commands have."""
+    return float(max(limiter.stiffness_min[axis], min(limiter.stiffness_max[axis], stiffness)))
 
 
 @kernel
 def recover(position: Floats, config: Record, chain: Record) -> None:
     """Moves the goal of a reflex: a learned recovery's at every evaluation, else back along the measured path.
 
-    A learned offset is cut to max_offset_m, its goal to the workspace box. One that is not finite is passed over.
+    A learned offset is cut to max_offset_m, its goal to the workspace box, its stiffness to max_recovery_stiffness. One
+    that is not finite is passed over.
     """
     risk, limiter = chain.risk, config.limiter
     if config.reflex.learned == 0 or risk.has_recovery == 0:
@@ -145,7 +144,8 @@ def recover(position: Floats, config: Record, chain: Record) -> None:
         chain.goal_position[i] = min(limiter.box_max_base_m[i], max(limiter.box_min_base_m[i], goal))
     for i in range(6):
         if math.isfinite(risk.recovery_stiffness[i]):
-            chain.goal_stiffness[i] = bounded_stiffness(risk.recovery_stiffness[i], i, config)
+            wish = min(risk.recovery_stiffness[i], config.reflex.max_recovery_stiffness[i])
+            chain.goal_stiffness[i] = within_limits(wish, i, limiter)
 
 
 @kernel

@@ -1,58 +1,41 @@
-"""What `robot-rl safety collect|train|calibrate|evaluate` can be told."""
+"""What the commands `robot-rl safety ...` can be told: one dataclass a command, one sentence a field."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
-from robot_rl.config import TRAINING_SEEDS_BELOW
 from robot_rl.options import REQUIRED, Config, option
 
-_TASK_CONFIG = "Further settings of the task: `task_config.<key>=<value>`; the task checks them."
+_MOTOR = "Name of the motor process, as the message that stopped you says; for a real arm the arm's own name."
 
 
 @dataclass
-class SafetyCollectConfig(Config):
-    """Record what the safety critic sees while a scripted operator works, up to the first violation of each episode."""
+class SafetyReplayConfig(Config):
+    """Show what happened around a latch: a flight file as one HTML file."""
 
-    out: str = option(REQUIRED, "Folder for the episodes; one that was begun is gone on with.")
-    task: str = option(REQUIRED, "Name of the task; `robot-rl tasks` lists them.")
-    variant: str = option("default", "Variant of the task; its `heldout` one, if it has one, for calibrate.")
-    episodes: int = option(300, "Episodes that the folder shall hold in the end.", low=1, may_change=True)
-    interruptions: bool = option(True, "Interrupt the operator now and then by what a reflex would do.")
-    stride: int = option(2, "Every how many ticks a sample is kept.", unit="ticks", low=1, high=20)
-    seed: int = option(0, "Seed of episodes, operator and interruptions.", low=0, high=TRAINING_SEEDS_BELOW - 1)
-    fresh: bool = option(False, "Refuse to start unless `out` is absent or empty.", may_change=True)
-    task_config: dict[str, Any] = option({}, _TASK_CONFIG)
+    path: str = option(REQUIRED, "Flight file (.npz) that the flight recorder wrote.")
+    out: str | None = option(None, "HTML file to write; by default beside the flight file, with the ending .html.")
 
 
 @dataclass
-class SafetyTrainConfig(Config):
-    """Train a safety critic on collected episodes, and choose its threshold on a part that it did not learn from."""
+class SafetyStatusConfig(Config):
+    """Say whether an arm is latched, why, and what it takes to go on."""
 
-    data: str = option(REQUIRED, "Folder of `safety collect`.")
-    out: str = option(REQUIRED, "Run folder for the critic.")
-    also: list[str] = option([], "Further folders of `safety collect` on the same task.")
-    held_back: float = option(0.25, "Share of the episodes kept for scale and threshold.", low=0.05, high=0.9)
-    seed: int = option(0, "Seed of networks, batches and of the split.", low=0, high=TRAINING_SEEDS_BELOW - 1)
-    fresh: bool = option(False, "Refuse to start unless `out` is absent or empty.", may_change=True)
-    critic_config: dict[str, Any] = option(
-        {}, "Settings of the training: `critic_config.<key>=<value>`, such as updates=3000; checked."
-    )
+    motor: str = option(REQUIRED, _MOTOR)
 
 
 @dataclass
-class SafetyCalibrateConfig(Config):
-    """Measure a critic on episodes that nothing was learned from, and store the result in it: the gate to its use."""
+class SafetyResetConfig(Config):
+    """Reset an arm that was stopped, after you have looked at it; the program that commands it may then start over."""
 
-    critic: str = option(REQUIRED, "File critic.safetensors of `safety train`.")
-    data: str = option(REQUIRED, "Folder of `safety collect`, of mazes or episodes that training never saw.")
+    motor: str = option(REQUIRED, _MOTOR)
+    yes: bool = option(False, "You have looked: ask nothing (also written --yes).")
+    held_s: float = option(0.7, "For how long the button is pressed.", unit="s", low=0.0, high=10.0)
 
 
 @dataclass
-class SafetyEvaluateConfig(Config):
-    """Show what a critic is worth on some episodes: recall, false reflexes, calibration error, reliability diagram."""
+class SafetyEstopConfig(Config):
+    """Press the emergency stop of an arm in software, or release it; no replacement for the real one."""
 
-    critic: str = option(REQUIRED, "File critic.safetensors of `safety train`.")
-    data: str = option(REQUIRED, "Folder of `safety collect`.")
-    out: str | None = option(None, "HTML file to write; by default beside the critic, critic.html.")
+    motor: str = option(REQUIRED, _MOTOR)
+    release: bool = option(False, "Release it; the arm stays stopped until somebody resets it.")

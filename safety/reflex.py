@@ -46,6 +46,7 @@ REFLEX_CONFIG = np.dtype(
         ("retreat_m", "f8"),
         ("max_offset_m", "f8"),
         ("recovery_stiffness", "f8", 6),
+        ("max_recovery_stiffness", "f8", 6),
     ],
     align=True,
 )
@@ -127,7 +128,9 @@ class ReflexConfig:
     max_offset_m: float = 0.02
     """Farthest that the learned recovery may put the goal from the measured position [m], > 0."""
     recovery_stiffness: tuple[float, ...] = (150.0, 150.0, 150.0, 15.0, 15.0, 15.0)
-    """Stiffness of the scripted recovery, and bound of a learned one [N/m x3, Nm/rad x3]."""
+    """Stiffness of the scripted recovery [N/m x3, Nm/rad x3]."""
+    max_recovery_stiffness: tuple[float, ...] = (600.0, 600.0, 600.0, 40.0, 40.0, 40.0)
+    """Largest stiffness of the learned recovery [N/m x3, Nm/rad x3]; it pushes with at most this x max_offset_m."""
     resets: bool = False
     """Whether it also acts on the automatic reset, whose motions no critic was trained on."""
 
@@ -148,16 +151,19 @@ class ReflexConfig:
             raise ValueError(f"retreat_m must be 0.005..0.02, got {self.retreat_m}")
         if self.recovery not in ("learned", "scripted"):
             raise ValueError(f"recovery must be learned or scripted, got {self.recovery!r}")
-        values = self.recovery_stiffness
-        if len(values) != 6 or not all(0.0 <= value < math.inf for value in values):
-            raise ValueError(f"recovery_stiffness needs 6 finite numbers >= 0 (x, y, z, rx, ry, rz), got {values}")
+        for name in ("recovery_stiffness", "max_recovery_stiffness"):
+            values = getattr(self, name)
+            if len(values) != 6 or not all(0.0 <= value < math.inf for value in values):
+                raise ValueError(f"{name} needs 6 finite numbers >= 0 (x, y, z, rx, ry, rz), got {values}")
 
     def to_record(self, dt_s: float) -> NDArray[Any]:
         """Returns the () REFLEX_CONFIG record for this tick [s]."""
         record = np.zeros((), REFLEX_CONFIG)
         for name in ("enabled", "resets", "eps_soft", "eps_hard", "holds_to_stop", "retreat_m", "max_offset_m"):
             record[name] = getattr(self, name)
-        for name in ("soft_stiffness_share", "soft_damping_ratio", "soft_speed_share", "recovery_stiffness"):
+        for name in ("soft_stiffness_share", "soft_damping_ratio", "soft_speed_share"):
+            record[name] = getattr(self, name)
+        for name in ("recovery_stiffness", "max_recovery_stiffness"):
             record[name] = getattr(self, name)
         for name in ("dwell", "exit", "max_reflex", "hold_exit", "hold_window"):
             record[f"{name}_ticks"] = max(1, round(getattr(self, f"{name}_s") / dt_s))

@@ -10,7 +10,7 @@ import numpy as np
 from controllers.link import LockstepLink
 from data.errors import UserError
 from robot_rl.config import TRAINING_SEEDS_BELOW
-from robot_rl.config_safety import SafetyCollectConfig
+from robot_rl.config_critic import SafetyCollectConfig
 from robot_rl.envs.make import make_env
 from robot_rl.envs.robot_env import RobotEnv
 from robot_rl.metrics import progress

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from data.atomic import write_atomic
-from robot_rl.config_safety import SafetyEvaluateConfig
+from robot_rl.config_critic import SafetyEvaluateConfig
 from robot_rl.report.page import header, page, pairs, picture, section, table, tiles, warning
 from robot_rl.report.plots import AFTER, BEFORE, QUIET, figure, svg_uri
 from robot_rl.safety_critic.calibration import (

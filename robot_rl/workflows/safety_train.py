@@ -10,7 +10,7 @@ import numpy as np
 
 from data.errors import UserError
 from robot_rl.agents.base import config_from
-from robot_rl.config_safety import SafetyCalibrateConfig, SafetyTrainConfig
+from robot_rl.config_critic import SafetyCalibrateConfig, SafetyTrainConfig
 from robot_rl.envs.make import chain_of
 from robot_rl.metrics import MetricsLog, progress
 from robot_rl.runs import RunFolder, as_stored, environment

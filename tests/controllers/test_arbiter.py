@@ -14,12 +14,10 @@ from safety.reasons import Reason
 from safety.reflex import Mode, ReflexConfig
 from safety.risk_critic import RiskCriticConfig
 from tests.controllers.chain_rig import WIDE, Rig
-
-SILENT = replace(WIDE, critic=RiskCriticConfig(mode="never"))
-"""A chain whose own critic writes nothing into the risk record."""
+from tests.controllers.risk_tools import tell
 
 
-def rig_with(risk: float = 0.0, config: ChainConfig = SILENT, **command: Any) -> Rig:
+def rig_with(risk: float = 0.0, config: ChainConfig = WIDE, **command: Any) -> Rig:
     """A rig that follows a command 15 mm ahead, with a critic that says `risk` at every tick."""
     rig = Rig(config)
     say(rig, risk)
@@ -29,9 +27,8 @@ def rig_with(risk: float = 0.0, config: ChainConfig = SILENT, **command: Any) ->
     return rig
 
 
-def say(rig: Rig, risk: float, fresh: int = 1) -> None:
-    rig.memory["risk"]["version"], rig.memory["risk"]["fresh"] = 1, fresh
-    rig.memory["risk"]["value"] = risk
+def say(rig: Rig, risk: float, recovery: tuple[float, ...] | None = None) -> None:
+    tell(rig.chain, risk, recovery)
 
 
 def stretch_m(rig: Rig) -> float:
@@ -50,9 +47,9 @@ def live(rig: Rig, ticks: int, risk: float) -> Any:
 
 
 def test_without_a_critic_and_at_low_risk_the_torque_is_the_same_to_the_last_bit() -> None:
-    off = replace(SILENT, reflex=ReflexConfig(enabled=False))
-    without, disabled, low = Rig(SILENT), Rig(off), Rig(SILENT)
-    say(disabled, 1.0)
+    off = replace(WIDE, reflex=ReflexConfig(enabled=False))
+    without, disabled, low = Rig(WIDE), Rig(off), Rig(WIDE)
+    say(disabled, 0.9)
     say(low, 0.14)
     rng = np.random.default_rng(3)
     for _ in range(40):
@@ -74,8 +71,8 @@ def test_soft_softens_damps_and_slows_in_proportion_and_gives_it_back() -> None:
     say(rig, 0.225)  # half way between the thresholds
     report = rig.tick(200)
     assert (report["mode"], report["reason"], report["source"]) == (Mode.SOFT, Reason.SOFT, Source.POLICY)
-    assert report["executed_stiffness"] == pytest.approx([400 * 0.65] * 3 + [30 * 0.65] * 3)
-    assert report["executed_damping_ratio"] == pytest.approx(1.1)
+    assert report["executed_stiffness"] == pytest.approx([400 * 0.65] * 3 + [30 * 0.65] * 3, rel=1e-5)
+    assert report["executed_damping_ratio"] == pytest.approx(1.1, rel=1e-5)
     assert report["proposed_stiffness"].tolist() == [400.0] * 3 + [30.0] * 3
     say(rig, 0.0)
     rig.send()
@@ -102,6 +99,13 @@ def test_soft_halves_the_speed_of_the_reference_and_never_stiffens() -> None:
     assert speeds[1] <= 0.5 * limit + 1e-12
     assert speeds[0] > speeds[1]
     assert (fast[1].report["executed_stiffness"][0] <= [40.0] * 3 + [3.0] * 3).all()
+
+
+def test_soft_keeps_the_stiffness_that_the_limiter_asks_for_at_least() -> None:
+    config = replace(WIDE, limiter=replace(WIDE.limiter, stiffness_min=(300.0,) * 3 + (10.0,) * 3))
+    rig = rig_with(config=config)
+    say(rig, 0.2999)
+    assert rig.tick(100)["executed_stiffness"].tolist() == [300.0] * 3 + [10.0] * 3
 
 
 def test_a_reflex_drops_spring_feed_forward_and_command_at_once() -> None:
@@ -175,18 +179,14 @@ def test_reflexes_of_a_dead_policy_do_not_put_off_the_latch() -> None:
 
 
 def test_an_adversarial_recovery_is_held_after_its_time_and_the_third_hold_latches() -> None:
-    rig = rig_with()
-    rig.memory["risk"]["has_recovery"] = 1
-    rig.memory["risk"]["recovery_offset_base_m"] = (5.0, 0.0, 0.0)
-    rig.memory["risk"]["recovery_stiffness"] = 1e6
+    rig = rig_with(stiffness=[800.0] * 3 + [50.0] * 3)
     for hold in range(3):
-        say(rig, 0.9)
+        say(rig, 0.9, recovery=(20.0, 20.0, 20.0, 20.0))  # as far and as stiff as it can
         for tick in range(600):
             report = rig.tick()
             assert report["mode"] == Mode.REFLEX, tick
-            assert (np.abs(rig.memory["goal_position"] - rig.terms.position_base_m) <= 0.02 + 1e-12).all()
-            assert (report["executed_stiffness"] <= [400.0] * 3 + [30.0] * 3).all(), "slews down, never up"
-        assert (rig.memory["goal_stiffness"] <= [150.0] * 3 + [15.0] * 3).all()
+            assert np.linalg.norm(rig.memory["goal_position"] - rig.terms.position_base_m) <= 0.02 + 1e-12
+        assert rig.memory["goal_stiffness"] == pytest.approx([600.0] * 3 + [40.0] * 3)
         report = rig.tick()
         if hold < 2:
             assert (report["mode"], report["reason"], report["latched"]) == (Mode.HOLD, Reason.RISK_HOLD, 0)
@@ -197,6 +197,15 @@ def test_an_adversarial_recovery_is_held_after_its_time_and_the_third_hold_latch
     assert live(rig, 300, 0.0)["latched"] == Reason.RISK_STOP
     rig.chain.reseed(rig.state, rig.terms)
     assert live(rig, 50, 0.0)["mode"] == Mode.NORMAL
+
+
+def test_a_learned_recovery_is_no_stiffer_than_configured() -> None:
+    soft = replace(WIDE, reflex=ReflexConfig(max_recovery_stiffness=(90.0,) * 3 + (5.0,) * 3, max_offset_m=0.004))
+    rig = rig_with(config=soft)
+    say(rig, 0.9, recovery=(0.0, 20.0, 0.0, 20.0))
+    report = rig.tick(200)
+    assert report["executed_stiffness"].tolist() == [90.0] * 3 + [5.0] * 3
+    assert np.linalg.norm(rig.memory["reference_position"] - rig.terms.position_base_m) == pytest.approx(0.004)
 
 
 def test_a_hold_for_risk_ages_into_the_latch_if_the_force_stays() -> None:
@@ -210,7 +219,7 @@ def test_a_hold_for_risk_ages_into_the_latch_if_the_force_stays() -> None:
 
 
 def test_the_scripted_recovery_goes_back_along_the_measured_path() -> None:
-    rig = rig_with(config=replace(SILENT, reflex=ReflexConfig(recovery="scripted", retreat_m=0.01)))
+    rig = rig_with(config=replace(WIDE, reflex=ReflexConfig(recovery="scripted", retreat_m=0.01)))
     start = rig.terms.position_base_m.copy()
     for _ in range(200):  # the arm moves sideways
         rig.state["q_rad"][0, 0] += 3e-4
@@ -227,44 +236,62 @@ def test_the_scripted_recovery_goes_back_along_the_measured_path() -> None:
 
 
 def test_the_learned_recovery_is_followed_at_each_evaluation() -> None:
+    seldom = replace(WIDE, critic=RiskCriticConfig(period_ticks=50))
+    rig, axis = rig_with(config=seldom), Rig().terms.rotation_base[:, 1]
+    say(rig, 0.9, recovery=(0.0, np.arctanh(0.25), 0.0, -20.0))
+    report = rig.tick(200)
+    assert rig.memory["reference_position"] - rig.terms.position_base_m == pytest.approx(0.005 * axis, abs=1e-7)
+    assert report["executed_stiffness"] == pytest.approx([100.0] * 3 + [10.0] * 3)
+    say(rig, 0.9, recovery=(0.0, -np.arctanh(0.25), 0.0, -20.0))
+    goals = []
+    for _ in range(50):
+        rig.tick()
+        goals.append((rig.memory["goal_position"] - rig.terms.position_base_m) @ axis)
+    assert goals[0] == pytest.approx(0.005, abs=1e-7), "not asked yet"
+    assert goals[-1] == pytest.approx(-0.005, abs=1e-7)
+
+
+def test_a_recovery_whose_answer_is_no_number_is_replaced_by_the_script() -> None:
     rig = rig_with()
-    rig.memory["risk"]["has_recovery"] = 1
-    rig.memory["risk"]["recovery_stiffness"] = [100.0] * 3 + [10.0] * 3
-    say(rig, 0.9)
-    here = rig.terms.position_base_m
-    rig.memory["risk"]["recovery_offset_base_m"] = (0.0, 0.005, 0.0)
-    report = rig.tick(150)
-    assert rig.memory["reference_position"] - here == pytest.approx([0.0, 0.005, 0.0], abs=1e-9)
-    assert report["executed_stiffness"].tolist() == [100.0] * 3 + [10.0] * 3
-    rig.memory["risk"]["recovery_offset_base_m"] = (0.0, -0.005, 0.0)
-    say(rig, 0.9, fresh=0)
+    say(rig, 0.9, recovery=(np.nan, 0.0, 0.0, 0.0))
     rig.tick(20)
-    assert rig.memory["goal_position"] - here == pytest.approx([0.0, 0.005, 0.0], abs=1e-9)
-    say(rig, 0.9)
-    rig.memory["risk"]["recovery_offset_base_m"] = (np.nan, 0.0, 0.0)
-    rig.tick(20)
-    assert rig.memory["goal_position"] - here == pytest.approx([0.0, 0.005, 0.0], abs=1e-9)
+    assert rig.report["mode"][0] == Mode.REFLEX
+    assert np.isfinite(rig.memory["goal_position"]).all()
+    assert rig.memory["goal_stiffness"].tolist() == [150.0] * 3 + [15.0] * 3
 
 
 def test_a_critic_at_the_decision_rate_hands_back_when_its_decision_is_over() -> None:
-    rig = rig_with(duration_s=0.3)
-    rig.send()
+    rig = rig_with(config=replace(WIDE, critic=RiskCriticConfig(mode="decision")), duration_s=0.3)
     say(rig, 0.9)
-    assert rig.tick()["mode"] == Mode.REFLEX
-    say(rig, 0.9, fresh=0)
+    assert rig.tick(20)["mode"] == Mode.NORMAL, "not asked before the next command"
+    rig.send()
+    assert rig.tick()["mode"] == Mode.REFLEX, "judged before it moves anything"
+    say(rig, 0.0)
     assert rig.tick(298)["mode"] == Mode.REFLEX
     assert rig.tick(3)["mode"] == Mode.NORMAL, "when the command would have ended"
     assert rig.tick(100)["mode"] == Mode.NORMAL
-    rig.send()
     say(rig, 0.9)
-    assert rig.tick()["mode"] == Mode.REFLEX, "the next command is judged before it moves anything"
-
-
-@pytest.mark.parametrize("wrong", [np.nan, np.inf])
-def test_a_risk_that_is_no_number_is_certain_risk_once_weights_are_in_use(wrong: float) -> None:
-    rig = rig_with()
-    say(rig, wrong)
+    rig.send()
     assert rig.tick()["mode"] == Mode.REFLEX
+    say(rig, 0.0)
+    rig.tick(350)
+    rig.send()
+    assert rig.tick()["mode"] == Mode.NORMAL
+
+
+def test_an_answer_that_is_no_number_is_certain_risk() -> None:
+    rig = rig_with()
+    say(rig, np.nan)
+    assert rig.tick()["mode"] == Mode.REFLEX
+
+
+def test_a_critic_that_was_not_asked_yet_alarms_nobody() -> None:
+    rig = Rig(replace(WIDE, critic=RiskCriticConfig(period_ticks=100)))
+    say(rig, 0.0)
+    rig.chain.reseed(rig.state, rig.terms)
+    rig.send()
+    assert {int(rig.tick()["mode"]) for _ in range(150)} == {Mode.NORMAL}
+    assert rig.report["risk"][0] == pytest.approx(0.0, abs=1e-5)
 
 
 def test_a_wrench_that_stands_still_is_certain_risk_before_it_stops_the_arm() -> None:
@@ -281,6 +308,6 @@ def test_the_automatic_reset_and_an_arm_that_holds_are_left_alone() -> None:
     rig.send(source=Source.POLICY)
     assert rig.tick()["mode"] == Mode.REFLEX
     waiting = Rig()
-    say(waiting, 1.0)
+    say(waiting, 0.9)
     report = waiting.tick(50)
     assert (report["mode"], report["reason"]) == (Mode.NORMAL, Reason.UNSEEDED)

@@ -12,27 +12,24 @@ from controllers.robots.mujoco_arm import MujocoArm
 from controllers.types import Command, Source
 from safety.reasons import Reason
 from safety.reflex import Mode, ReflexConfig
-from safety.risk_critic import RiskCriticConfig
 from safety.watch import WatchConfig
+from tests.controllers.risk_tools import tell
 from tests.controllers.test_link import DOWN, OneByOne, make
 
 UNWATCHED = WatchConfig(enabled=False)
 """The force at the impact must not trip the other layer."""
-SILENT = RiskCriticConfig(mode="never")
-"""Writes nothing into the risk record: the tests do."""
-PRESSING = ChainConfig(reflex=ReflexConfig(recovery="scripted"), watch=UNWATCHED, critic=SILENT)
+PRESSING = ChainConfig(reflex=ReflexConfig(recovery="scripted"), watch=UNWATCHED)
 
 
 class Alarm(OneByOne):
     """The simulated arm, tick by tick, with a critic that is alarmed by a force."""
 
     def watch(self, link: LockstepLink, force_n: float) -> None:
-        read, record = self.read, link.chain.record["risk"]
+        read = self.read
 
         def reading(state: np.ndarray) -> None:
             read(state)
-            record["version"] = record["fresh"] = 1
-            record["value"] = 0.9 if np.linalg.norm(state["wrench_tool"][0, :3]) > force_n else 0.0
+            tell(link.chain, 0.9 if np.linalg.norm(state["wrench_tool"][0, :3]) > force_n else 0.0)
 
         self.read = reading
 
@@ -52,9 +49,8 @@ def push_down(link: LockstepLink, depth_m: float = 0.02) -> None:
     link.send(Command(here - np.array([0.0, 0.0, depth_m]), DOWN, np.array([1000.0] * 3 + [30.0] * 3)))
 
 
-def say(link: LockstepLink, risk: float) -> None:
-    record = link.chain.record["risk"]
-    record["version"], record["fresh"], record["value"] = 1, 1, risk
+def say(link: LockstepLink, risk: float, recovery: tuple[float, ...] | None = None) -> None:
+    tell(link.chain, risk, recovery)
 
 
 def test_a_step_ends_with_the_tick_in_which_the_command_is_dropped() -> None:
@@ -105,18 +101,15 @@ def test_the_compiled_loop_stops_at_the_same_tick_and_loses_no_noise(compiled: b
 
 @pytest.mark.parametrize("recovery", ["scripted", "learned"])
 def test_an_arm_that_presses_lets_go_within_the_reflex(recovery: str) -> None:
-    config = ChainConfig(reflex=ReflexConfig(recovery=recovery), watch=UNWATCHED, critic=SILENT)
+    config = ChainConfig(reflex=ReflexConfig(recovery=recovery), watch=UNWATCHED)
     link = above_the_plate(config)
     say(link, 0.0)
-    record = link.chain.record["risk"]
-    record["has_recovery"], record["recovery_stiffness"] = 1, 150.0
-    record["recovery_offset_base_m"] = (0.0, 0.0, 0.01)
     for _ in range(15):
         push_down(link)
         pressing = link.step(0.1)
     pressed_n = np.linalg.norm(pressing["wrench_tool"][-50:, :3], axis=1).mean()
     assert pressed_n > 10.0
-    say(link, 0.9)
+    say(link, 0.9, recovery=(0.0, 0.0, -0.5, -1.0))  # the tool's z axis points down
     reports = link.step(0.4)
     force_n = np.linalg.norm(reports["wrench_tool"][:, :3], axis=1)
     assert force_n.max() < pressed_n + 3.0
@@ -125,24 +118,22 @@ def test_an_arm_that_presses_lets_go_within_the_reflex(recovery: str) -> None:
 
 
 def test_a_recovery_into_the_plate_is_held_with_a_bounded_force() -> None:
-    config = ChainConfig(watch=UNWATCHED, critic=SILENT)
+    config = ChainConfig(watch=UNWATCHED)
     link = above_the_plate(config)
-    record = link.chain.record["risk"]
-    record["has_recovery"], record["recovery_stiffness"] = 1, 1000.0
-    record["recovery_offset_base_m"] = (0.0, 0.0, -1.0)
     for _ in range(5):
         say(link, 0.0)
         push_down(link, 0.005)
         link.step(0.1)
     for hold in range(3):
-        say(link, 0.9)
+        say(link, 0.9, recovery=(0.0, 0.0, 20.0, 20.0))  # into the plate
         push_down(link, 0.005)
         reports = link.step(0.65)
         modes = reports["mode"]
         assert (modes == Mode.REFLEX).sum() == 600
         assert modes[-1] == (Mode.STOP if hold == 2 else Mode.HOLD)
         force_n = np.linalg.norm(reports["wrench_tool"][:, :3], axis=1)
-        assert force_n[200:600].mean() < 150.0 * 0.02 + 6.0, "stiffness x offset, and friction"
+        assert force_n[200:600].mean() < 600.0 * 0.02 + 6.0, "stiffness x offset, and friction"
+        assert force_n[200:600].mean() > 4.0, "it does press"
         say(link, 0.0)
         link.step(0.6)
     assert link.latest().latched == Reason.RISK_STOP

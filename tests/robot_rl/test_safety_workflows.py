@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from data.errors import UserError
-from robot_rl.config_safety import (
+from robot_rl.config_critic import (
     SafetyCalibrateConfig,
     SafetyCollectConfig,
     SafetyEvaluateConfig,

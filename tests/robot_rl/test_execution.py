@@ -10,17 +10,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from controllers.types import REPORT, Source
-from robot_rl.envs.decision import BURST_GAP_S, Interventions
-from robot_rl.envs.layers import SafetyLayers
+from robot_rl.envs.execution import BURST_GAP_S, Interventions
 from robot_rl.envs.make import make_env
 from robot_rl.envs.robot_env import RobotEnv
 from robot_rl.tasks.peg_insertion import PegInsertion
 from safety.reflex import Mode
+from tests.controllers.risk_tools import tell
 
 
 def say(env: RobotEnv, risk: float) -> None:
-    record = env.link.chain.record["risk"]  # type: ignore[attr-defined]
-    record["version"], record["fresh"], record["value"] = 1, 1, risk
+    tell(env.link.chain, risk)  # type: ignore[attr-defined]
 
 
 def zeros(env: RobotEnv, **values: float) -> np.ndarray:
@@ -38,7 +37,7 @@ def reports_of(modes: list[int]) -> Any:
 
 @pytest.fixture(scope="module")
 def env() -> RobotEnv:
-    return make_env(PegInsertion(), teleport=True, layers=SafetyLayers(critic="never"))
+    return make_env(PegInsertion(), teleport=True)
 
 
 def test_the_policys_decision_ends_at_the_reflex_and_the_recovery_is_one_of_its_own(env: RobotEnv) -> None:

@@ -18,7 +18,7 @@ BURST_GAP_S = 1.0
 
 
 @dataclass(frozen=True, eq=False)
-class Decision:
+class Execution:
     """What became of one decision. The arbiter takes the arm in the middle of one, and ends it thereby."""
 
     recovering: bool
@@ -33,7 +33,7 @@ class Decision:
     """The strongest mode of the arbiter meanwhile."""
 
     @classmethod
-    def of(cls, before: Sensed, after: Sensed, reports: NDArray[Any], tick_hz: float) -> Decision:
+    def of(cls, before: Sensed, after: Sensed, reports: NDArray[Any], tick_hz: float) -> Execution:
         """reports: the REPORT records (n,) from `before` to `after`, ticked at tick_hz."""
         recovering = before.mode >= Mode.REFLEX
         turned = recovering != (after.mode >= Mode.REFLEX)
