@@ -76,6 +76,10 @@ def make_env(
 
     put = teleport_tool if teleport else None
     try:
+        critic = layers.load_critic()
+        if critic is not None:
+            link.load_critic(critic.weights)
+            link.reset()  # which puts them into use
         return RobotEnv(task, link, world=world, teleport=put, images=images, reset_config=reset_config)
     except BaseException:
         link.close()
