@@ -236,8 +236,7 @@ class SharedMemoryLink:
         """Renews the last command (the same, stamped afresh) while its sender means it and this process was awake."""
         if self._sent is None or self._suspended_since(self._sent_ns):
             return
-        now_ns = self.now_ns()
-        due = now_ns - int(self._command["stamp_ns"]) >= _KEEP_ALIVE_NS
+        due = (now_ns := self.now_ns()) - int(self._command["stamp_ns"]) >= _KEEP_ALIVE_NS
         if due and now_ns < self._cadence_ns and now_ns - self._sent_ns < self._sent.duration_s * 1e9:
             self._command["stamp_ns"] = now_ns
             self._side.commands.publish(self._command)
@@ -261,13 +260,11 @@ class SharedMemoryLink:
         """Raises MotorProcessDied if the process is dead or has run no tick for too long."""
         if self._closed:
             raise RuntimeError("the link is closed; make a new one")
-        status = self._child.exit_status()
-        if status is not None:
+        if (status := self._child.exit_status()) is not None:
             said = self._side.status()
             last = f"; it last said: {said.message}" if said.state in (MotorState.FAILED, MotorState.STOPPED) else ""
             raise MotorProcessDied(f"motor process {self.config.motor.name!r} is dead ({status}){last}")
-        now_ns, ticks = self.now_ns(), self._side.ring.written
-        if ticks != self._ticks:
+        if (now_ns := self.now_ns()) and (ticks := self._side.ring.written) != self._ticks:
             self._ticks, self._ticks_ns = ticks, now_ns
         stall_s = (now_ns - self._ticks_ns) * 1e-9
         # If this process lay still too, perhaps the whole machine did: that is no fault of the motor process.

@@ -20,7 +20,7 @@ def run(
 
     One step is one decision of 0.1 s. The time of a measurement is all wall-clock time: decisions, operator, resets.
     """
-    figures = _measure(seconds, task, variant, seed, robot, images=False)
+    figures = measure_steps(seconds, task, variant, seed, robot, images=False)
     result: dict[str, Any] = {
         "state_steps_per_s": figures["steps_per_s"],
         "state_times_real_time": figures["steps_per_s"] / figures["rate_hz"],
@@ -31,7 +31,7 @@ def run(
     }
     try:
         first_camera(make_task(task, variant))
-        images = _measure(seconds, task, variant, seed, robot, images=True)
+        images = measure_steps(seconds, task, variant, seed, robot, images=True)
     except RenderError as error:
         result |= {"image_steps_per_s": None, "image_missing": str(error)}
     else:
@@ -40,7 +40,8 @@ def run(
     return result
 
 
-def _measure(seconds: float, name: str, variant: str, seed: int, robot: str, images: bool) -> dict[str, Any]:
+def measure_steps(seconds: float, name: str, variant: str, seed: int, robot: str, images: bool) -> dict[str, Any]:
+    """Returns the figures of one measurement, with or without the task's cameras."""
     task = make_task(name, variant)
     env = make_env(task, robot=robot, seed=seed, images=images)
     operator = task.operator(np.random.default_rng(seed))
@@ -54,12 +55,12 @@ def _measure(seconds: float, name: str, variant: str, seed: int, robot: str, ima
         operator.reset()
         started = time.perf_counter()
         while True:
-            observation, _, terminated, truncated, _ = env.step(operator.act(observation, task.action.size))
+            observation, _, terminated, truncated, info = env.step(operator.act(observation, task.action.size))
             steps += 1
             if terminated or truncated:
                 break
         stepping_s += time.perf_counter() - started
-        episodes, successes = episodes + 1, successes + int(terminated)
+        episodes, successes = episodes + 1, successes + int(info["success"])
     elapsed = time.perf_counter() - begun
     env.close()
     pictures = [value for key, value in observation.items() if key.startswith("image_")]

@@ -22,7 +22,7 @@ from robot_rl.envs.action_map import ActionMap
 from robot_rl.envs.capabilities import Restorable, first_camera, tareable, with_pictures
 from robot_rl.envs.execution import Execution, Interventions, before_the_drop
 from robot_rl.envs.reset import AutomaticReset, ResetConfig, reset_info
-from robot_rl.envs.sensing import sense_reports
+from robot_rl.envs.sensing import sense_reports, spent_since
 from robot_rl.tasks.base import Draw, Sensed, Task
 from safety.reasons import Reason
 from safety.reflex import Mode
@@ -265,9 +265,3 @@ class RobotEnv(gymnasium.Env[Observation, NDArray[np.float32]]):
     def close(self) -> None:
         """Ends torque control."""
         self.link.close()
-
-
-def spent_since(before: Sensed, after: Sensed) -> dict[str, float]:
-    """`energy_spent_j`: energy that left the tank between two decisions [J]; nothing where no ledger runs."""
-    spent_j = after.energy_spent_j - before.energy_spent_j
-    return {} if math.isnan(spent_j) else {"energy_spent_j": max(spent_j, 0.0)}
