@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import time
 from typing import Any
 
@@ -16,10 +17,12 @@ from robot_rl.bench.faults.arm import PACKETS_UNTIL_BRAKE, Error
 from robot_rl.bench.faults.judging import (
     Outcome,
     delay_ms,
+    force_n,
+    judge_force,
     judge_torque,
     motion_after_hold,
 )
-from robot_rl.bench.faults.stage import MAX_TORQUE_NM, Stage, pressing
+from robot_rl.bench.faults.stage import MAX_TORQUE_NM, START, Stage, pressing
 from safety.reasons import Reason
 
 
