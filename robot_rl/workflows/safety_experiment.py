@@ -96,20 +96,20 @@ def flags(trials: list[Trial]) -> dict[str, list[float]]:
 def critic_of(task: str, seed: int, out: Path) -> Path:
     """Returns the file of a task's safety critic, collected, trained and calibrated now if it is not there yet.
 
-    It learns from decisions of 0.1 s and, where the task lets one choose, of 0.5 s. Raises UserError if it does not pass
-    its calibration gate.
+    It learns from decisions of 0.1 s and, where the task lets one choose, of 0.5 s. Raises UserError if it does not
+    pass its calibration gate.
     """
     recipe = CRITICS[task]
     folders = []
     for index, changes in enumerate(recipe.task_configs):
         folders.append(str(out / f"{task}-episodes-{index}-{seed}"))
-        common = {"task": task, "episodes": recipe.episodes, "seed": 10 * seed + index, "task_config": changes}
+        common: Row = {"task": task, "episodes": recipe.episodes, "seed": 10 * seed + index, "task_config": changes}
         safety_collect.run(SafetyCollectConfig(out=folders[-1], **common))
     run_folder, kept = out / f"{task}-critic-{seed}", out / f"{task}-heldout-{seed}"
     safety_train.run(SafetyTrainConfig(data=folders[0], also=folders[1:], out=str(run_folder), seed=seed))
     path = run_folder / CRITIC_FILE
     if load_critic(path, override_gate=True).calibration is None:
-        held = {"task": task, "variant": recipe.held_out, "episodes": recipe.episodes, "seed": 10 * seed + 9}
+        held: Row = {"task": task, "variant": recipe.held_out, "episodes": recipe.episodes, "seed": 10 * seed + 9}
         safety_collect.run(SafetyCollectConfig(out=str(kept), **held))
         safety_train.calibrate_file(SafetyCalibrateConfig(critic=str(path), data=str(kept)))
     load_critic(path)

@@ -6,7 +6,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 OFF: dict[str, Any] = {
-    **{"limiter": False, "watch": False, "ledger": "observe", "critic": "never", "reflex": False, "supervisor": False},
+    "limiter": False,
+    "watch": False,
+    "ledger": "observe",
+    "critic": "never",
+    "reflex": False,
+    "supervisor": False,
 }
 """No layer; the ledger keeps its books, which limit nothing, to count the energy."""
 
