@@ -91,23 +91,24 @@ BRESA = SafetyGrid(
 
 ENERGY_BUDGET_J = 1.0
 """Tank of an episode in the comparison of passivity-aware training and filtering."""
+_UNFILTERED = {"critic": "never", "ledger": "observe", "tank_start_j": ENERGY_BUDGET_J}
+_FILTERED = {**_UNFILTERED, "ledger": "enforce"}
 _LEARN = {
     "steps": 6000,
     "eval_every": 0,
     "final_episodes": 20,
-    "safety_config": {"critic": "never", "ledger": "observe", "tank_start_j": ENERGY_BUDGET_J},
+    "safety_config": _UNFILTERED,
 }
-_BUDGET = {"tank_start_j": ENERGY_BUDGET_J}
 
 PASSIVE = SafetyGrid(
     "passive",
     "What do energy constraints in training and the passivity filter do, alone and together?",
     "maze",
     (
-        Arm("agnostic", "trained without a budget, no filter", "agnostic", {"ledger": "observe", **_BUDGET}),
-        Arm("aware", "trained within the budget, no filter", "aware", {"ledger": "observe", **_BUDGET}),
-        Arm("filtered", "trained without a budget, filter on", "agnostic", {"ledger": "enforce", **_BUDGET}),
-        Arm("aware-filtered", "trained within the budget, filter on", "aware", {"ledger": "enforce", **_BUDGET}),
+        Arm("agnostic", "trained without a budget, no filter", "agnostic", _UNFILTERED, critic=False),
+        Arm("aware", "trained within the budget, no filter", "aware", _UNFILTERED, critic=False),
+        Arm("filtered", "trained without a budget, filter on", "agnostic", _FILTERED, critic=False),
+        Arm("aware-filtered", "trained within the budget, filter on", "aware", _FILTERED, critic=False),
     ),
     policies={
         "agnostic": {**_LEARN, "agent_config": {}},
