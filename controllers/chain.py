@@ -54,8 +54,8 @@ class ChainConfig:
     torque: TorqueLimitConfig = field(default_factory=TorqueLimitConfig)
     ledger: LedgerConfig = field(default_factory=LedgerConfig)
     watch: WatchConfig = field(default_factory=WatchConfig)
-    reflex: ReflexConfig = field(default_factory=ReflexConfig)
     critic: RiskCriticConfig = field(default_factory=RiskCriticConfig)
+    reflex: ReflexConfig = field(default_factory=ReflexConfig)
     rate_hz: float = 1000.0
     """Rate of the tick [Hz], > 0; must be the robot's."""
 
@@ -211,8 +211,8 @@ def seed_entry(terms: Floats, state: Record, config: Record, chain: Record) -> N
     seed_chain(terms[0], quaternion, state[0].tau_applied_nm, state[0].stamp_ns, config[0], chain[0])
     reopen(terms[0], quaternion, state[0].q_rad, config[0], chain[0])
     rearm(chain[0].watch)
-    rearm_reflex(chain[0].reflex)
     forget(chain[0].risk)
+    rearm_reflex(chain[0].reflex)
 
 
 @kernel
@@ -241,8 +241,8 @@ class Chain:
         dt_s = 1.0 / config.rate_hz
         self.config_record["ledger"] = config.ledger.to_record(arm.max_velocity_rad_s, dt_s)
         self.config_record["watch"] = config.watch.to_record(arm.max_velocity_rad_s, dt_s)
-        self.config_record["reflex"] = config.reflex.to_record(dt_s)
         self.config_record["critic"] = config.critic.to_record(config.limiter, dt_s)
+        self.config_record["reflex"] = config.reflex.to_record(dt_s)
         self.config_record["dt_s"] = dt_s
         self.config_record["gripper_range_m"] = (math.nan, math.nan) if gripper_range_m is None else gripper_range_m
         self.record = np.zeros(1, CHAIN)

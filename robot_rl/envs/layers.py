@@ -27,14 +27,14 @@ class SafetyLayers:
     """Reference limiter: workspace box, leash, speed and acceleration; false opens each of them by a factor of ten."""
     watch: bool = True
     """Limits on the measured force, speed, power and workspace, which stop the arm."""
-    reflex: bool = True
-    """Reflex arbiter: what the safety critic's risk does to the arm."""
     ledger: str = "enforce"
     """Passivity ledger: off, observe (keeps books, limits nothing) or enforce."""
     critic: str = "control"
     """Safety critic: never, decision (asked once a command) or control (asked in the tick)."""
     critic_period_ticks: int = 1
     """Ticks between two questions to the critic in the mode control."""
+    reflex: bool = True
+    """Reflex arbiter, which acts on the critic's risk."""
     tank_start_j: float | None = None
     """Energy budget of an episode [J]; None: the task's own."""
 

@@ -38,8 +38,8 @@ class RobotEnv(gymnasium.Env[Observation, NDArray[np.float32]]):
     """One task on one arm. `step` takes the whole action vector of the task's ActionSpec in [-1, 1].
 
     info of `step`: `action_executed` (what the limiter let through, in action units), `success`, `violation` (of the
-    task's force limits), `peak_force_n`, `force_n`, `q_rad`, `stamp_ns`, `reasons`, `held` (latched: it is over); how
-    it ran, `duration_s`, `interrupted`, `source`, `mode`; and the counts of `Interventions` so far.
+    task's force limits), `peak_force_n`, `force_n`, `q_rad`, `stamp_ns`, `reasons`, `held` (latched: it is over), what
+    the ledger says; how it ran, `duration_s`, `interrupted`, `source`, `mode`; the counts of `Interventions` so far.
     info of `reset`: `reset_s`, `reset_attempts`, `reset_kind` (automatic | teleport), `reset_pull_n`, `reset_peak_n`,
     `reset_wiggles`, `q_rad`, `stamp_ns`. What chance decided is `draw`, for the record only; a policy must not see it.
     """

@@ -162,8 +162,8 @@ def test_a_touch_at_full_speed_is_no_violation_yet_and_pushing_on_becomes_one() 
     forces_n: list[np.ndarray] = []
     step = env.link.step
 
-    def watched(duration_s: float) -> Any:
-        reports = step(duration_s)
+    def watched(duration_s: float, interruptible: bool = False) -> Any:
+        reports = step(duration_s, interruptible)
         forces_n.append(np.linalg.norm(reports["wrench_tool"][:, :2], axis=1))
         return reports
 
