@@ -33,10 +33,11 @@ def assess(state: Record, position: Floats, quaternion: so3.Quaternion, config: 
     Comes after the command of the tick was taken, so that a new goal is judged before it moves anything.
     """
     critic, risk = config.critic, chain.risk
-    if critic.mode == 0:  # the risk stays NaN, as a seed left it
-        return
     risk.fresh = 0
     risk.version = critic.weights.version
+    if critic.mode == 0:
+        risk.value = math.nan
+        return
     sense_wrench(state.wrench_tool, critic, risk)
     state_features(position, quaternion, config, chain)
     action_features(config, chain)

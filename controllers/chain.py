@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from controllers.arbiter import arbitrate
 from controllers.assessment import assess
-from controllers.chain_memory import CHAIN, CHAIN_CONFIG
+from controllers.chain_memory import CHAIN, CHAIN_CONFIG, LatchWords
 from controllers.energy import grant_moves, reopen, settle_tick
 from controllers.goal import age_goal, enter_hold, seed_chain, take_command
 from controllers.impedance import ImpedanceConfig, active_terms, impedance_law, joint_margin, tool_twist
@@ -54,8 +54,8 @@ class ChainConfig:
     torque: TorqueLimitConfig = field(default_factory=TorqueLimitConfig)
     ledger: LedgerConfig = field(default_factory=LedgerConfig)
     watch: WatchConfig = field(default_factory=WatchConfig)
-    critic: RiskCriticConfig = field(default_factory=RiskCriticConfig)
     reflex: ReflexConfig = field(default_factory=ReflexConfig)
+    critic: RiskCriticConfig = field(default_factory=RiskCriticConfig)
     rate_hz: float = 1000.0
     """Rate of the tick [Hz], > 0; must be the robot's."""
 
@@ -211,8 +211,8 @@ def seed_entry(terms: Floats, state: Record, config: Record, chain: Record) -> N
     seed_chain(terms[0], quaternion, state[0].tau_applied_nm, state[0].stamp_ns, config[0], chain[0])
     reopen(terms[0], quaternion, state[0].q_rad, config[0], chain[0])
     rearm(chain[0].watch)
-    forget(chain[0].risk)
     rearm_reflex(chain[0].reflex)
+    forget(chain[0].risk)
 
 
 @kernel
@@ -226,7 +226,7 @@ def kernel_terms(terms: ModelTerms) -> tuple[NDArray[np.float64], ...]:
     return terms.position_base_m, terms.rotation_base, terms.jacobian, terms.mass, terms.coriolis_nm
 
 
-class Chain:
+class Chain(LatchWords):
     """The tick with its memory: configuration, state and scratch space of one arm. Records are arrays of shape (1,)."""
 
     def __init__(
@@ -241,11 +241,11 @@ class Chain:
         dt_s = 1.0 / config.rate_hz
         self.config_record["ledger"] = config.ledger.to_record(arm.max_velocity_rad_s, dt_s)
         self.config_record["watch"] = config.watch.to_record(arm.max_velocity_rad_s, dt_s)
-        self.config_record["critic"] = config.critic.to_record(config.limiter, dt_s)
         self.config_record["reflex"] = config.reflex.to_record(dt_s)
+        self.config_record["critic"] = config.critic.to_record(config.limiter, dt_s)
         self.config_record["dt_s"] = dt_s
         self.config_record["gripper_range_m"] = (math.nan, math.nan) if gripper_range_m is None else gripper_range_m
-        self.record = np.zeros(1, CHAIN)
+        super().__init__(np.zeros(1, CHAIN))
         for name in ("seen_sequence", "last_sequence", "goal_sequence"):
             self.record[name] = -1
         self.record["risk"]["value"] = math.nan

@@ -14,7 +14,7 @@ from safety.reflex import arm_taken
 
 _NONE, _BOX, _CONE = int(Reason.NONE), int(Reason.BOX), int(Reason.CONE)
 _UNSEEDED, _REFUSED, _STALE = int(Reason.UNSEEDED), int(Reason.REFUSED), int(Reason.STALE)
-_HOLD, _LATCHED = int(Reason.HOLD), int(Reason.LATCHED)
+_HOLD, _LATCHED, _REFUSED_HELD = int(Reason.HOLD), int(Reason.LATCHED), int(Refusal.HELD)
 _ACCEPTED, _REFUSED_LATCHED = int(Refusal.ACCEPTED), int(Refusal.LATCHED)
 _REFUSED_REFLEX = int(Refusal.REFLEX)
 
@@ -59,7 +59,9 @@ def take_command(
         return
     chain.seen_sequence = command.sequence
     verdict = _REFUSED_LATCHED
-    if chain.latched == 0:
+    if chain.latched == 0 and chain.asked_hold != 0:
+        verdict = _REFUSED_HELD
+    elif chain.latched == 0:
         verdict = examine(command, chain.last_sequence, now_ns, position, quaternion, config.limiter)
     if verdict == _ACCEPTED and arm_taken(chain.reflex.mode):
         verdict = _REFUSED_REFLEX
@@ -130,6 +132,8 @@ def age_goal(now_ns: int, position: Floats, quaternion: so3.Quaternion, config: 
         if chain.held == 0:  # the state is finite again after it was not: hold where the arm is now
             enter_hold(position, quaternion, config, chain)
         return int(chain.latched)
+    if chain.asked_hold != 0:
+        return hold_as_asked(now_ns, position, quaternion, config, chain)
     if chain.commanded == 0:
         return _UNSEEDED
     age_s = (now_ns - chain.goal_stamp_ns) * 1e-9
@@ -148,6 +152,17 @@ def age_goal(now_ns: int, position: Floats, quaternion: so3.Quaternion, config: 
         chain.latched = _LATCHED
         return _LATCHED
     return _HOLD
+
+
+@kernel
+def hold_as_asked(now_ns: int, position: Floats, quaternion: so3.Quaternion, config: Record, chain: Record) -> int:
+    """The supervisor wants a hold: entered at once; the command ages on until it latches. Returns the reason."""
+    if chain.held == 0:
+        enter_hold(position, quaternion, config, chain)
+    if chain.commanded != 0 and (now_ns - chain.goal_stamp_ns) * 1e-9 > config.limiter.latch_s:
+        chain.latched = _LATCHED
+        return _LATCHED
+    return int(chain.asked_hold)
 
 
 @kernel

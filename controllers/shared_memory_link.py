@@ -17,18 +17,18 @@ from controllers.link import KEEP_ALIVE_S
 from controllers.motor_child import MotorChild, MotorProcessDied
 from controllers.motor_config import MotorConfig
 from controllers.pulse import Pulse
+from controllers.request_client import RequestClient
 from controllers.shared_memory.block import BlockInUse, SharedBlock, remove_stale
-from controllers.shared_memory.layout import ANSWER, REQUEST, RING_CAPACITY, MotorState, Request
-from controllers.shared_memory.mailbox import record_bytes
+from controllers.shared_memory.layout import RING_CAPACITY, MotorState, Request
 from controllers.shared_memory.sides import MotorStatus, ParentSide
 from controllers.types import COMMAND, Command, TickReport
 from data.errors import UserError
 from safety.reflex import Mode
 from safety.risk_weights import examine_weights, require_acceptable
+from safety.supervision import Heartbeat
 
 __all__ = ["MotorProcessDied", "SharedMemoryLink", "SharedMemoryLinkConfig"]
 
-_POLL_S = 0.001
 _LOOK_NS, _KEEP_ALIVE_NS = 2_000_000, round(KEEP_ALIVE_S * 1e9)
 
 
@@ -70,11 +70,9 @@ class SharedMemoryLink:
         """environment: variables of the motor process on top of this process's own."""
         self.config = config
         self._sequence = 0
-        self._request_number = 0
         self._sent: Command | None = None
         self._sent_ns = self._seen_ns = self._cadence_ns = 0
-        self._ticks, self._ticks_ns = -1, 0
-        self._taken = False
+        self._ticks, self._ticks_ns, self._taken = -1, 0, False
         self._command = np.zeros((), COMMAND)
         self._closed = True
         self._child = MotorChild(config.motor, environment or {})
@@ -88,6 +86,9 @@ class SharedMemoryLink:
             raise
         self._side = ParentSide(self._block)
         self._pulse = Pulse(self._side.beat)
+        self._requests = RequestClient(
+            self._side, config.motor.name, config.answer_timeout_s, self._require_alive, self._child.sleep
+        )
         self._closed = False
         atexit.register(self.close)
         try:
@@ -99,20 +100,23 @@ class SharedMemoryLink:
     # MotorLink
 
     def reset(self) -> None:
-        """Lets the chain hold the measured pose; the last command no longer counts, earlier reports are passed over."""
+        """Lets the chain hold the measured pose; the last command no longer counts, earlier reports are passed over.
+
+        Raises ResetRefused while the arm is latched and the supervisor does not let it go on.
+        """
         self._sent = None
-        self._ask(Request.RESEED)
+        self._requests.reseed()
         self._side.ring.skip()
         self._wait_until(self.now_ns() + 2_000_000)
         while not self._side.ring.waiting:
             self._wait_until(self.now_ns() + 1_000_000)
-        self._seen_ns = self._cadence_ns = self.now_ns()
-        self._taken = False
+        self._seen_ns, self._taken = self.now_ns(), False
+        self._cadence_ns = self._seen_ns
 
     def grant(self) -> float:
         """Sets the energy tank to its start; returns by how much it changed [J]."""
         before_j = self.latest().tank_energy_j
-        self._ask(Request.GRANT)
+        self._requests.ask(Request.GRANT)
         self._wait_until(self.now_ns() + 2_000_000)
         return self.latest().tank_energy_j - before_j
 
@@ -180,7 +184,7 @@ class SharedMemoryLink:
         self._closed = True
         atexit.unregister(self.close)
         if self._child.exit_status() is None:
-            self._publish_request(Request.STOP)
+            self._requests.publish(Request.STOP)
         self._child.end(self.config.stop_timeout_s, wait_first=True)
         self._pulse.stop()
         self._side.release()
@@ -206,6 +210,15 @@ class SharedMemoryLink:
             raise RuntimeError("the link is closed; its motor process has gone")
         return self._side.status()
 
+    def heartbeat(self, source: Heartbeat, in_use: bool = True) -> None:
+        """A sign of life of a camera, the learner or the operator; in_use false: it is watched no longer."""
+        self._require_alive()
+        self._side.heartbeat(source, self.now_ns() if in_use else 0)
+
+    def estop(self) -> None:
+        """Emergency stop in software: soft hold, latched until a person resets."""
+        self._requests.ask(Request.ESTOP)
+
     def load_critic(self, weights: NDArray[Any]) -> None:
         """Hands weights of the safety critic over, a () CRITIC_WEIGHTS record; the motor takes them at the next reset.
 
@@ -218,19 +231,21 @@ class SharedMemoryLink:
 
     def teleport(self, q_rad: Sequence[float] | NDArray[np.float64]) -> None:
         """Simulation only: sets the joints (7,) [rad] at rest. Raises ValueError if the robot cannot."""
-        self._ask(Request.TELEPORT, values=q_rad)
+        self._requests.ask(Request.TELEPORT, values=q_rad)
 
     def place(self, fixture: str, T_base_fixture: Pose) -> None:
         """Simulation only: moves a movable fixture. Raises ValueError if there is none of that name."""
-        self._ask(Request.PLACE_FIXTURE, fixture, [*T_base_fixture.position_m, *T_base_fixture.quaternion_xyzw])
+        self._requests.ask(
+            Request.PLACE_FIXTURE, fixture, [*T_base_fixture.position_m, *T_base_fixture.quaternion_xyzw]
+        )
 
     def tare(self) -> None:
         """Tares the wrist sensor; in free space only. Raises ValueError if the robot has none."""
-        self._ask(Request.TARE)
+        self._requests.ask(Request.TARE)
 
     def reseed(self, seed: int) -> None:
         """Simulation only: restarts the random numbers of the sensor's noise and bias. seed: 0..2^53."""
-        self._ask(Request.SEED_SENSOR, values=[seed])
+        self._requests.ask(Request.SEED_SENSOR, values=[seed])
 
     # Parts
 
@@ -248,8 +263,7 @@ class SharedMemoryLink:
         """Renews the last command (the same, stamped afresh) while its sender means it and this process was awake."""
         if self._sent is None or self._suspended_since(self._sent_ns):
             return
-        now_ns = self.now_ns()
-        due = now_ns - int(self._command["stamp_ns"]) >= _KEEP_ALIVE_NS
+        due = (now_ns := self.now_ns()) - int(self._command["stamp_ns"]) >= _KEEP_ALIVE_NS
         if due and now_ns < self._cadence_ns and now_ns - self._sent_ns < self._sent.duration_s * 1e9:
             self._command["stamp_ns"] = now_ns
             self._side.commands.publish(self._command)
@@ -269,35 +283,11 @@ class SharedMemoryLink:
             self._child.sleep(min((deadline_ns - now_ns) * 1e-9, self.config.stall_timeout_s / 2))
             self._require_alive()
 
-    def _ask(self, kind: Request, name: str = "", values: Any = ()) -> None:
-        """Makes a request and waits until it was carried out; raises ValueError with the motor's words if refused."""
-        self._require_alive()
-        number = self._publish_request(kind, name, values)
-        answer = np.zeros((), ANSWER)
-        deadline_ns = self.now_ns() + round(self.config.answer_timeout_s * 1e9)
-        while answer["number"] != number:
-            self._require_alive()
-            if self.now_ns() > deadline_ns:
-                raise MotorProcessDied(f"motor process {self.config.motor.name!r} did not answer {kind.name} in time")
-            if not self._side.answers.poll(record_bytes(answer)):
-                self._child.sleep(_POLL_S)
-        if answer["refused"]:
-            raise ValueError(answer["message"].item().decode())
-
-    def _publish_request(self, kind: Request, name: str = "", values: Any = ()) -> int:
-        request = np.zeros((), REQUEST)
-        self._request_number += 1
-        request["kind"], request["number"], request["name"] = kind, self._request_number, name.encode()
-        request["values"][: len(values)] = values
-        self._side.requests.publish(request)
-        return self._request_number
-
     def _require_alive(self) -> None:
         """Raises MotorProcessDied if the process is dead or has run no tick for too long."""
         if self._closed:
             raise RuntimeError("the link is closed; make a new one")
-        status = self._child.exit_status()
-        if status is not None:
+        if (status := self._child.exit_status()) is not None:
             said = self._side.status()
             last = f"; it last said: {said.message}" if said.state in (MotorState.FAILED, MotorState.STOPPED) else ""
             raise MotorProcessDied(f"motor process {self.config.motor.name!r} is dead ({status}){last}")

@@ -54,12 +54,12 @@ def _measure(seconds: float, name: str, variant: str, seed: int, robot: str, ima
         operator.reset()
         started = time.perf_counter()
         while True:
-            observation, _, terminated, truncated, _ = env.step(operator.act(observation, task.action.size))
+            observation, _, terminated, truncated, info = env.step(operator.act(observation, task.action.size))
             steps += 1
             if terminated or truncated:
                 break
         stepping_s += time.perf_counter() - started
-        episodes, successes = episodes + 1, successes + int(terminated)
+        episodes, successes = episodes + 1, successes + int(info["success"])
     elapsed = time.perf_counter() - begun
     env.close()
     pictures = [value for key, value in observation.items() if key.startswith("image_")]

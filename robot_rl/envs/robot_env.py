@@ -21,8 +21,8 @@ from robot_rl.envs.acceptance import require_acceptable_actions, require_accepta
 from robot_rl.envs.action_map import ActionMap
 from robot_rl.envs.capabilities import Restorable, first_camera, tareable, with_pictures
 from robot_rl.envs.execution import Execution, Interventions, before_the_drop
-from robot_rl.envs.reset import AutomaticReset, ResetConfig
-from robot_rl.envs.sensing import sense_reports
+from robot_rl.envs.reset import AutomaticReset, ResetConfig, reset_info
+from robot_rl.envs.sensing import sense_reports, spent_since
 from robot_rl.tasks.base import Draw, Sensed, Task
 from safety.reasons import Reason
 from safety.reflex import Mode
@@ -38,10 +38,12 @@ class RobotEnv(gymnasium.Env[Observation, NDArray[np.float32]]):
     """One task on one arm. `step` takes the whole action vector of the task's ActionSpec in [-1, 1].
 
     info of `step`: `action_executed` (what the limiter let through, in action units), `success`, `violation` (of the
-    task's force limits), `peak_force_n`, `force_n`, `q_rad`, `stamp_ns`, `reasons`, `held` (latched: it is over), what
-    the ledger says; how it ran, `duration_s`, `interrupted`, `source`, `mode`; the counts of `Interventions` so far.
+    task's force limits), `peak_force_n`, `force_n`, `q_rad`, `stamp_ns`, `reasons`, `held` (latched: it is over); how
+    it ran, `duration_s`, `interrupted`, `source`, `mode`; and the counts of `Interventions` so far.
     info of `reset`: `reset_s`, `reset_attempts`, `reset_kind` (automatic | teleport), `reset_pull_n`, `reset_peak_n`,
-    `reset_wiggles`, `q_rad`, `stamp_ns`. What chance decided is `draw`, for the record only; a policy must not see it.
+    `reset_wiggles`, in lock-step `recoveries_automatic` and `recoveries_simulated` (latches ended so far without a
+    person, and by a simulated one), `q_rad`, `stamp_ns`.
+    What chance decided is `draw`, for the record only; a policy must not see it.
     """
 
     metadata = {"render_modes": ["rgb_array"]}  # noqa: RUF012 - Gymnasium's own form
@@ -106,7 +108,8 @@ class RobotEnv(gymnasium.Env[Observation, NDArray[np.float32]]):
     ) -> tuple[Observation, dict[str, Any]]:
         """Draws an episode and drives there. options: {"draw": Draw} repeats a given one.
 
-        Raises ResetFailedError when the arm cannot be brought to the start; the next reset tries again.
+        Raises ResetFailedError when the arm cannot be brought to the start; the next reset tries again. Raises
+        ResetRefused where the arm is latched and a person has to reset it first.
         """
         super().reset(seed=seed)
         if self.world is not None and seed is not None:
@@ -137,16 +140,14 @@ class RobotEnv(gymnasium.Env[Observation, NDArray[np.float32]]):
         self.teleport(draw.T_base_start)
         self.link.reset()
         self._tare()
-        none = dict.fromkeys(("reset_s", "reset_pull_n", "reset_peak_n"), 0.0)
-        return {**none, "reset_attempts": 0, "reset_wiggles": 0, "reset_kind": "teleport"}
+        return reset_info(None, self.link)
 
     def _reset_on_bench(self, draw: Draw) -> dict[str, Any]:
         """The tool leaves the old fixture before the simulator moves it: no bench swaps a plate under a stuck peg."""
-        self.link.reset()
-        self.link.grant()  # the reset has a budget of its own: the episode may have ended with an empty tank
         if isinstance(self.world, MujocoArm) and not np.isfinite(self.link.latest().q_rad).all():
             self.world.teleport(self.world.arm.home_rad)  # a simulation that diverged stays so by itself
-            self.link.reset()
+        self.link.reset()
+        self.link.grant()  # the reset has a budget of its own: the episode may have ended with an empty tank
         outcome = self.automatic_reset.run(
             draw,
             self.np_random,
@@ -154,14 +155,7 @@ class RobotEnv(gymnasium.Env[Observation, NDArray[np.float32]]):
             when_free=None if self.world is None else self._place,
         )
         self._tare()
-        return {
-            "reset_s": outcome.duration_s,
-            "reset_attempts": outcome.attempts,
-            "reset_kind": "automatic",
-            "reset_pull_n": outcome.pull_n,
-            "reset_peak_n": outcome.peak_n,
-            "reset_wiggles": outcome.wiggles,
-        }
+        return reset_info(outcome, self.link)
 
     def step(self, action: NDArray[np.floating]) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
         """Runs one decision, until its period is over or the reflex arbiter takes the arm.
@@ -271,9 +265,3 @@ class RobotEnv(gymnasium.Env[Observation, NDArray[np.float32]]):
     def close(self) -> None:
         """Ends torque control."""
         self.link.close()
-
-
-def spent_since(before: Sensed, after: Sensed) -> dict[str, float]:
-    """`energy_spent_j`: energy that left the tank between two decisions [J]; nothing where no ledger runs."""
-    spent_j = after.energy_spent_j - before.energy_spent_j
-    return {} if math.isnan(spent_j) else {"energy_spent_j": max(spent_j, 0.0)}

@@ -16,6 +16,7 @@ from controllers.chain import Chain, ChainConfig
 from controllers.description import fr3, square_peg_tool
 from controllers.types import COMMAND, REPORT, STATE
 from safety.ledger import LedgerConfig
+from safety.reflex import ReflexConfig
 from safety.watch import WatchConfig
 from tests.safety.critic_tools import random_weights
 
@@ -37,7 +38,8 @@ def run_stream(ticks: int = 120, plain: bool = False) -> dict[str, np.ndarray]:
     arm = fr3()
     model, terms, rng = ArmModel(arm, square_peg_tool()), ModelTerms(), np.random.default_rng(1)
     watch = WatchConfig(max_speed_m_s=0.9, max_angular_speed_rad_s=9.0, max_power_w=300.0)
-    chain = Chain(ChainConfig(watch=watch, ledger=LedgerConfig(tank_start_j=0.2)), arm)
+    reflex = ReflexConfig(recovery="scripted")  # a learned one is computed in single precision
+    chain = Chain(ChainConfig(watch=watch, ledger=LedgerConfig(tank_start_j=0.2), reflex=reflex), arm)
     chain.adopt_critic(random_weights())
     state, command, report = np.zeros(1, STATE), np.zeros(1, COMMAND), np.zeros(1, REPORT)
     if plain:
