@@ -72,8 +72,7 @@ class SharedMemoryLink:
         self._sequence = 0
         self._sent: Command | None = None
         self._sent_ns = self._seen_ns = self._cadence_ns = 0
-        self._ticks, self._ticks_ns = -1, 0
-        self._taken = False
+        self._ticks, self._ticks_ns, self._taken = -1, 0, False
         self._command = np.zeros((), COMMAND)
         self._closed = True
         self._child = MotorChild(config.motor, environment or {})
@@ -111,8 +110,8 @@ class SharedMemoryLink:
         self._wait_until(self.now_ns() + 2_000_000)
         while not self._side.ring.waiting:
             self._wait_until(self.now_ns() + 1_000_000)
-        self._seen_ns = self._cadence_ns = self.now_ns()
-        self._taken = False
+        self._seen_ns, self._taken = self.now_ns(), False
+        self._cadence_ns = self._seen_ns
 
     def grant(self) -> float:
         """Sets the energy tank to its start; returns by how much it changed [J]."""
