@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import pty
 import signal
+import subprocess
+import sys
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -49,7 +52,7 @@ def arm(name: str, flights: Path) -> Callable[..., MotorConfig]:
 
     def config(changes: dict[str, Any] | None = None, **options: Any) -> MotorConfig:
         flight = FlightConfig(folder=str(flights), after_s=0.2)
-        motor = MotorConfig(name, "motor_fakes:real_chain", {"noisy": True, **options}, ORDINARY, flight=flight)
+        motor = MotorConfig(name, "motor_fakes:real_chain", options, ORDINARY, flight=flight)
         return replace(motor, **(changes or {}))
 
     return config
@@ -125,6 +128,28 @@ def test_the_command_line_tells_and_resets(arm: Any, name: str, capsys: pytest.C
         assert main(["safety", "estop", name, "release=true"]) == DONE
         assert main(["safety", "reset", name, "--yes"]) == DONE
         link.reset()
+
+
+@pytest.mark.parametrize(("typed", "status"), [("no", USER_ERROR), ("yes", DONE)])
+def test_a_person_at_a_terminal_is_asked(arm: Any, name: str, typed: str, status: int) -> None:
+    with link_to(arm()) as link:
+        latch(link)
+        terminal, theirs = pty.openpty()
+        words = [sys.executable, "-m", "robot_rl.cli.main", "safety", "reset", name]
+        with subprocess.Popen(words, stdin=theirs, stdout=theirs, stderr=theirs) as command:
+            asked = b""
+            while b"Type yes to reset: " not in asked:
+                asked += os.read(terminal, 4096)
+            assert b"was stopped: ESTOP" in asked and b"is nobody within its reach" in asked
+            os.write(terminal, f"{typed}\n".encode())
+            assert command.wait() == status
+        os.close(terminal)
+        os.close(theirs)
+        if status == DONE:
+            link.reset()
+        else:
+            with pytest.raises(ResetRefused):
+                link.reset()
 
 
 def test_a_latch_outlives_its_process_until_somebody_resets(
