@@ -192,10 +192,9 @@ class SharedMemoryLink:
         self._requests.ask(Request.ESTOP)
 
     def load_critic(self, weights: NDArray[Any]) -> None:
-        """Hands weights of the safety critic over, a () CRITIC_WEIGHTS record; the motor takes them at the next reset.
+        """Hands a () CRITIC_WEIGHTS record over; the motor takes it at the next reset.
 
-        Raises UserError for weights that this side can tell to be wrong. The motor process looks again, and refuses
-        what was trained for other limits: see critic_version, critic_refused and critic_refusal of `status`.
+        Raises UserError for wrong weights. The motor looks again, see critic_version and critic_refusal of `status`.
         """
         self._require_alive()
         require_acceptable(examine_weights(weights, self._side.status().critic_version))
