@@ -63,7 +63,7 @@ def restart_in_motion(stage: Stage, rng: np.random.Generator) -> Outcome:
     spring_j, tank_j = before.spring_energy_j, before.tank_energy_j
     stage.link.reset()
     reports = stage.link.step(0.6)
-    outcome = Outcome(float(reports["tank_energy_j"][0] - tank_j - spring_j))
+    outcome = Outcome(max(float(reports["tank_energy_j"][0] - tank_j - spring_j), 0.0))
     offset = reports["executed_position_base_m"][-1] - reports["executed_position_base_m"][0]
     outcome.motion_m = float(np.linalg.norm(offset))
     speed_m_s = float(np.linalg.norm(before.twist_base[:3]))

@@ -142,10 +142,10 @@ def pushed(stage: Stage, rng: np.random.Generator) -> Outcome:
         0.5, stiffness=np.array([1000.0] * 3 + [60.0] * 3), damping_ratio=2.0, feedforward_wrench_base=_PUSH_BACK
     )
     since = stage.desk.ticks
-    stage.desk.order(Error.PUSH, 400, 0.1)
-    reports = stage.link.step(1.2)
+    stage.desk.order(Error.PUSH, _PUSH_TICKS, 0.1)
+    reports = stage.link.step(1.6)
     over = np.linalg.norm(reports["wrench_tool"][:, :3], axis=1) > 60.0
-    outcome = Outcome(float("inf"), motion_after_hold(reports[450:]))
+    outcome = Outcome(float("inf"), motion_after_hold(reports[_PUSH_TICKS + 300 :]))
     if over.any():
         outcome.measured = delay_ms(reports, reports["latched"] != 0, int(reports["stamp_ns"][np.argmax(over)]))
     peak_n = float(stage.desk.applied(since)["force_n"].max())
@@ -154,14 +154,14 @@ def pushed(stage: Stage, rng: np.random.Generator) -> Outcome:
     return outcome
 
 
-_PUSH_BACK = np.array([0.0, 0.0, -20.0, 0.0, 0.0, 0.0])
+_PUSH_TICKS, _PUSH_BACK = 400, np.array([0.0, 0.0, -20.0, 0.0, 0.0, 0.0])
 
 
 def undeclared_payload(stage: Stage, rng: np.random.Generator) -> Outcome:
     """F17: 0.7 kg more than declared, in free space: the arm sags by no more than its spring says, and holds."""
     stage.clear()
     stage.link.send(pressing(-0.05, duration_s=5.0))
-    before = stage.link.step(0.8)[-1]
+    before = stage.link.step(1.5)[-1]
     stage.desk.order(Error.PAYLOAD, 10_000, 0.7)
     reports = stage.link.step(1.0)
     stage.desk.order(Error.NONE)

@@ -78,7 +78,7 @@ def motor_config(realtime: RealtimeConfig, desk: Path, chain: ChainConfig | None
     name = f"faults-{uuid.uuid4().hex[:12]}"
     plain = mujoco_motor(name, arm=fr3(), scene=scene(), chain=chain or ChainConfig(), realtime=realtime)
     options = {**plain.options, "desk": str(desk)}
-    return MotorConfig(name, "robot_rl.bench.faults.arm:build", options, realtime, leave_after_s=3.0)
+    return MotorConfig(name, "robot_rl.bench.faults.arm:build", options, realtime, leave_after_s=10.0)
 
 
 @dataclass
