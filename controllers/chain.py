@@ -1,7 +1,7 @@
 """One tick from state to torque, through every layer; each says what it did.
 
-watch -> intake -> safety critic -> reference limiter -> passivity ledger -> impedance law -> torque limits
--> energy gate
+watch -> intake -> safety critic -> reflex arbiter -> reference limiter -> passivity ledger -> impedance law
+-> torque limits -> energy gate
 
 The same compiled function runs in the real-time motor process and in lock-step under a simulator.
 """
@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from controllers.arbiter import arbitrate
 from controllers.assessment import assess
-from controllers.chain_memory import CHAIN, CHAIN_CONFIG
+from controllers.chain_memory import CHAIN, CHAIN_CONFIG, LatchWords
 from controllers.energy import grant_moves, reopen, settle_tick
 from controllers.goal import age_goal, enter_hold, seed_chain, take_command
 from controllers.impedance import ImpedanceConfig, active_terms, impedance_law, joint_margin, tool_twist
@@ -28,6 +29,7 @@ from safety.compilation import Floats, Record, kernel
 from safety.ledger import LedgerConfig, active_valve, gate_torque, grant
 from safety.reasons import Reason, Refusal
 from safety.reference_limiter import ReferenceLimiterConfig
+from safety.reflex import Mode, ReflexConfig, rearm_reflex
 from safety.risk_critic import RiskCriticConfig, forget
 from safety.risk_weights import WeightsRefusal, examine_weights
 from safety.torque_limits import TorqueLimitConfig, limit_torque
@@ -52,6 +54,7 @@ class ChainConfig:
     torque: TorqueLimitConfig = field(default_factory=TorqueLimitConfig)
     ledger: LedgerConfig = field(default_factory=LedgerConfig)
     watch: WatchConfig = field(default_factory=WatchConfig)
+    reflex: ReflexConfig = field(default_factory=ReflexConfig)
     critic: RiskCriticConfig = field(default_factory=RiskCriticConfig)
     rate_hz: float = 1000.0
     """Rate of the tick [Hz], > 0; must be the robot's."""
@@ -78,7 +81,8 @@ def run_tick(state: Record, terms: Floats, command: Record, config: Record, chai
     take_command(command, state.stamp_ns, position, quaternion, config, chain)
     guard_state(state, position, quaternion, config, chain)
     assess(state, position, quaternion, config, chain)
-    reason = max(age_goal(state.stamp_ns, position, quaternion, config, chain), chain.goal_reason)
+    reason = arbitrate(state, position, quaternion, config, chain)
+    reason = max(reason, age_goal(state.stamp_ns, position, quaternion, config, chain), chain.goal_reason)
     reason = max(reason, move_reference(config, chain))
     if leash(position, quaternion, config, chain):
         reason = max(reason, _LEASH)
@@ -174,7 +178,7 @@ def write_report(
     report.proposed_damping_ratio, report.executed_damping_ratio = chain.proposed_damping_ratio, chain.damping_ratio
     report.proposed_gripper_m, report.executed_gripper_m = chain.proposed_gripper_m, chain.goal_gripper_m
     report.duration_s = chain.proposed_duration_s
-    report.mode, report.risk = 0, chain.risk.value
+    report.mode, report.risk = chain.reflex.mode, chain.risk.value
     report.gripper_m = state.gripper_m
     write_energy(config.ledger, chain.ledger, report)
 
@@ -207,6 +211,7 @@ def seed_entry(terms: Floats, state: Record, config: Record, chain: Record) -> N
     seed_chain(terms[0], quaternion, state[0].tau_applied_nm, state[0].stamp_ns, config[0], chain[0])
     reopen(terms[0], quaternion, state[0].q_rad, config[0], chain[0])
     rearm(chain[0].watch)
+    rearm_reflex(chain[0].reflex)
     forget(chain[0].risk)
 
 
@@ -221,7 +226,7 @@ def kernel_terms(terms: ModelTerms) -> tuple[NDArray[np.float64], ...]:
     return terms.position_base_m, terms.rotation_base, terms.jacobian, terms.mass, terms.coriolis_nm
 
 
-class Chain:
+class Chain(LatchWords):
     """The tick with its memory: configuration, state and scratch space of one arm. Records are arrays of shape (1,)."""
 
     def __init__(
@@ -236,12 +241,15 @@ class Chain:
         dt_s = 1.0 / config.rate_hz
         self.config_record["ledger"] = config.ledger.to_record(arm.max_velocity_rad_s, dt_s)
         self.config_record["watch"] = config.watch.to_record(arm.max_velocity_rad_s, dt_s)
+        self.config_record["reflex"] = config.reflex.to_record(dt_s)
         self.config_record["critic"] = config.critic.to_record(config.limiter, dt_s)
         self.config_record["dt_s"] = dt_s
         self.config_record["gripper_range_m"] = (math.nan, math.nan) if gripper_range_m is None else gripper_range_m
-        self.record = np.zeros(1, CHAIN)
+        super().__init__(np.zeros(1, CHAIN))
         for name in ("seen_sequence", "last_sequence", "goal_sequence"):
             self.record[name] = -1
+        self.record["risk"]["value"] = math.nan
+        self.record["reflex"]["speed_share"] = 1.0
         self.record["ledger"]["tank_j"] = self.record["ledger"]["granted_j"] = config.ledger.tank_start_j
 
     def reseed(self, state: NDArray[Any], terms: ModelTerms) -> None:
@@ -270,6 +278,11 @@ class Chain:
     def tick(self, state: NDArray[Any], terms: ModelTerms, command: NDArray[Any], report: NDArray[Any]) -> None:
         """Runs one tick; the torque to apply is then report["tau_executed_nm"][0]. All records are arrays (1,)."""
         tick_entry(state, kernel_terms(terms), command, self.config_record, self.record, report)
+
+    @property
+    def taken(self) -> bool:
+        """Whether the reflex arbiter has the arm."""
+        return bool(self.record["reflex"]["mode"][0] >= Mode.REFLEX)
 
     @property
     def refusals(self) -> dict[str, int]:

@@ -10,11 +10,13 @@ from safety import so3
 from safety.compilation import Floats, Record, kernel
 from safety.reasons import Reason, Refusal
 from safety.reference_limiter import clip_to_cone
+from safety.reflex import arm_taken
 
 _NONE, _BOX, _CONE = int(Reason.NONE), int(Reason.BOX), int(Reason.CONE)
 _UNSEEDED, _REFUSED, _STALE = int(Reason.UNSEEDED), int(Reason.REFUSED), int(Reason.STALE)
-_HOLD, _LATCHED = int(Reason.HOLD), int(Reason.LATCHED)
+_HOLD, _LATCHED, _REFUSED_HELD = int(Reason.HOLD), int(Reason.LATCHED), int(Refusal.HELD)
 _ACCEPTED, _REFUSED_LATCHED = int(Refusal.ACCEPTED), int(Refusal.LATCHED)
+_REFUSED_REFLEX = int(Refusal.REFLEX)
 
 
 @kernel
@@ -57,15 +59,19 @@ def take_command(
         return
     chain.seen_sequence = command.sequence
     verdict = _REFUSED_LATCHED
-    if chain.latched == 0:
+    if chain.latched == 0 and chain.asked_hold != 0:
+        verdict = _REFUSED_HELD
+    elif chain.latched == 0:
         verdict = examine(command, chain.last_sequence, now_ns, position, quaternion, config.limiter)
+    if verdict == _ACCEPTED and arm_taken(chain.reflex.mode):
+        verdict = _REFUSED_REFLEX
     chain.last_sequence = max(chain.last_sequence, command.sequence)
     if verdict != _ACCEPTED:
         chain.refused += 1
         chain.refusals[verdict] += 1
         chain.newest_refused = 1
         return
-    chain.newest_refused = chain.held = chain.goal_reason = 0
+    chain.newest_refused = chain.held = chain.goal_reason = chain.reflex.dropped = 0
     chain.commanded = 1
     chain.goal_stamp_ns, chain.goal_sequence, chain.goal_source = command.stamp_ns, command.sequence, command.source
     chain.proposed_damping_ratio = chain.goal_damping_ratio = command.damping_ratio
@@ -90,11 +96,11 @@ def renew_goal(command: Record, now_ns: int, config: Record, chain: Record) -> N
     """The followed command with a newer stamp: its sender still means it, so its age starts again.
 
     Nothing but the stamp is taken, and none from the future. A goal that is held, latched, or so old that it was frozen
-    stays so: only another command moves the arm again.
+    stays so, and one that was dropped stays dropped: only another command moves the arm again.
     """
     fresh = now_ns - chain.goal_stamp_ns <= config.limiter.age_limit_s * 1e9
     newer = chain.goal_stamp_ns < command.stamp_ns <= now_ns + CLOCK_TOLERANCE_NS
-    if fresh and newer and chain.held == 0 and chain.latched == 0:
+    if fresh and newer and chain.held == 0 and chain.latched == 0 and chain.reflex.dropped == 0:
         chain.goal_stamp_ns = command.stamp_ns
 
 
@@ -126,6 +132,8 @@ def age_goal(now_ns: int, position: Floats, quaternion: so3.Quaternion, config: 
         if chain.held == 0:  # the state is finite again after it was not: hold where the arm is now
             enter_hold(position, quaternion, config, chain)
         return int(chain.latched)
+    if chain.asked_hold != 0:
+        return hold_as_asked(now_ns, position, quaternion, config, chain)
     if chain.commanded == 0:
         return _UNSEEDED
     age_s = (now_ns - chain.goal_stamp_ns) * 1e-9
@@ -144,6 +152,17 @@ def age_goal(now_ns: int, position: Floats, quaternion: so3.Quaternion, config: 
         chain.latched = _LATCHED
         return _LATCHED
     return _HOLD
+
+
+@kernel
+def hold_as_asked(now_ns: int, position: Floats, quaternion: so3.Quaternion, config: Record, chain: Record) -> int:
+    """The supervisor wants a hold: entered at once; the command ages on until it latches. Returns the reason."""
+    if chain.held == 0:
+        enter_hold(position, quaternion, config, chain)
+    if chain.commanded != 0 and (now_ns - chain.goal_stamp_ns) * 1e-9 > config.limiter.latch_s:
+        chain.latched = _LATCHED
+        return _LATCHED
+    return int(chain.asked_hold)
 
 
 @kernel

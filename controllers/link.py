@@ -11,11 +11,16 @@ from numpy.typing import NDArray
 
 from controllers.arm_model import ArmModel, ModelTerms
 from controllers.chain import Chain, ChainConfig
+from controllers.flight.buffer import FlightBuffer
+from controllers.flight.config import FlightConfig
 from controllers.robots.base import GripRelay, Robot
 from controllers.types import COMMAND, REPORT, STATE, Command, TickReport
 from data.errors import UserError
+from safety.compilation import kernels_hash
 from safety.risk_memory import FEATURES
 from safety.risk_weights import examine_weights, require_acceptable
+from safety.supervision import Answer, Heartbeat, ResetRefused, SupervisorConfig
+from safety.supervisor import Supervisor
 
 KEEP_ALIVE_S = 0.05
 """A command that means to hold for longer than this is renewed at this interval while its sender answers [s].
@@ -23,6 +28,8 @@ KEEP_ALIVE_S = 0.05
 A renewal is the same record with the same sequence and a fresh stamp: the chain takes the stamp, if it still follows
 that command, and nothing else.
 """
+_PATIENCE_S = 3.0
+"""An arm that was latched in motion is given this long to come to rest before a reset is refused [s]."""
 
 
 class MotorLink(Protocol):
@@ -37,8 +44,11 @@ class MotorLink(Protocol):
     def send(self, command: Command) -> None:
         """Hands a command over; stamp and sequence are the link's to set."""
 
-    def step(self, duration_s: float) -> NDArray[Any]:
-        """Lets the arm run for duration_s; returns the REPORT records (n,) of that time, which are the caller's."""
+    def step(self, duration_s: float, interruptible: bool = False) -> NDArray[Any]:
+        """Lets the arm run for duration_s; returns the REPORT records (n,) of that time, which are the caller's.
+
+        An interruptible step returns early once the reflex arbiter takes the arm, or gives it back.
+        """
 
     def latest(self) -> TickReport:
         """The newest report."""
@@ -64,7 +74,15 @@ class LockstepLink:
     gripper opening; any other is stepped tick by tick. Raises UserError for a gripper that the robot cannot move.
     """
 
-    def __init__(self, robot: Robot, model: ArmModel, config: ChainConfig | None = None) -> None:
+    def __init__(
+        self,
+        robot: Robot,
+        model: ArmModel,
+        config: ChainConfig | None = None,
+        supervisor: SupervisorConfig | None = None,
+        flight: FlightConfig | None = None,
+    ) -> None:
+        """flight: where latches leave their files; None: nowhere."""
         self.robot, self.model = robot, model
         self.chain = Chain(config or ChainConfig(), model.arm, model.tool.gripper_range_m)
         if not math.isclose(self.chain.config.rate_hz, robot.rate_hz):
@@ -80,14 +98,24 @@ class LockstepLink:
         self._sequence = 0
         self._sent: Command | None = None
         self._sent_ns = 0
+        self.supervisor = Supervisor(supervisor)
+        self._flight: FlightBuffer | None = None
+        if flight is not None and flight.enabled:
+            self._flight = FlightBuffer(flight, "lock-step", kernels_hash(), robot.rate_hz)
         self._critic: NDArray[Any] | None = None
         self._log: list[FeatureLog] | None = None
         robot.start()
+        self.supervisor.switch_on(True)
         self.reset()
 
     def reset(self) -> None:
-        """Re-seeds the chain at the measured pose; the last command no longer counts, even if no tick has seen it."""
+        """Re-seeds the chain at the measured pose; the last command no longer counts, even if no tick has seen it.
+
+        Raises ResetRefused while the arm is latched and the supervisor does not let it go on.
+        """
         self._sent = None
+        was_latched = self.supervisor.latched
+        self._leave_latch()
         self.command["sequence"] = -1
         if self._critic is not None:
             require_acceptable(self.chain.adopt_critic(self._critic))
@@ -95,10 +123,41 @@ class LockstepLink:
         self.robot.read(self.state)
         self.model.terms(self.state["q_rad"][0], self.state["qd_rad_s"][0], self.terms)
         self.chain.reseed(self.state, self.terms)
+        if was_latched:
+            self.chain.grant()
         self.step(1.0 / self.robot.rate_hz)
 
+    def _leave_latch(self) -> None:
+        """Lets an arm that is latched come to rest, and asks the supervisor."""
+        reason = self.supervisor.reason
+        for _ in range(round(_PATIENCE_S / KEEP_ALIVE_S)):
+            answer = self.supervisor.ask_reseed(self.now_ns())
+            if answer != Answer.NOT_CALM:
+                break
+            self.step(KEEP_ALIVE_S)
+        if answer != Answer.GRANTED:
+            raise ResetRefused(answer, reason, "")
+
+    def heartbeat(self, source: Heartbeat, in_use: bool = True) -> None:
+        """A sign of life of a camera, the learner or the operator; in_use false: it is watched no longer."""
+        if in_use:
+            self.supervisor.beat(source, self.now_ns())
+        else:
+            self.supervisor.forget(source)
+
+    def estop(self) -> None:
+        """Emergency stop in software: soft hold from the next tick on, latched until a person resets."""
+        self.supervisor.estop(True, self.now_ns())
+        self.supervisor.estop(False, self.now_ns())
+        self.chain.latched = self.supervisor.reason
+
     def grant(self) -> float:
-        """Sets the chain's energy tank to its start; returns by how much it changed [J]."""
+        """Sets the chain's energy tank to its start; returns by how much it changed [J].
+
+        A latched arm gets its grant when the latch ends.
+        """
+        if self.supervisor.latched:
+            return 0.0
         return self.chain.grant()
 
     def load_critic(self, weights: NDArray[Any]) -> None:
@@ -122,28 +181,47 @@ class LockstepLink:
         command.write_to(self.command[0])
         self._sequence += 1
         self.command["sequence"], self.command["stamp_ns"] = self._sequence, self._sent_ns
+        if self._flight is not None:
+            self._flight.add_command(self.command)
 
-    def step(self, duration_s: float) -> NDArray[Any]:
-        """Advances by round(duration_s * rate_hz) ticks, at least one."""
+    def step(self, duration_s: float, interruptible: bool = False) -> NDArray[Any]:
+        """Advances by round(duration_s * rate_hz) ticks, at least one; less if it is interrupted."""
         ticks = max(1, round(duration_s * self.robot.rate_hz))
         reports = np.zeros(ticks, REPORT)
         block = round(KEEP_ALIVE_S * self.robot.rate_hz)
+        taken = self.chain.taken
         for first in range(0, ticks, block):
             if first and self._sent is not None and self.now_ns() - self._sent_ns < self._sent.duration_s * 1e9:
                 self.command["stamp_ns"] = self.now_ns()  # a renewal: it is still meant
             part = reports[first : first + block]
             features = np.zeros((0 if self._log is None else len(part), FEATURES), np.float32)
-            self._run(part, features)
+            done = self._run(part, features, interruptible)
             if self._log is not None:
-                self._log.append(FeatureLog(features, part["wrench_tool"].copy()))
+                self._log.append(FeatureLog(features[:done], part["wrench_tool"][:done].copy()))
+            self._supervise(part[:done])
+            if done < len(part) or (interruptible and self.chain.taken != taken):
+                reports = reports[: first + done]
+                break
+        if self._flight is not None:
+            self._flight.add(reports.copy())
         self._report[0] = reports[-1]
         return reports
 
-    def _run(self, reports: NDArray[Any], features: NDArray[np.float32]) -> None:
+    def _supervise(self, reports: NDArray[Any]) -> None:
+        """Shows the supervisor what these ticks brought, and lets the chain have its word."""
+        supervisor, chain, now_ns = self.supervisor, self.chain, self.now_ns()
+        supervisor.observe(now_ns, chain.latched, chain.following, chain.holding)
+        if supervisor.latched:
+            speed_rad_s = float(np.abs(reports["qd_rad_s"]).max())  # NaN stays NaN: never calm
+            supervisor.measure(now_ns, speed_rad_s, float(np.linalg.norm(reports["wrench_tool"][:, :3], axis=1).max()))
+            chain.latched = supervisor.reason
+        chain.asked_hold = supervisor.hold
+
+    def _run(self, reports: NDArray[Any], features: NDArray[np.float32], interruptible: bool) -> int:
         run_ticks = getattr(self.robot, "run_ticks", None)
         if run_ticks is not None:
-            run_ticks(self.command, self.chain, self.state, reports, features)
-            return
+            return int(run_ticks(self.command, self.chain, self.state, reports, features, interruptible))
+        taken = self.chain.taken
         for index in range(len(reports)):
             report = reports[index : index + 1]
             self.robot.read(self.state)
@@ -152,6 +230,9 @@ class LockstepLink:
             features[index : index + 1] = self.chain.record["risk"]["features"]
             self._gripper.follow(report["executed_gripper_m"].item())
             self.robot.write(report["tau_executed_nm"][0])
+            if interruptible and self.chain.taken != taken:
+                return index + 1
+        return len(reports)
 
     def _records(self) -> dict[str, NDArray[Any]]:
         records = {"chain": self.chain.record, "state": self.state, "command": self.command, "report": self._report}
@@ -160,7 +241,8 @@ class LockstepLink:
     def snapshot(self) -> dict[str, NDArray[Any]]:
         """Memory of the chain and the link as arrays, for exact continuation in simulation."""
         records = {name: record.copy() for name, record in self._records().items()}
-        return {**records, "link.sequence": np.array([self._sequence])}
+        words = {"link.sequence": np.array([self._sequence]), "link.supervisor": self.supervisor.memory()}
+        return {**records, **words}
 
     def restore(self, snapshot: Mapping[str, NDArray[Any]]) -> None:
         """Puts back what `snapshot` returned; whatever was sent last is not sent again.
@@ -168,7 +250,7 @@ class LockstepLink:
         Raises UserError, before anything is changed, for the snapshot of another version.
         """
         records = self._records()
-        for name, record in records.items():
+        for name, record in {**records, "link.supervisor": self.supervisor.memory()}.items():
             if snapshot[name].shape != record.shape:
                 raise UserError(
                     f"expected {record.size} bytes of {name}, the snapshot holds {snapshot[name].size}: it was written "
@@ -177,6 +259,7 @@ class LockstepLink:
         for name, record in records.items():
             record[:] = snapshot[name]
         self._sequence, self._sent = int(snapshot["link.sequence"][0]), None
+        self.supervisor.recall(snapshot["link.supervisor"])
         self._gripper.forget()
 
     def latest(self) -> TickReport:
@@ -188,5 +271,7 @@ class LockstepLink:
         return int(self.state["stamp_ns"][0])
 
     def close(self) -> None:
-        """Stops the robot."""
+        """Stops the robot; a latch of the last moment still leaves its file."""
+        if self._flight is not None:
+            self._flight.finish()
         self.robot.stop()

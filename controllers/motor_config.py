@@ -11,11 +11,13 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from controllers.flight.config import FlightConfig
 from controllers.plain import from_plain, to_plain
 from controllers.realtime import RealtimeConfig
 from controllers.robots.base import Robot
 from controllers.shared_memory.block import block_path
 from data.errors import UserError
+from safety.supervision import SupervisorConfig
 
 Array = NDArray[Any]
 
@@ -31,6 +33,17 @@ class TickChain(Protocol):
 
     gripper_range_m: tuple[float, float] | None
     """Closed and open width of the tool's gripper; None: it has none, and the robot is never asked to grip."""
+
+    latched: int
+    """The Reason of the latch, 0 without one; the supervisor sets it too."""
+    asked_hold: int
+    """The Reason for which the supervisor wants a soft hold, 0 without one."""
+
+    @property
+    def following(self) -> bool: ...
+
+    @property
+    def holding(self) -> bool: ...
 
     def reseed(self, state: Array, terms: Any) -> None: ...
 
@@ -68,6 +81,12 @@ class MotorConfig:
     """JSON values for the builder."""
     realtime: RealtimeConfig = field(default_factory=RealtimeConfig)
     """The five measures."""
+    supervisor: SupervisorConfig = field(default_factory=SupervisorConfig)
+    """When the arm holds by itself, and what it takes to leave a latch."""
+    remember_latch: bool = True
+    """Whether a latch outlives the process: the next one of this name begins latched. Off for simulated arms."""
+    flight: FlightConfig = field(default_factory=FlightConfig)
+    """Where the flight recorder writes, and how much."""
     orphan_after_s: float = 0.25
     """Without a sign of life from the parent for this long the process counts as orphaned [s], 0.05..5."""
     leave_after_s: float = 30.0
@@ -102,14 +121,20 @@ class MotorConfig:
 
     def to_json(self) -> str:
         """Returns this configuration as one line of JSON."""
-        return json.dumps(asdict(self))
+        return json.dumps({**asdict(self), "supervisor": to_plain(self.supervisor)})
 
     @classmethod
     def from_json(cls, text: str) -> MotorConfig:
         """Reads what `to_json` wrote; raises UserError naming what is wrong with it."""
         try:
             values = json.loads(text)
-            return cls(**{**values, "realtime": RealtimeConfig(**values.get("realtime", {}))})
+            parts = {
+                "realtime": RealtimeConfig(**values.get("realtime", {})),
+                "flight": FlightConfig(**values.get("flight", {})),
+            }
+            if "supervisor" in values:
+                parts["supervisor"] = from_plain(values["supervisor"])
+            return cls(**{**values, **parts})
         except (ValueError, TypeError, AttributeError) as error:
             raise UserError(f"expected a motor configuration as JSON, see controllers.motor_config: {error}") from error
 
@@ -131,6 +156,7 @@ def mujoco_motor(name: str, **parts: Any) -> MotorConfig:
     """
     known = ("arm", "scene", "chain", "sensor", "seed")
     options = {key: to_plain(parts.pop(key)) for key in known if key in parts}
+    parts.setdefault("remember_latch", False)
     return MotorConfig(name=name, builder=f"{__name__}:build_mujoco_arm", options=options, **parts)
 
 

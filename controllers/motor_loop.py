@@ -11,8 +11,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from controllers.latch_memory import LatchMemory
 from controllers.motor_config import MotorConfig, MotorParts
 from controllers.motor_requests import RequestDesk
+from controllers.motor_supervision import MotorSupervision
 from controllers.realtime import Pacer
 from controllers.robots.base import GripRelay
 from controllers.shared_memory.layout import MotorState, Parent, Status
@@ -21,6 +23,8 @@ from controllers.shared_memory.sides import MotorSide
 from controllers.types import COMMAND, REPORT, STATE
 from safety.compilation import kernels_hash
 from safety.risk_weights import CRITIC_WEIGHTS, WeightsRefusal
+from safety.supervision import Answer
+from safety.supervisor import Supervisor
 
 
 def _word(field: str) -> int:
@@ -63,7 +67,14 @@ class TorqueRamp:
 class MotorLoop:
     """One robot, one chain, one parent."""
 
-    def __init__(self, config: MotorConfig, parts: MotorParts, side: MotorSide) -> None:
+    def __init__(
+        self,
+        config: MotorConfig,
+        parts: MotorParts,
+        side: MotorSide,
+        supervisor: Supervisor,
+        memory: LatchMemory | None,
+    ) -> None:
         self._config, self._parts, self._side = config, parts, side
         self._state = np.zeros(1, STATE)
         self._command = np.zeros(1, COMMAND)
@@ -78,7 +89,9 @@ class MotorLoop:
         self._report_words = self._report_bytes.cast("q")
         self._report_floats = self._report_bytes.cast("d")
         self._gripper = GripRelay(parts.robot, parts.chain.gripper_range_m)
-        self._desk = RequestDesk(side, parts.robot, self.reseed, parts.chain.grant)
+        self._desk = RequestDesk(side, parts.robot, self)
+        self._supervisor, self._memory = supervisor, memory
+        self._supervision = MotorSupervision(supervisor, side, parts.chain, self._state)
         period_ns = round(1e9 / parts.robot.rate_hz)
         self._pacer = Pacer(period_ns, config.realtime.spin_us * 1000)
         self._ramp: TorqueRamp | None = None
@@ -105,11 +118,33 @@ class MotorLoop:
             self._parts.robot.start()
             self._read(time.monotonic_ns())
             self.reseed()
+            self._supervisor.switch_on(True)
+            self._supervision.look(time.monotonic_ns())
             self._pacer.restart()
             while not (self._ramp is not None and self._ramp.done):
                 self._tick(self._pacer.wait())
         finally:
             self._parts.robot.stop()
+            self._supervisor.switch_on(False)
+
+    def restart(self) -> tuple[Answer, int]:
+        """Reseeds if the supervisor grants it. Returns its answer, and the reason of the latch before (0: none)."""
+        reason = self._supervisor.reason
+        answer = self._supervision.ask_reseed()
+        if answer == Answer.GRANTED:
+            self.reseed()
+            if reason:
+                self._parts.chain.grant()
+        return answer, max(reason, self._supervisor.reason)
+
+    def grant(self) -> None:
+        """Sets the energy tank to its start; a latched arm gets its grant when the latch ends."""
+        if not self._supervisor.latched:
+            self._parts.chain.grant()
+
+    def estop(self) -> None:
+        """Latches the arm for an emergency stop."""
+        self._supervision.estop()
 
     def reseed(self) -> None:
         """Lets the chain start over from the state that was read last; a command that lies waiting is dropped."""
@@ -159,6 +194,9 @@ class MotorLoop:
         self._publish(lateness_ns, work_ns)
         if self._desk.serve():
             self._stop_asked = True
+        self._supervision.watch(begin_ns, lateness_ns)
+        if self._memory is not None:
+            self._memory.keep()
         self._supervise(begin_ns)
 
     def _publish(self, lateness_ns: int, work_ns: int) -> None:

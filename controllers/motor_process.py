@@ -12,9 +12,12 @@ import json
 import os
 import signal
 import sys
+import time
 from types import FrameType
 from typing import Any
 
+from controllers.flight.launch import start_recorder
+from controllers.latch_memory import LatchMemory
 from controllers.motor_config import MotorConfig
 from controllers.motor_loop import MotorLoop, forbidden_modules
 from controllers.realtime import Measure, take_measures
@@ -23,6 +26,7 @@ from controllers.shared_memory.layout import MotorState, Status
 from controllers.shared_memory.sides import MotorSide
 from data.errors import UserError
 from safety.compilation import kernels_hash
+from safety.supervisor import Supervisor
 
 
 class _Stopper:
@@ -48,9 +52,12 @@ def main() -> int:
     except UserError as error:
         _answer({"error": str(error)})
         return 2
-    side = MotorSide(block)
+    side, supervisor = MotorSide(block), Supervisor(config.supervisor)
+    memory: LatchMemory | None = None
     try:
-        return _serve(config, side, stopper)
+        if config.remember_latch:
+            memory = LatchMemory(config.name, supervisor)
+        return _serve(config, side, stopper, supervisor, memory)
     except (UserError, ValueError) as error:  # a mistake in the configuration, told in one line
         side.say(MotorState.FAILED, kernels_hash(), str(error))
         _answer({"error": str(error)})
@@ -60,21 +67,33 @@ def main() -> int:
         _answer({"error": f"{type(error).__name__}: {error}"})
         raise
     finally:
+        if memory is not None:
+            memory.close(time.monotonic_ns())
         side.release()
         block.close()
 
 
-def _serve(config: MotorConfig, side: MotorSide, stopper: _Stopper) -> int:
+def _serve(
+    config: MotorConfig, side: MotorSide, stopper: _Stopper, supervisor: Supervisor, memory: LatchMemory | None
+) -> int:
     """Builds, warms, arms and runs the loop."""
     side.status[Status.PID] = os.getpid()
     side.say(MotorState.STARTING, kernels_hash(), "building the parts and compiling the kernels")
-    loop = MotorLoop(config, config.build(), side)
+    parts = config.build()
+    if config.supervisor.simulated_person and not hasattr(parts.robot, "teleport"):
+        raise UserError(
+            f"expected a simulated arm with SupervisorConfig.simulated_person, got {type(parts.robot).__name__}: "
+            "leave it off, a person has to look at a real one"
+        )
+    loop = MotorLoop(config, parts, side, supervisor, memory)
     loop.warm()
     unwanted = forbidden_modules(sys.modules)
     if unwanted:
         raise UserError(
             f"{', '.join(unwanted)} got loaded by builder {config.builder!r}: a motor process must do without"
         )
+    if config.flight.enabled:  # started before the measures: it shall share neither core nor priority
+        start_recorder(config.name, config.flight, kernels_hash(), parts.robot.rate_hz)
     measures = take_measures(config.realtime)
     realtime = all(measure.obtained for measure in measures)
     side.status[Status.REALTIME] = realtime

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -13,13 +13,28 @@ from controllers.shared_memory.layout import ANSWER, REQUEST, Request
 from controllers.shared_memory.mailbox import record_bytes
 from controllers.shared_memory.sides import MotorSide, shortened
 from controllers.types import JOINTS
+from safety.supervision import Answer
+
+
+class Restart(Protocol):
+    """Whoever may start the chain over."""
+
+    def restart(self) -> tuple[Answer, int]:
+        """Starts the chain over if the supervisor grants it. Returns its answer, and the reason of the latch."""
+
+    def grant(self) -> None:
+        """Sets the energy tank to its start, unless the arm is latched."""
+
+    def estop(self) -> None:
+        """Emergency stop."""
 
 
 class RequestDesk:
     """Serves the request mailbox between two ticks. In a tick without a request it costs one comparison."""
 
-    def __init__(self, side: MotorSide, robot: Robot, reseed: Callable[[], None], grant: Callable[[], float]) -> None:
-        self._side, self._robot, self._reseed, self._grant = side, robot, reseed, grant
+    def __init__(self, side: MotorSide, robot: Robot, loop: Restart) -> None:
+        self._side, self._robot, self._loop = side, robot, loop
+        self._verdict, self._reason = Answer.GRANTED, 0
         self._request = np.zeros((), REQUEST)
         self._bytes = record_bytes(self._request)
 
@@ -27,26 +42,29 @@ class RequestDesk:
         """Carries out a waiting request and answers it. Returns whether it was a wish to stop."""
         if not self._side.requests.poll(self._bytes):
             return False
-        refusal = ""
+        refusal, self._verdict, self._reason = "", Answer.GRANTED, 0
         try:
             self._carry_out(int(self._request["kind"]), self._request["name"].item().decode(), self._request["values"])
         except (ValueError, KeyError, AttributeError) as error:
             refusal = str(error)
         answer = np.zeros((), ANSWER)
         answer["number"] = self._request["number"]
-        answer["refused"] = bool(refusal)
+        answer["verdict"], answer["reason"] = self._verdict, self._reason
+        answer["refused"] = bool(refusal) or self._verdict != Answer.GRANTED
         answer["message"] = shortened(refusal, ANSWER["message"].itemsize)
         self._side.answers.publish(answer)
         return bool(self._request["kind"] == Request.STOP)
 
     def _carry_out(self, kind: int, name: str, values: Any) -> None:
         if kind == Request.RESEED:
-            self._reseed()
+            self._verdict, self._reason = self._loop.restart()
         elif kind == Request.GRANT:
-            self._grant()
+            self._loop.grant()
         elif kind == Request.TELEPORT:
             self._ability("teleport")(values[:JOINTS].copy())
-            self._reseed()
+            self._loop.restart()  # an arm that is latched is moved all the same, and stays latched
+        elif kind == Request.ESTOP:
+            self._loop.estop()
         elif kind == Request.PLACE_FIXTURE:
             self._ability("place")(name, Pose(values[:3].copy(), values[3:7].copy()))
         elif kind == Request.TARE:

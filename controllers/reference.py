@@ -18,12 +18,12 @@ def move_reference(config: Record, chain: Record) -> int:
 
     Returns STIFFNESS_SLEW, SLEW or NONE: what is still on its way.
     """
-    limiter, dt_s = config.limiter, config.dt_s
+    limiter, dt_s, share = config.limiter, config.dt_s, chain.reflex.speed_share
     p, g, v, w = chain.reference_position, chain.goal_position, chain.reference_velocity, chain.reference_spin
     velocity = approach(
         (g[0] - p[0], g[1] - p[1], g[2] - p[2]),
         (v[0], v[1], v[2]),
-        limiter.max_speed_m_s,
+        share * limiter.max_speed_m_s,
         limiter.max_acceleration_m_s2,
         dt_s,
     )
@@ -37,7 +37,7 @@ def move_reference(config: Record, chain: Record) -> int:
     spin = approach(
         so3.error(goal, reference),
         (w[0], w[1], w[2]),
-        limiter.max_angular_speed_rad_s,
+        share * limiter.max_angular_speed_rad_s,
         limiter.max_angular_acceleration_rad_s2,
         dt_s,
     )

@@ -17,17 +17,19 @@ from controllers.link import KEEP_ALIVE_S
 from controllers.motor_child import MotorChild, MotorProcessDied
 from controllers.motor_config import MotorConfig
 from controllers.pulse import Pulse
+from controllers.request_client import RequestClient
 from controllers.shared_memory.block import BlockInUse, SharedBlock, remove_stale
-from controllers.shared_memory.layout import ANSWER, REQUEST, RING_CAPACITY, MotorState, Request
-from controllers.shared_memory.mailbox import record_bytes
+from controllers.shared_memory.layout import RING_CAPACITY, MotorState, Request
 from controllers.shared_memory.sides import MotorStatus, ParentSide
 from controllers.types import COMMAND, Command, TickReport
 from data.errors import UserError
+from safety.reflex import Mode
 from safety.risk_weights import examine_weights, require_acceptable
+from safety.supervision import Heartbeat
 
 __all__ = ["MotorProcessDied", "SharedMemoryLink", "SharedMemoryLinkConfig"]
 
-_POLL_S = 0.001
+_LOOK_NS, _KEEP_ALIVE_NS = 2_000_000, round(KEEP_ALIVE_S * 1e9)
 
 
 @dataclass(frozen=True)
@@ -68,10 +70,10 @@ class SharedMemoryLink:
         """environment: variables of the motor process on top of this process's own."""
         self.config = config
         self._sequence = 0
-        self._request_number = 0
         self._sent: Command | None = None
         self._sent_ns = self._seen_ns = self._cadence_ns = 0
         self._ticks, self._ticks_ns = -1, 0
+        self._taken = False
         self._command = np.zeros((), COMMAND)
         self._closed = True
         self._child = MotorChild(config.motor, environment or {})
@@ -85,6 +87,9 @@ class SharedMemoryLink:
             raise
         self._side = ParentSide(self._block)
         self._pulse = Pulse(self._side.beat)
+        self._requests = RequestClient(
+            self._side, config.motor.name, config.answer_timeout_s, self._require_alive, self._child.sleep
+        )
         self._closed = False
         atexit.register(self.close)
         try:
@@ -96,19 +101,23 @@ class SharedMemoryLink:
     # MotorLink
 
     def reset(self) -> None:
-        """Lets the chain hold the measured pose; the last command no longer counts, earlier reports are passed over."""
+        """Lets the chain hold the measured pose; the last command no longer counts, earlier reports are passed over.
+
+        Raises ResetRefused while the arm is latched and the supervisor does not let it go on.
+        """
         self._sent = None
-        self._ask(Request.RESEED)
+        self._requests.reseed()
         self._side.ring.skip()
         self._wait_until(self.now_ns() + 2_000_000)
         while not self._side.ring.waiting:
             self._wait_until(self.now_ns() + 1_000_000)
         self._seen_ns = self._cadence_ns = self.now_ns()
+        self._taken = False
 
     def grant(self) -> float:
         """Sets the energy tank to its start; returns by how much it changed [J]."""
         before_j = self.latest().tank_energy_j
-        self._ask(Request.GRANT)
+        self._requests.ask(Request.GRANT)
         self._wait_until(self.now_ns() + 2_000_000)
         return self.latest().tank_energy_j - before_j
 
@@ -123,8 +132,11 @@ class SharedMemoryLink:
         self._sent, self._sent_ns = command, stamp_ns
         self._put(command, stamp_ns)
 
-    def step(self, duration_s: float) -> NDArray[Any]:
+    def step(self, duration_s: float, interruptible: bool = False) -> NDArray[Any]:
         """Waits and returns the REPORT records (n,) since the last call: the caller's own copy.
+
+        An interruptible step looks every 2 ms whether the reflex arbiter took the arm or gave it back, and then returns
+        with all that has happened; the next step gets a whole `duration_s` from now.
 
         Calls in a row keep a constant cadence: the end is `duration_s` after the end of the step before, so that the
         time spent thinking between two steps counts. A caller that used up more than half of it gets a whole
@@ -135,17 +147,23 @@ class SharedMemoryLink:
         if self.now_ns() - self._cadence_ns > duration_ns // 2:
             self._cadence_ns = self.now_ns()
         self._cadence_ns += duration_ns
-        parts = []
+        parts: list[NDArray[Any]] = []
+        look_ns = _LOOK_NS if interruptible else _KEEP_ALIVE_NS
         while self.now_ns() < self._cadence_ns:
-            self._wait_until(min(self._cadence_ns, self.now_ns() + round(KEEP_ALIVE_S * 1e9)))
+            self._wait_until(min(self._cadence_ns, self.now_ns() + look_ns))
             if self._side.ring.waiting > RING_CAPACITY // 2:
                 parts.append(self._side.ring.drain())
+            if interruptible and self._arm_taken() != self._taken:
+                self._cadence_ns = self.now_ns()
+                break
             self._keep_alive()
         while not self._side.ring.waiting and not parts:
             self._wait_until(self.now_ns() + 1_000_000)
         parts.append(self._side.ring.drain())
         self._seen_ns = self.now_ns()
-        return np.concatenate(parts)
+        reports = np.concatenate(parts)
+        self._taken = bool(reports["mode"][-1] >= Mode.REFLEX)
+        return reports
 
     def latest(self) -> TickReport:
         """Returns the newest report."""
@@ -167,7 +185,7 @@ class SharedMemoryLink:
         self._closed = True
         atexit.unregister(self.close)
         if self._child.exit_status() is None:
-            self._publish_request(Request.STOP)
+            self._requests.publish(Request.STOP)
         self._child.end(self.config.stop_timeout_s, wait_first=True)
         self._pulse.stop()
         self._side.release()
@@ -193,6 +211,15 @@ class SharedMemoryLink:
             raise RuntimeError("the link is closed; its motor process has gone")
         return self._side.status()
 
+    def heartbeat(self, source: Heartbeat, in_use: bool = True) -> None:
+        """A sign of life of a camera, the learner or the operator; in_use false: it is watched no longer."""
+        self._require_alive()
+        self._side.heartbeat(source, self.now_ns() if in_use else 0)
+
+    def estop(self) -> None:
+        """Emergency stop in software: soft hold, latched until a person resets."""
+        self._requests.ask(Request.ESTOP)
+
     def load_critic(self, weights: NDArray[Any]) -> None:
         """Hands weights of the safety critic over, a () CRITIC_WEIGHTS record; the motor takes them at the next reset.
 
@@ -205,19 +232,21 @@ class SharedMemoryLink:
 
     def teleport(self, q_rad: Sequence[float] | NDArray[np.float64]) -> None:
         """Simulation only: sets the joints (7,) [rad] at rest. Raises ValueError if the robot cannot."""
-        self._ask(Request.TELEPORT, values=q_rad)
+        self._requests.ask(Request.TELEPORT, values=q_rad)
 
     def place(self, fixture: str, T_base_fixture: Pose) -> None:
         """Simulation only: moves a movable fixture. Raises ValueError if there is none of that name."""
-        self._ask(Request.PLACE_FIXTURE, fixture, [*T_base_fixture.position_m, *T_base_fixture.quaternion_xyzw])
+        self._requests.ask(
+            Request.PLACE_FIXTURE, fixture, [*T_base_fixture.position_m, *T_base_fixture.quaternion_xyzw]
+        )
 
     def tare(self) -> None:
         """Tares the wrist sensor; in free space only. Raises ValueError if the robot has none."""
-        self._ask(Request.TARE)
+        self._requests.ask(Request.TARE)
 
     def reseed(self, seed: int) -> None:
         """Simulation only: restarts the random numbers of the sensor's noise and bias. seed: 0..2^53."""
-        self._ask(Request.SEED_SENSOR, values=[seed])
+        self._requests.ask(Request.SEED_SENSOR, values=[seed])
 
     # Parts
 
@@ -235,10 +264,15 @@ class SharedMemoryLink:
         """Renews the last command (the same, stamped afresh) while its sender means it and this process was awake."""
         if self._sent is None or self._suspended_since(self._sent_ns):
             return
-        now_ns = self.now_ns()
-        if now_ns < self._cadence_ns and now_ns - self._sent_ns < self._sent.duration_s * 1e9:
+        due = (now_ns := self.now_ns()) - int(self._command["stamp_ns"]) >= _KEEP_ALIVE_NS
+        if due and now_ns < self._cadence_ns and now_ns - self._sent_ns < self._sent.duration_s * 1e9:
             self._command["stamp_ns"] = now_ns
             self._side.commands.publish(self._command)
+
+    def _arm_taken(self) -> bool:
+        """Whether the reflex arbiter has the arm now; as before if no report is readable."""
+        newest = self._side.ring.newest()
+        return self._taken if newest is None else bool(newest["mode"][0] >= Mode.REFLEX)
 
     def _suspended_since(self, moment_ns: int) -> bool:
         return self._pulse.silent_since(moment_ns, round(self.config.suspension_s * 1e9))
@@ -250,35 +284,11 @@ class SharedMemoryLink:
             self._child.sleep(min((deadline_ns - now_ns) * 1e-9, self.config.stall_timeout_s / 2))
             self._require_alive()
 
-    def _ask(self, kind: Request, name: str = "", values: Any = ()) -> None:
-        """Makes a request and waits until it was carried out; raises ValueError with the motor's words if refused."""
-        self._require_alive()
-        number = self._publish_request(kind, name, values)
-        answer = np.zeros((), ANSWER)
-        deadline_ns = self.now_ns() + round(self.config.answer_timeout_s * 1e9)
-        while answer["number"] != number:
-            self._require_alive()
-            if self.now_ns() > deadline_ns:
-                raise MotorProcessDied(f"motor process {self.config.motor.name!r} did not answer {kind.name} in time")
-            if not self._side.answers.poll(record_bytes(answer)):
-                self._child.sleep(_POLL_S)
-        if answer["refused"]:
-            raise ValueError(answer["message"].item().decode())
-
-    def _publish_request(self, kind: Request, name: str = "", values: Any = ()) -> int:
-        request = np.zeros((), REQUEST)
-        self._request_number += 1
-        request["kind"], request["number"], request["name"] = kind, self._request_number, name.encode()
-        request["values"][: len(values)] = values
-        self._side.requests.publish(request)
-        return self._request_number
-
     def _require_alive(self) -> None:
         """Raises MotorProcessDied if the process is dead or has run no tick for too long."""
         if self._closed:
             raise RuntimeError("the link is closed; make a new one")
-        status = self._child.exit_status()
-        if status is not None:
+        if (status := self._child.exit_status()) is not None:
             said = self._side.status()
             last = f"; it last said: {said.message}" if said.state in (MotorState.FAILED, MotorState.STOPPED) else ""
             raise MotorProcessDied(f"motor process {self.config.motor.name!r} is dead ({status}){last}")

@@ -48,6 +48,8 @@ class Reason(IntEnum):
     """The recovery did not bring the risk down in time: soft hold until it is low."""
     SENSOR_STUCK = 53
     """The force sensor stands still: soft hold until it reads again and another command is accepted."""
+    HEARTBEAT = 54
+    """A sign of life is missing (camera, operator, motor loop, commanding process): soft hold until it is back."""
     LATCHED = 60
     """Held for too long: only a reseed by the supervisor (or a reset of the link) ends the hold."""
     RISK_STOP = 61
@@ -99,3 +101,7 @@ class Refusal(IntEnum):
     """Not in (0, 10] s."""
     LATCHED = 11
     """The chain is latched: a reseed comes first."""
+    REFLEX = 12
+    """The recovery has the arm, or a hold for risk: commands count again once it gives the arm back."""
+    HELD = 13
+    """The supervisor holds the arm because a sign of life is missing."""

@@ -152,13 +152,15 @@ class MujocoArm:
         state: NDArray[Any],
         reports: NDArray[Any],
         features: NDArray[np.float32],
-    ) -> None:
+        interruptible: bool = False,
+    ) -> int:
         """Runs len(reports) whole ticks of a Chain in one compiled loop: the same as read, tick, grip, write.
 
-        features: one row a tick for what the safety critic saw, or no row at all.
+        features: one row a tick for what the safety critic saw, or no row at all. Returns how many ticks it ran: fewer
+        if it is interruptible and the reflex arbiter took the arm or gave it back.
         """
         ticks = len(reports)
-        run_lockstep(
+        done: int = run_lockstep(
             ticks,
             self._pointers,
             self._views,
@@ -173,8 +175,11 @@ class MujocoArm:
             features,
             self.data.time,
             self._dt_s,
+            interruptible,
         )
+        self._noise_used -= ticks - done
         mujoco.mj_step1(self.model, self.data)
+        return done
 
     def place(self, fixture: str, T_base_fixture: Pose) -> None:
         """Moves a movable fixture; one that slides then rests there.

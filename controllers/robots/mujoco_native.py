@@ -20,6 +20,7 @@ from numba.extending import intrinsic
 from controllers.chain import run_tick
 from controllers.types import JOINTS
 from safety.compilation import Floats, Record, kernel
+from safety.reflex import arm_taken
 from safety.risk_memory import FEATURES
 
 
@@ -124,12 +125,15 @@ def run_lockstep(
     features: Floats,
     time_s: float,
     dt_s: float,
-) -> None:
-    """Runs `ticks` ticks: kinematics, sense, tick, torque and gripper, physics.
+    interruptible: bool,
+) -> int:
+    """Runs `ticks` ticks: kinematics, sense, tick, torque and gripper, physics. Returns how many.
 
-    reports (ticks,) REPORT; noise (ticks, 6); features (ticks, FEATURES) of the safety critic, or (0, FEATURES).
+    reports (ticks,) REPORT; noise (ticks, 6); features (ticks, FEATURES) of the safety critic, or (0, FEATURES). An
+    interruptible run ends with the tick in which the reflex arbiter takes the arm, or gives it back.
     """
     clock_s, control, gripper = views[0], views[11], views[13]
+    taken = arm_taken(chain[0].reflex.mode)
     for t in range(ticks):
         clock_s[0] = time_s + t * dt_s
         call_on_model_and_data(pointers[0], pointers[2], pointers[3])
@@ -145,6 +149,9 @@ def run_lockstep(
         if gripper.size > 0 and not math.isnan(reports[t].executed_gripper_m):
             gripper[0] = reports[t].executed_gripper_m
         call_on_model_and_data(pointers[1], pointers[2], pointers[3])
+        if interruptible and arm_taken(reports[t].mode) != taken:
+            return t + 1
+    return ticks
 
 
 def addresses(model: Any, data: Any) -> tuple[int, int, int, int]:

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from controllers.shared_memory.layout import BLOCK_BYTES, HEADER, MAGIC, REGIONS, layout_hash
-from controllers.shared_memory.liveness import OWNER_BYTE, PARENT_BYTE, boot_id, process_start, try_lock
+from controllers.shared_memory.liveness import OWNER_BYTE, PARENT_BYTE, PERSON_BYTE, boot_id, process_start, try_lock
 from data.errors import UserError
 
 FOLDER = Path("/dev/shm")
@@ -72,8 +72,10 @@ class SharedBlock:
         raise BlockInUse(f"{path} is made and taken away all the time by other processes; give this motor another name")
 
     @classmethod
-    def attach(cls, name: str, command: bool = True) -> SharedBlock:
-        """Opens the block of a live motor process; `command` takes the seat of the one commanding process.
+    def attach(cls, name: str, command: bool = True, person: bool = False) -> SharedBlock:
+        """Opens the block of a live motor process.
+
+        `command` takes the seat of the one commanding process, `person` that of the one person at the buttons.
 
         Raises BlockError when there is none, it is damaged or of another version; BlockInUse when the seat is taken.
         """
@@ -86,6 +88,8 @@ class SharedBlock:
             _check(fd, path)
             if command and not try_lock(fd, PARENT_BYTE):
                 raise BlockInUse(f"another process already commands the motor process {name!r}; end it first")
+            if person and not try_lock(fd, PERSON_BYTE):
+                raise BlockInUse(f"somebody else is at the buttons of the motor process {name!r}; wait until they left")
             return cls(name, fd, owner=False)
         except BlockError:
             os.close(fd)

@@ -15,7 +15,7 @@ from controllers.types import COMMAND, REPORT, SCHEMA_VERSION
 from safety.risk_weights import CRITIC_WEIGHTS
 
 MAGIC = b"RRLMOTOR"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 """Raised whenever the meaning of a word changes without a change of any record."""
 
 RING_CAPACITY = 4096
@@ -45,7 +45,10 @@ REQUEST = np.dtype(
     align=True,
 )
 
-ANSWER = np.dtype([("number", "i8"), ("refused", "i8"), ("message", "S240")], align=True)
+ANSWER = np.dtype(
+    [("number", "i8"), ("refused", "i8"), ("verdict", "i8"), ("reason", "i8"), ("message", "S240")], align=True
+)
+"""verdict: a supervisor's Answer to a wish to start over, 0 otherwise; reason: what it had latched the arm for."""
 
 
 class Request(IntEnum):
@@ -65,6 +68,8 @@ class Request(IntEnum):
     """Simulation only: values = seed of the random numbers of the sensor's noise and bias."""
     GRANT = 7
     """Set the energy tank to its start, for a new episode; no values."""
+    ESTOP = 8
+    """Emergency stop: soft hold, latched until a person resets; no values."""
 
 
 class MotorState(IntEnum):
@@ -91,9 +96,17 @@ class Status(IntEnum):
     WORK_MAX_NS = 6
     TORN_COMMANDS = 7  # mailbox reads that met a write in progress, or a damaged one
     RATE_MILLIHERTZ = 8
-    CRITIC_VERSION = 9  # of the safety critic's weights in use, 0 without any
-    CRITIC_REFUSED = 10  # how many times weights were refused
-    CRITIC_REFUSAL = 11  # WeightsRefusal of the newest weights
+    SUPERVISOR = 9  # SupervisorState
+    LATCH_REASON = 10  # Reason of the latch, 0 without one
+    HOLD_REASON = 11  # Reason of a hold that the supervisor asks for, 0 without one
+    LATE = 12  # bit i: source i of Heartbeat is beyond its soft limit
+    TRIPS = 13  # how often the arm was latched
+    RECOVERIES_LEFT = 14  # that need no person
+    RESET_ANSWER = 15  # Answer to the last release of a person's button
+    RELEASES = 16  # how often that button was released
+    CRITIC_VERSION = 17  # of the safety critic's weights in use, 0 without any
+    CRITIC_REFUSED = 18  # how many times weights were refused
+    CRITIC_REFUSAL = 19  # WeightsRefusal of the newest weights
 
 
 class Parent(IntEnum):
@@ -101,6 +114,18 @@ class Parent(IntEnum):
 
     HEARTBEAT_NS = 0  # monotonic time of its last sign of life
     PID = 1
+    CAMERA_NS = 2  # monotonic time of the newest camera frame; 0: no camera in use
+    LEARNER_NS = 3  # of the newest weights; 0: no learner
+    OPERATOR_NS = 4  # at which the operator's dead-man switch was last seen pressed; 0: none in use
+
+
+class Person(IntEnum):
+    """Words that a person's seat writes: buttons, not messages."""
+
+    BUTTON = 0  # 1 while the reset button is pressed
+    BUTTON_NS = 1  # when the seat said so last: a seat that dies while pressing never releases
+    ESTOP = 2  # 1 while the emergency stop is pressed; it stays so when the seat dies
+    PID = 3
 
 
 STATUS_TEXT = np.dtype([("kernels", "S16"), ("message", "S480")], align=True)
@@ -133,13 +158,14 @@ REGIONS: dict[str, tuple[int, int]] = {}
 
 _sizes = {
     "header": HEADER.itemsize,
-    "status": 8 * 16,
+    "status": 8 * 24,
     "status_text": STATUS_TEXT.itemsize,
     "lateness_histogram": 8 * HISTOGRAM_BINS,
     "work_histogram": 8 * HISTOGRAM_BINS,
     "answers": mailbox_bytes(ANSWER),
     "ring": RING_HEADER_BYTES + RING_CAPACITY * slot_stride(REPORT),
     "parent": 8 * 16,
+    "person": 8 * 8,
     "commands": mailbox_bytes(COMMAND),
     "requests": mailbox_bytes(REQUEST),
     "critic": mailbox_bytes(CRITIC_WEIGHTS),
@@ -157,6 +183,6 @@ def layout_hash() -> bytes:
         for name, (kind, offset) in ((key, value[:2]) for key, value in (record.fields or {}).items()):
             digest.update(f"{name} {kind.str} {kind.shape} {offset};".encode())
         digest.update(str(record.itemsize).encode())
-    for words in (Request, MotorState, Status, Parent):
+    for words in (Request, MotorState, Status, Parent, Person):
         digest.update(" ".join(f"{word.name}={word.value}" for word in words).encode())
     return digest.hexdigest()[:16].encode()

@@ -12,6 +12,8 @@ OWNER_BYTE = 0
 """Byte of the file whose lock the owner (motor process) holds for its whole life."""
 PARENT_BYTE = 1
 """Byte whose lock the commanding process holds while it is attached."""
+PERSON_BYTE = 2
+"""Byte whose lock the seat of a person, who presses buttons, holds while it is attached."""
 
 _FLOCK = "hhqqi4x"  # struct flock: type, whence, start, length, pid, padding to 32 bytes
 

@@ -68,14 +68,17 @@ class RingWriter:
 
 
 class RingReader:
-    """The one reader of a ring; `lost` counts the reports that it never got."""
+    """A reader of a ring, one of perhaps several; `lost` counts the reports that it never got."""
 
-    def __init__(self, memory: memoryview, record_type: np.dtype[np.void], capacity: int) -> None:
+    def __init__(
+        self, memory: memoryview, record_type: np.dtype[np.void], capacity: int, from_oldest: bool = False
+    ) -> None:
+        """from_oldest: begin with the oldest report that is still there, not with the next."""
         self._capacity = capacity
         self._slot_type = slot_type(record_type)
         self._head = memory[:8].cast("q")
         self._bytes = memory[RING_HEADER_BYTES : RING_HEADER_BYTES + capacity * self._slot_type.itemsize]
-        self._next = self._head[0]
+        self._next = max(self._head[0] - (capacity - 1), 0) if from_oldest else self._head[0]
         self.lost = 0
 
     @property

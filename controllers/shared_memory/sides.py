@@ -8,11 +8,28 @@ import numpy as np
 
 from controllers.realtime import Histogram
 from controllers.shared_memory.block import SharedBlock
-from controllers.shared_memory.layout import ANSWER, REQUEST, RING_CAPACITY, STATUS_TEXT, MotorState, Parent, Status
+from controllers.shared_memory.layout import (
+    ANSWER,
+    REQUEST,
+    RING_CAPACITY,
+    STATUS_TEXT,
+    MotorState,
+    Parent,
+    Person,
+    Status,
+)
 from controllers.shared_memory.mailbox import MailboxReader, MailboxWriter
 from controllers.shared_memory.ring import RingReader, RingWriter
 from controllers.types import COMMAND, REPORT
 from safety.risk_weights import CRITIC_WEIGHTS, WeightsRefusal
+from safety.supervision import Heartbeat, SupervisorState
+
+PARENT_WORDS = {
+    Heartbeat.CAMERA: Parent.CAMERA_NS,
+    Heartbeat.LEARNER: Parent.LEARNER_NS,
+    Heartbeat.OPERATOR: Parent.OPERATOR_NS,
+}
+"""Where a parent writes the signs of life of others; its own is HEARTBEAT_NS."""
 
 
 class MotorSide:
@@ -28,6 +45,7 @@ class MotorSide:
         self.work = Histogram(block.region("work_histogram").cast("q"))
         self.status = block.region("status").cast("q")
         self.parent = block.region("parent").cast("q")
+        self.person = block.region("person").cast("q")
         self._text = block.region("status_text")
 
     def say(self, state: MotorState, kernels: str, message: str) -> None:
@@ -42,8 +60,34 @@ class MotorSide:
         mailboxes = (self.commands, self.requests, self.critic, self.answers)
         for part in (*mailboxes, self.ring, self.lateness, self.work):
             part.release()
-        for view in (self.status, self.parent, self._text):
+        for view in (self.status, self.parent, self.person, self._text):
             view.release()
+
+
+class PersonSide:
+    """The end of somebody at the buttons."""
+
+    def __init__(self, block: SharedBlock) -> None:
+        self._person = block.region("person").cast("q")
+        self._status = block.region("status").cast("q")
+
+    def button(self, pressed: bool, now_ns: int, pid: int) -> None:
+        """Says whether the reset button is pressed; to be repeated while it is."""
+        self._person[Person.PID], self._person[Person.BUTTON_NS] = pid, now_ns
+        self._person[Person.BUTTON] = int(pressed)
+
+    def estop(self, pressed: bool) -> None:
+        """Says whether the emergency stop is pressed."""
+        self._person[Person.ESTOP] = int(pressed)
+
+    def word(self, word: Status) -> int:
+        """Returns a word of the motor process's status."""
+        return self._status[word]
+
+    def release(self) -> None:
+        """Lets go of the memory, so that the block can be unmapped."""
+        self._person.release()
+        self._status.release()
 
 
 class MotorStatus(NamedTuple):
@@ -64,6 +108,12 @@ class MotorStatus(NamedTuple):
     work_p50_us: float
     work_p99_us: float
     work_max_us: float
+    supervisor: SupervisorState
+    latch_reason: int
+    hold_reason: int
+    late_heartbeats: tuple[str, ...]
+    trips: int
+    recoveries_left: int
     critic_version: int
     """Of the safety critic's weights in use, 0 without any."""
     critic_refused: int
@@ -92,6 +142,12 @@ class ParentSide:
         self._parent[Parent.PID] = pid
         self._parent[Parent.HEARTBEAT_NS] = now_ns
 
+    def heartbeat(self, source: Heartbeat, now_ns: int) -> None:
+        """Writes a source's sign of life; 0 for one that is no longer in use."""
+        if source not in PARENT_WORDS:
+            raise ValueError(f"expected one of {[known.name for known in PARENT_WORDS]}, got {source.name}")
+        self._parent[PARENT_WORDS[source]] = now_ns
+
     @property
     def state(self) -> MotorState:
         """Returns where the motor process stands in its life."""
@@ -117,6 +173,12 @@ class ParentSide:
             work.quantile_us(0.5),
             work.quantile_us(0.99),
             words[Status.WORK_MAX_NS] * 1e-3,
+            SupervisorState(words[Status.SUPERVISOR]),
+            words[Status.LATCH_REASON],
+            words[Status.HOLD_REASON],
+            tuple(source.name for source in Heartbeat if words[Status.LATE] >> source & 1),
+            words[Status.TRIPS],
+            words[Status.RECOVERIES_LEFT],
             words[Status.CRITIC_VERSION],
             words[Status.CRITIC_REFUSED],
             WeightsRefusal(words[Status.CRITIC_REFUSAL]),

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from controllers.robots.rendering import RenderError
+from robot_rl.envs.capabilities import first_camera
 from robot_rl.envs.make import make_env
-from robot_rl.envs.robot_env import first_camera
 from robot_rl.tasks.registry import make_task
 
 
@@ -55,12 +55,12 @@ def measure_steps(seconds: float, name: str, variant: str, seed: int, robot: str
         operator.reset()
         started = time.perf_counter()
         while True:
-            observation, _, terminated, truncated, _ = env.step(operator.act(observation, task.action.size))
+            observation, _, terminated, truncated, info = env.step(operator.act(observation, task.action.size))
             steps += 1
             if terminated or truncated:
                 break
         stepping_s += time.perf_counter() - started
-        episodes, successes = episodes + 1, successes + int(terminated)
+        episodes, successes = episodes + 1, successes + int(info["success"])
     elapsed = time.perf_counter() - begun
     env.close()
     pictures = [value for key, value in observation.items() if key.startswith("image_")]

@@ -74,7 +74,8 @@ def _dispatch(words: list[str], started: list[Config]) -> int:
         print(command_help(verb))
         return DONE
     as_json = "--json" in rest
-    return _run(verb, [word for word in rest if word != "--json"], as_json, started)
+    settings = ["yes=true" if word == "--yes" else word for word in rest if word != "--json"]
+    return _run(verb, settings, as_json, started)
 
 
 def _run(verb: Verb, words: list[str], as_json: bool, started: list[Config]) -> int:

@@ -9,6 +9,7 @@ from typing import Any
 
 from data.errors import UserError
 from robot_rl import config as configs
+from robot_rl import config_safety as safety
 from robot_rl.options import Config, expected_names
 
 
@@ -51,6 +52,10 @@ VERBS = (
     Verb("data verify", configs.DataConfig, "robot_rl.cli.data_verbs:verify", positional=("path",)),
     Verb("data repair", configs.DataConfig, "robot_rl.cli.data_verbs:repair", positional=("path",)),
     Verb("data play", configs.PlayConfig, "robot_rl.cli.documents:play", positional=("path",)),
+    Verb("safety replay", safety.SafetyReplayConfig, "robot_rl.cli.safety_verbs:replay", positional=("path",)),
+    Verb("safety status", safety.SafetyStatusConfig, "robot_rl.cli.safety_verbs:status", positional=("motor",)),
+    Verb("safety reset", safety.SafetyResetConfig, "robot_rl.cli.safety_verbs:reset", positional=("motor",)),
+    Verb("safety estop", safety.SafetyEstopConfig, "robot_rl.cli.safety_verbs:estop", positional=("motor",)),
     Verb("bench control", configs.BenchControlConfig, "robot_rl.cli.benches:control", table=True),
     Verb("bench env", configs.BenchEnvConfig, "robot_rl.cli.benches:env", table=True),
     Verb("bench learner", configs.BenchLearnerConfig, "robot_rl.cli.benches:learner", table=True),

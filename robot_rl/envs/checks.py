@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from gymnasium import spaces
 
+from controllers.types import Source
 from robot_rl.envs.trial import Env, Found, Trial
 
 FORCE_MARGIN_N = 10.0
@@ -111,8 +112,9 @@ def there_is_a_time_limit(trial: Trial) -> Iterator[Found]:
             "return truncated=True after the task's max_steps",
         )
     limit = getattr(getattr(trial.env.unwrapped, "task", None), "max_steps", None)
-    if limit is not None and len(trial.steps) > limit:
-        yield f"{len(trial.steps)} steps, the task allows {limit}", "time limits are compared", "truncate at max_steps"
+    whole = sum(not step.info.get("interrupted") and step.info.get("source") != Source.RECOVERY for step in trial.steps)
+    if limit is not None and whole > limit:
+        yield f"{whole} steps, the task allows {limit}", "time limits are compared", "truncate at max_steps"
 
 
 def executed_action_is_told(trial: Trial) -> Iterator[Found]:

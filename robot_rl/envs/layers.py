@@ -11,6 +11,7 @@ from data.errors import UserError
 from robot_rl.options import as_declared, expected_names
 from safety.ledger import LedgerMode
 from safety.risk_critic import CriticMode
+from safety.supervision import SupervisorConfig
 
 _LEDGER_MODES = tuple(mode.name.lower() for mode in LedgerMode)
 _CRITIC_MODES = tuple(mode.name.lower() for mode in CriticMode)
@@ -27,8 +28,14 @@ class SafetyLayers:
     """Reference limiter: workspace box, leash, speed and acceleration; false opens each of them by a factor of ten."""
     watch: bool = True
     """Limits on the measured force, speed, power and workspace, which stop the arm."""
+    reflex: bool = True
+    """Reflex arbiter: what the safety critic's risk does to the arm."""
     ledger: str = "enforce"
     """Passivity ledger: off, observe (keeps books, limits nothing) or enforce."""
+    supervisor: bool = True
+    """Heartbeats, a person's reset after a latch, a budget of automatic ones; false lets every reset through."""
+    simulated_person: bool = True
+    """In lock-step simulation latches are reset as if a person had looked, so that training goes on alone; counted."""
     critic: str = "control"
     """Safety critic: never, decision (asked once a command) or control (asked in the tick)."""
     critic_period_ticks: int = 1
@@ -65,8 +72,13 @@ class SafetyLayers:
         except ValueError as error:
             raise UserError(f"safety_config.critic_{error}") from error
         watch = replace(chain.watch, enabled=chain.watch.enabled and self.watch)
-        chain = replace(chain, ledger=ledger, watch=watch, critic=critic)
+        reflex = replace(chain.reflex, enabled=chain.reflex.enabled and self.reflex)
+        chain = replace(chain, ledger=ledger, watch=watch, critic=critic, reflex=reflex)
         return chain if self.limiter else replace(chain, limiter=_opened(chain.limiter))
+
+    def supervisor_config(self, lockstep: bool) -> SupervisorConfig:
+        """Returns the supervisor's configuration; only an arm in lock-step simulation has a simulated person."""
+        return SupervisorConfig(enabled=self.supervisor, simulated_person=self.simulated_person and lockstep)
 
 
 def layers_from(settings: Mapping[str, Any]) -> SafetyLayers:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import uuid
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 from controllers.arm_model import ArmModel
 from controllers.chain import ChainConfig
 from controllers.description.fr3 import fr3
 from controllers.description.geometry import Pose
+from controllers.flight.config import FlightConfig
 from controllers.link import LockstepLink
 from controllers.motor_config import mujoco_motor
 from controllers.realtime import RealtimeConfig
@@ -32,27 +35,41 @@ def make_env(
     reset_config: ResetConfig | None = None,
     realtime: bool | RealtimeConfig = False,
     layers: SafetyLayers | None = None,
+    flights: Path | None = None,
 ) -> RobotEnv:
     """Returns the environment of a task on a backend, with its cameras if `images`.
 
     teleport: put the tool at the start instead of driving there (benchmarks only). reset_config: settings of the
     automatic reset. realtime: run the arm at the pace of the clock in a motor process of its own, with these measures
     or the default ones (True), instead of in lock-step; close the environment to end the process. layers: the safety
-    layers of the motor chain, all of them by default. Raises UserError for a backend that is not there.
+    layers of the motor chain, all of them by default. flights: folder of the flight recorder's files; None: in
+    lock-step none are written, in real time they go to the user's own folder.
+
+    Raises UserError for a backend that is not there.
     """
     if robot != "mujoco":
         raise UserError(f"expected robot=mujoco, got robot={robot}")
     if realtime and images:
         raise UserError("the motor process renders no images: leave images off, or run in lock-step (realtime=False)")
+    layers = layers or SafetyLayers()
     arm, scene, chain = fr3(), task.scene(), chain_of(task, layers)
+    supervisor = layers.supervisor_config(lockstep=not realtime)
     model = ArmModel(arm, scene.tool)
     world: MujocoArm | SharedMemoryLink
     link: LockstepLink | SharedMemoryLink
     if realtime:
-        world = link = _start_motor(task, chain, sensor, seed, RealtimeConfig() if realtime is True else realtime)
+        world = link = _start_motor(
+            task,
+            sensor or WristSensorConfig(),
+            chain=chain,
+            seed=seed,
+            realtime=RealtimeConfig() if realtime is True else realtime,
+            supervisor=supervisor,
+            flight=FlightConfig(folder=str(flights or "")),
+        )
     else:
         world = MujocoArm(arm, scene, sensor, seed)
-        link = LockstepLink(world, model, chain)
+        link = LockstepLink(world, model, chain, supervisor, _lockstep_flights(flights))
 
     def teleport_tool(T_base_tool: Pose) -> None:
         world.teleport(model.inverse_kinematics(T_base_tool, arm.home_rad))
@@ -72,17 +89,13 @@ def chain_of(task: Task, layers: SafetyLayers | None = None) -> ChainConfig:
     return (layers or SafetyLayers()).apply_to(replace(chain, critic=critic))
 
 
-def _start_motor(
-    task: Task, chain: ChainConfig, sensor: WristSensorConfig | None, seed: int, realtime: RealtimeConfig
-) -> SharedMemoryLink:
+def _lockstep_flights(folder: Path | None) -> FlightConfig | None:
+    """A simulation latches more often than anybody wants to look: at most one file in ten simulated minutes."""
+    return None if folder is None else FlightConfig(folder=str(folder), pause_s=600.0)
+
+
+def _start_motor(task: Task, sensor: WristSensorConfig, **parts: Any) -> SharedMemoryLink:
     """Returns the link to a new motor process with the simulated arm, which answers for the simulator as well."""
-    motor = mujoco_motor(
-        f"sim-{uuid.uuid4().hex[:12]}",
-        arm=fr3(),
-        scene=task.scene(),
-        chain=chain,
-        sensor=sensor or WristSensorConfig(),
-        seed=seed,
-        realtime=realtime,
-    )
+    name = f"sim-{uuid.uuid4().hex[:12]}"
+    motor = mujoco_motor(name, arm=fr3(), scene=task.scene(), sensor=sensor, **parts)
     return SharedMemoryLink(SharedMemoryLinkConfig(motor))

@@ -16,6 +16,7 @@ from robot_rl.envs.action_map import quaternion_of_vector, rotation_vector
 from robot_rl.envs.sensing import measured_pose, peak_force
 from robot_rl.tasks.base import Draw, Task
 from robot_rl.tasks.resetting import ResetConfig as ResetConfig
+from safety.supervisor import Supervisor
 
 NEAR_M = 0.005
 """Near enough to a place on the way to the start [m]."""
@@ -37,6 +38,26 @@ class ResetResult:
     """Largest 3 ms mean of the force along the way [N]: impacts of a tool that comes free."""
     wiggles: int
     """Steps of sideways and twisting motion, where a straight pull did not progress."""
+
+
+def reset_info(result: ResetResult | None, link: MotorLink) -> dict[str, Any]:
+    """Returns what an environment's reset tells; result None: the tool was put there.
+
+    A link that has its supervisor in this process also tells how many latches were ended so far without a person.
+    """
+    found = result or ResetResult(0.0, 0, 0.0, 0.0, 0)
+    info = {
+        "reset_s": found.duration_s,
+        "reset_attempts": found.attempts,
+        "reset_kind": "teleport" if result is None else "automatic",
+        "reset_pull_n": found.pull_n,
+        "reset_peak_n": found.peak_n,
+        "reset_wiggles": found.wiggles,
+    }
+    supervisor = getattr(link, "supervisor", None)
+    if isinstance(supervisor, Supervisor):
+        info |= {"recoveries_automatic": supervisor.automatic, "recoveries_simulated": supervisor.simulated}
+    return info
 
 
 class AutomaticReset:

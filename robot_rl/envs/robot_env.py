@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import gymnasium
 import numpy as np
@@ -13,18 +13,19 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 
 from controllers.description.geometry import Pose
-from controllers.description.scene import CameraDescription
 from controllers.link import MotorLink
 from controllers.robots.mujoco_arm import MujocoArm
-from controllers.robots.rendering import RenderError
 from controllers.types import Command, Source
 from data.errors import UserError
 from robot_rl.envs.acceptance import require_acceptable_actions, require_acceptable_reset
 from robot_rl.envs.action_map import ActionMap
-from robot_rl.envs.reset import AutomaticReset, ResetConfig
-from robot_rl.envs.sensing import sense_reports
+from robot_rl.envs.capabilities import Restorable, first_camera, tareable, with_pictures
+from robot_rl.envs.execution import Execution, Interventions, before_the_drop
+from robot_rl.envs.reset import AutomaticReset, ResetConfig, reset_info
+from robot_rl.envs.sensing import sense_reports, spent_since
 from robot_rl.tasks.base import Draw, Sensed, Task
 from safety.reasons import Reason
+from safety.reflex import Mode
 
 Array = NDArray[np.float64]
 Observation = dict[str, NDArray[Any]]
@@ -33,32 +34,16 @@ _OVER = frozenset(int(reason) for reason in Reason if reason >= Reason.LATCHED)
 """Reasons after which no command moves the arm until the next reset."""
 
 
-@runtime_checkable
-class Tareable(Protocol):
-    """A link, or a simulator, that can tare the wrist sensor."""
-
-    def tare(self) -> None:
-        """Takes the sensor's reading as zero; called in free space."""
-
-
-@runtime_checkable
-class Restorable(Protocol):
-    """A link whose memory can be put back: that of a simulated arm in lock-step."""
-
-    def snapshot(self) -> dict[str, NDArray[Any]]:
-        """Returns the memory as arrays."""
-
-    def restore(self, snapshot: Mapping[str, NDArray[Any]]) -> None:
-        """Puts it back."""
-
-
 class RobotEnv(gymnasium.Env[Observation, NDArray[np.float32]]):
     """One task on one arm. `step` takes the whole action vector of the task's ActionSpec in [-1, 1].
 
     info of `step`: `action_executed` (what the limiter let through, in action units), `success`, `violation` (of the
-    task's force limits), `peak_force_n`, `force_n`, `q_rad`, `stamp_ns`, `reasons`, `held` (latched: it is over).
+    task's force limits), `peak_force_n`, `force_n`, `q_rad`, `stamp_ns`, `reasons`, `held` (latched: it is over); how
+    it ran, `duration_s`, `interrupted`, `source`, `mode`; and the counts of `Interventions` so far.
     info of `reset`: `reset_s`, `reset_attempts`, `reset_kind` (automatic | teleport), `reset_pull_n`, `reset_peak_n`,
-    `reset_wiggles`, `q_rad`, `stamp_ns`. What chance decided is `draw`, for the record only; a policy must not see it.
+    `reset_wiggles`, in lock-step `recoveries_automatic` and `recoveries_simulated` (latches ended so far without a
+    person, and by a simulated one), `q_rad`, `stamp_ns`.
+    What chance decided is `draw`, for the record only; a policy must not see it.
     """
 
     metadata = {"render_modes": ["rgb_array"]}  # noqa: RUF012 - Gymnasium's own form
@@ -101,7 +86,8 @@ class RobotEnv(gymnasium.Env[Observation, NDArray[np.float32]]):
         self._sensed: Sensed | None = None
         self._map: ActionMap | None = None
         self._previous = np.zeros(size)
-        self._steps = 0
+        self._decisions = 0.0
+        self._interventions = Interventions()
 
     @property
     def draw(self) -> Draw:
@@ -122,7 +108,8 @@ class RobotEnv(gymnasium.Env[Observation, NDArray[np.float32]]):
     ) -> tuple[Observation, dict[str, Any]]:
         """Draws an episode and drives there. options: {"draw": Draw} repeats a given one.
 
-        Raises ResetFailedError when the arm cannot be brought to the start; the next reset tries again.
+        Raises ResetFailedError when the arm cannot be brought to the start; the next reset tries again. Raises
+        ResetRefused where the arm is latched and a person has to reset it first.
         """
         super().reset(seed=seed)
         if self.world is not None and seed is not None:
@@ -135,7 +122,7 @@ class RobotEnv(gymnasium.Env[Observation, NDArray[np.float32]]):
         self.link.grant()  # every episode begins with the same budget, whatever the reset used
         self.link.step(0.05)
         self._previous = np.zeros(self.task.action.size)
-        self._steps = 0
+        self._decisions, self._interventions = 0.0, Interventions()
         sensed = self._sensed = sense_reports(self.link.step(0.05), self._tick_hz)
         info = {**result, "q_rad": sensed.q_rad, "stamp_ns": sensed.stamp_ns}
         return self._observation(sensed), info
@@ -153,16 +140,14 @@ class RobotEnv(gymnasium.Env[Observation, NDArray[np.float32]]):
         self.teleport(draw.T_base_start)
         self.link.reset()
         self._tare()
-        none = dict.fromkeys(("reset_s", "reset_pull_n", "reset_peak_n"), 0.0)
-        return {**none, "reset_attempts": 0, "reset_wiggles": 0, "reset_kind": "teleport"}
+        return reset_info(None, self.link)
 
     def _reset_on_bench(self, draw: Draw) -> dict[str, Any]:
         """The tool leaves the old fixture before the simulator moves it: no bench swaps a plate under a stuck peg."""
-        self.link.reset()
-        self.link.grant()  # the reset has a budget of its own: the episode may have ended with an empty tank
         if isinstance(self.world, MujocoArm) and not np.isfinite(self.link.latest().q_rad).all():
             self.world.teleport(self.world.arm.home_rad)  # a simulation that diverged stays so by itself
-            self.link.reset()
+        self.link.reset()
+        self.link.grant()  # the reset has a budget of its own: the episode may have ended with an empty tank
         outcome = self.automatic_reset.run(
             draw,
             self.np_random,
@@ -170,44 +155,34 @@ class RobotEnv(gymnasium.Env[Observation, NDArray[np.float32]]):
             when_free=None if self.world is None else self._place,
         )
         self._tare()
-        return {
-            "reset_s": outcome.duration_s,
-            "reset_attempts": outcome.attempts,
-            "reset_kind": "automatic",
-            "reset_pull_n": outcome.pull_n,
-            "reset_peak_n": outcome.peak_n,
-            "reset_wiggles": outcome.wiggles,
-        }
+        return reset_info(outcome, self.link)
 
     def step(self, action: NDArray[np.floating]) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
-        """Runs one decision.
+        """Runs one decision, until its period is over or the reflex arbiter takes the arm.
 
+        While the arbiter has the arm the action is passed over: the step lasts until the arm is given back, at most one
+        period, and tells what the recovery did. An episode lasts max_steps periods, however often one is cut short.
         Raises UserError for an action of another size or with numbers that are not finite; nothing moves then.
         """
         proposed = self._checked(action)
-        before, spec = self._sensed, self.task.action
+        before = self._sensed
         if before is None or self._map is None:
             raise UserError("call reset() before the first step")
         target, whole = self._map.target(before, proposed.clip(-1.0, 1.0))
-        target = self.task.clip_target(target, self.observed_draw)
-        self.link.send(
-            Command(
-                target.position_m,
-                target.quaternion_xyzw,
-                spec.stiffness_of(whole),
-                damping_ratio=spec.damping_ratio,
-                gripper_m=self._map.gripper_m(whole),
-                duration_s=1.0 / self.task.rate_hz,
-                source=self.source,
-            )
-        )
-        reports = self.link.step(1.0 / self.task.rate_hz)
+        if before.mode < Mode.REFLEX:
+            self.link.send(self._command(self.task.clip_target(target, self.observed_draw), whole))
+        else:
+            whole = self._previous
+        reports = self.link.step(1.0 / self.task.rate_hz, interruptible=True)
         self._sensed = sensed = sense_reports(reports, self._tick_hz)
-        executed = self._previous = self._map.executed(before, sensed, whole, reports[-1])
-        self._steps += 1
+        execution = Execution.of(before, sensed, reports, self._tick_hz)
+        led = before_the_drop(before, sensed, reports) if execution.interrupted else sensed
+        executed = self._previous = self._map.executed(before, led, whole, reports[-1])
+        self._interventions.add(reports, self._tick_hz)
+        self._decisions += execution.duration_s * self.task.rate_hz if execution.cut_short else 1.0
         judgement = self.task.judge(sensed, self.observed_draw)
         held = not _OVER.isdisjoint(sensed.reasons)
-        truncated = (held or self._steps >= self.task.max_steps) and not judgement.terminated
+        truncated = (held or self._decisions > self.task.max_steps - 0.5) and not judgement.terminated
         info = {
             "action_executed": executed.astype(np.float32),
             "success": judgement.success,
@@ -222,8 +197,22 @@ class RobotEnv(gymnasium.Env[Observation, NDArray[np.float32]]):
             **spent_since(before, sensed),
             "granted": sensed.granted,
             "risk": sensed.risk,
+            **execution.as_info(self.source),
+            **self._interventions.as_info(),
         }
         return self._observation(sensed), judgement.reward, judgement.terminated, truncated, info
+
+    def _command(self, target: Pose, whole: Array) -> Command:
+        spec = self.task.action
+        return Command(
+            target.position_m,
+            target.quaternion_xyzw,
+            spec.stiffness_of(whole),
+            damping_ratio=spec.damping_ratio,
+            gripper_m=math.nan if self._map is None else self._map.gripper_m(whole),
+            duration_s=1.0 / self.task.rate_hz,
+            source=self.source,
+        )
 
     def _checked(self, action: NDArray[np.floating]) -> Array:
         proposed = np.asarray(action, dtype=np.float64)
@@ -276,37 +265,3 @@ class RobotEnv(gymnasium.Env[Observation, NDArray[np.float32]]):
     def close(self) -> None:
         """Ends torque control."""
         self.link.close()
-
-
-def with_pictures(task: Task, cameras: tuple[CameraDescription, ...]) -> spaces.Dict:
-    """Returns the task's observation space with a picture `image_<name>` (height, width, 3) of each camera."""
-    pictures = {
-        f"image_{camera.name}": spaces.Box(0, 255, (camera.height_px, camera.width_px, 3), np.uint8)
-        for camera in cameras
-    }
-    return spaces.Dict({**task.observation_space().spaces, **pictures})
-
-
-def tareable(world: Any, link: MotorLink) -> Tareable:
-    """Returns what tares the wrist sensor: the simulated world, else the link. Raises UserError if neither can."""
-    for candidate in (world, link):
-        if isinstance(candidate, Tareable):
-            return candidate
-    raise UserError(
-        f"expected a link with a `tare` for the wrist sensor, got {type(link).__name__} without: the force of "
-        "every episode would be off by the sensor's bias; give the link the method"
-    )
-
-
-def spent_since(before: Sensed, after: Sensed) -> dict[str, float]:
-    """`energy_spent_j`: energy that left the tank between two decisions [J]; nothing where no ledger runs."""
-    spent_j = after.energy_spent_j - before.energy_spent_j
-    return {} if math.isnan(spent_j) else {"energy_spent_j": max(spent_j, 0.0)}
-
-
-def first_camera(task: Task) -> str:
-    """Returns the name of the camera that pictures of a task are taken with. Raises RenderError if it has none."""
-    cameras = task.scene().cameras
-    if not cameras:
-        raise RenderError(f"task {task.name} has no camera: give its scene one for pictures (Scene.cameras)")
-    return str(cameras[0].name)

@@ -85,3 +85,9 @@ def sense_reports(reports: NDArray[Any], rate_hz: float) -> Sensed:
         risk=float(np.fmax.reduce(reports["risk"])),
         mode=int(last["mode"]),
     )
+
+
+def spent_since(before: Sensed, after: Sensed) -> dict[str, float]:
+    """`energy_spent_j`: energy that left the tank between two decisions [J]; nothing where no ledger runs."""
+    spent_j = after.energy_spent_j - before.energy_spent_j
+    return {} if math.isnan(spent_j) else {"energy_spent_j": max(spent_j, 0.0)}

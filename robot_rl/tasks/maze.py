@@ -52,6 +52,7 @@ TOOL_RADIUS_M = 0.010
 _ENTRANCE = np.array([0.38, 0.0, 0.10])  # middle of the entrance on the floor, base frame [m]
 _CLEARANCE_M = 0.005  # of the tip above the floor
 _INTO = np.array([1.0, 0.0, 0.0, 0.0])  # half a turn about x: tool axes, z down
+_ACCELERATION_M_S2 = 20.0  # of the reference: what shapes a decision shall be the speed, not the ramp
 _RUBBER = ContactSoftness(time_constant_s=0.236, damping_ratio=0.274, impedance_min=0.3, impedance_max=0.3, priority=1)
 """The finger's coat: soft enough that a touch at full speed leaves some 50 ms before it becomes a violation."""
 _STEEL = ContactSoftness(time_constant_s=0.02, impedance_min=0.9, impedance_max=0.9, priority=2)
@@ -80,6 +81,8 @@ class MazeConfig(MazeShape):
     """Range of the start behind the entrance [m]."""
     start_y_m: float = 0.03
     """The start lies within this of the channel's middle [m]."""
+    observe_tank: bool = False
+    """Let the policy see how full the energy tank is: another observation, `tank`."""
 
     def __post_init__(self) -> None:
         if self.split not in SEEDS:
@@ -170,7 +173,7 @@ class Maze(Task):
                 box_min_base_m=tuple(low),
                 box_max_base_m=tuple(high),
                 cone_angle_rad=0.3,
-                max_acceleration_m_s2=20.0,
+                max_acceleration_m_s2=_ACCELERATION_M_S2,
                 max_speed_m_s=self._reference_speed_m_s(),
             )
         )
@@ -181,7 +184,8 @@ class Maze(Task):
         From d / v + v / a = T: v = a (T - sqrt(T^2 - 4 d / a)) / 2.
         """
         distance_m, time_s = math.sqrt(2.0) * self.action.translation_m[0], 0.95 * self.config.decision_s
-        return 10.0 * (time_s - math.sqrt(max(0.0, time_s**2 - 4.0 * distance_m / 20.0)))
+        root_s = math.sqrt(max(0.0, time_s**2 - 4.0 * distance_m / _ACCELERATION_M_S2))
+        return 0.5 * _ACCELERATION_M_S2 * (time_s - root_s)
 
     def draw(self, rng: np.random.Generator) -> Draw:
         """Draws the maze last, so that two draws that differ only in it share everything that is seen."""
@@ -193,8 +197,9 @@ class Maze(Task):
         return Draw(fixtures, self._T_base_entrance, start, {"maze_seed": seed})
 
     def observation_space(self) -> spaces.Dict:
-        """One vector `state`, see STATE_NAMES; about +-1, bounded at +-10."""
-        return spaces.Dict({"state": spaces.Box(-10.0, 10.0, (len(STATE_NAMES),), np.float32)})
+        """One vector `state`, see STATE_NAMES; about +-1, bounded at +-10. Perhaps `tank`, 1 at the episode's start."""
+        sizes = {"state": len(STATE_NAMES)} | ({"tank": 1} if self.config.observe_tank else {})
+        return spaces.Dict({name: spaces.Box(-10.0, 10.0, (size,), np.float32) for name, size in sizes.items()})
 
     def observe(self, sensed: Sensed, draw: Draw, previous_action: Array) -> dict[str, NDArray[np.float32]]:
         """Pose, twist, wrench, spring state and previous action in the axes of the entrance."""
@@ -211,7 +216,17 @@ class Maze(Task):
                 previous_action[self.action.active_index],
             ]
         )
-        return {"state": np.clip(state * STATE_SCALE, -10.0, 10.0).astype(np.float32)}
+        observation = {"state": np.clip(state * STATE_SCALE, -10.0, 10.0).astype(np.float32)}
+        return observation | (self._tank(sensed) if self.config.observe_tank else {})
+
+    def _tank(self, sensed: Sensed) -> dict[str, NDArray[np.float32]]:
+        """Energy in the tank as a share of what it starts with. Raises UserError where no ledger keeps books."""
+        share = sensed.tank_energy_j / self.chain_config().ledger.tank_start_j
+        if math.isnan(share):
+            raise UserError(
+                "observe_tank=true needs the passivity ledger: leave safety_config.ledger on, or at observe"
+            )
+        return {"tank": np.clip([share], -10.0, 10.0).astype(np.float32)}
 
     def place_in_channel(self, T_base: Pose, draw: Draw) -> Array:
         """Position (3,) in the entrance frame [m]."""

@@ -49,7 +49,7 @@ def record_episode(
                 reward,
                 terminated,
                 truncated,
-                source,
+                int(after.get("source", source)),
                 after["stamp_ns"],
                 {"q_rad": after["q_rad"], **_told(after)},
             )
@@ -96,7 +96,7 @@ def record_acting(
         builder.add(
             Step(
                 workplace.observation, wished, executed, outcome.reward, outcome.terminated, truncated,
-                proposal.source, outcome.info["stamp_ns"], _told(outcome.info),
+                int(outcome.info.get("source", proposal.source)), outcome.info["stamp_ns"], _told(outcome.info),
             )
         )  # fmt: skip
         meter.add(outcome, proposal.action, proposal.source)

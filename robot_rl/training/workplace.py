@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -178,10 +179,12 @@ def make_workplace(
     record_images: bool = False,
     task_config: Mapping[str, Any] | None = None,
     safety_config: Mapping[str, Any] | None = None,
+    flights: Path | None = None,
 ) -> Workplace:
     """Returns the workplace of a task by name; `task=gym` takes any Gymnasium environment by its id.
 
     record_images: observations hold the cameras' pictures as well, for episode stores; policies see vectors.
+    flights: folder for the flight recorder's files, see make_env.
     images: would let policies see the pictures. Raises UserError: no command learns from them.
     """
     if images:
@@ -200,5 +203,5 @@ def make_workplace(
         raise UserError(f"env_id goes with task=gym, got task={task}")
     layers = layers_from(safety_config or {})
     made = make_task(task, variant, task_config)
-    env = make_env(made, robot=robot, seed=seed, images=record_images, layers=layers)
+    env = make_env(made, robot=robot, seed=seed, images=record_images, layers=layers, flights=flights)
     return ArmWorkplace(env, history)

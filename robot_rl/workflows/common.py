@@ -17,6 +17,7 @@ from robot_rl.tasks.registry import make_task
 from robot_rl.training.workplace import Workplace, make_workplace
 
 BASE_FILE = "policy.safetensors"
+FLIGHTS = "flights"
 ADOPTED_FILE = "base.safetensors"
 _EVALUATION_WORLD = 500_000
 
@@ -25,7 +26,7 @@ def workplace_for(config: Mapping[str, Any], seed: int) -> Workplace:
     """Returns a workplace as a run's configuration asks.
 
     `config` holds task, variant, env_id, robot, history, task_config and safety_config; those not given take their
-    defaults.
+    defaults. Latches leave their flights in the run's folder `out`, if it has one.
     """
     return make_workplace(
         config["task"],
@@ -36,6 +37,7 @@ def workplace_for(config: Mapping[str, Any], seed: int) -> Workplace:
         history=int(config.get("history", 0)),
         task_config=config.get("task_config") or {},
         safety_config=config.get("safety_config") or {},
+        flights=Path(config["out"]).expanduser() / FLIGHTS if config.get("out") else None,
     )
 
 

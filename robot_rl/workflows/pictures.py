@@ -18,7 +18,7 @@ from data.atomic import write_atomic
 from data.episode import Episode
 from data.spec import StoreSpec
 from data.store import EpisodeStore
-from robot_rl.envs.robot_env import first_camera
+from robot_rl.envs.capabilities import first_camera
 from robot_rl.metrics import read_metrics
 from robot_rl.training.evaluation import evaluate
 from robot_rl.training.workplace import ArmWorkplace, Workplace

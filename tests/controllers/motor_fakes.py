@@ -31,6 +31,7 @@ class FakeRobot:
         self._q[3] += options.get("offset_rad", 0.0)
         self._fixed = options.get("fixed", False)
         self._noisy = options.get("noisy", False)
+        self._push_n, self._push_ticks = options.get("push_n", 0.0), options.get("push_ticks", [0, 0])
         self._started = False
         self._taus: list[list[float]] = []
 
@@ -48,6 +49,8 @@ class FakeRobot:
         state["wrench_tool"], state["gripper_m"] = 0.0, np.nan
         if self._noisy:  # as every real force sensor
             state["wrench_tool"][0, 0] = 1e-6 * (len(self._taus) % 2)
+        if self._push_ticks[0] <= len(self._taus) < self._push_ticks[1]:
+            state["wrench_tool"][:, 2] = self._push_n
 
     def write(self, tau_nm: Array) -> None:
         self._tau[:] = tau_nm
@@ -88,11 +91,14 @@ class EchoChain:
 
     gripper_range_m: tuple[float, float] | None = None
 
+    following = holding = False
+
     def __init__(self, tau_nm: float) -> None:
         self._tau_nm, self._tick = tau_nm, 0
+        self.latched = self.asked_hold = 0
 
     def reseed(self, state: Array, terms: Any) -> None:
-        self._tick = 0
+        self._tick = self.latched = 0
 
     def grant(self) -> float:
         return 0.0
@@ -107,6 +113,7 @@ class EchoChain:
         self._tick += 1
         report["tick"], report["stamp_ns"] = self._tick, state["stamp_ns"]
         report["sequence"], report["command_age_s"] = command["sequence"], 0.0
+        report["latched"] = self.latched
         report["q_rad"], report["tau_executed_nm"] = state["q_rad"], self._tau_nm
 
 

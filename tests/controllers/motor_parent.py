@@ -23,6 +23,10 @@ def main() -> None:
     task = json.loads(sys.argv[1])
     link = SharedMemoryLink(SharedMemoryLinkConfig(MotorConfig.from_json(json.dumps(task["motor"]))))
     say(motor_pid=link.status().pid)
+    if task["do"] == "estop":
+        link.estop()
+        say(estop=True)
+        time.sleep(3600.0)
     if task["do"] == "wait":
         time.sleep(3600.0)
     if task["do"] == "stop_before_send":

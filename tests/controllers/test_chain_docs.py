@@ -14,6 +14,7 @@ from robot_rl.envs.reset import ResetConfig
 from safety.ledger import LedgerConfig
 from safety.reasons import Reason, Refusal
 from safety.reference_limiter import ReferenceLimiterConfig
+from safety.reflex import ReflexConfig
 from safety.torque_limits import TorqueLimitConfig
 from safety.watch import WatchConfig
 
@@ -34,6 +35,7 @@ def text_of(value: Any) -> str:
         (TorqueLimitConfig, "control.md"),
         (LedgerConfig, "safety.md"),
         (WatchConfig, "safety.md"),
+        (ReflexConfig, "safety-reflex.md"),
         (WristSensorConfig, "environment.md"),
         (ResetConfig, "environment.md"),
     ],

@@ -16,6 +16,7 @@ from controllers.chain import Chain, ChainConfig
 from controllers.description import fr3, square_peg_tool
 from controllers.types import COMMAND, REPORT, STATE
 from safety.ledger import LedgerConfig
+from safety.reflex import ReflexConfig
 from safety.watch import WatchConfig
 from tests.safety.critic_tools import random_weights
 
@@ -34,7 +35,8 @@ def run_stream(ticks: int = 120, plain: bool = False) -> dict[str, np.ndarray]:
     arm = fr3()
     model, terms, rng = ArmModel(arm, square_peg_tool()), ModelTerms(), np.random.default_rng(1)
     watch = WatchConfig(max_speed_m_s=0.9, max_angular_speed_rad_s=9.0, max_power_w=300.0)
-    chain = Chain(ChainConfig(watch=watch, ledger=LedgerConfig(tank_start_j=0.2)), arm)
+    reflex = ReflexConfig(recovery="scripted")  # a learned one is computed in single precision
+    chain = Chain(ChainConfig(watch=watch, ledger=LedgerConfig(tank_start_j=0.2), reflex=reflex), arm)
     chain.adopt_critic(random_weights())
     state, command, report = np.zeros(1, STATE), np.zeros(1, COMMAND), np.zeros(1, REPORT)
     if plain:
@@ -46,6 +48,7 @@ def run_stream(ticks: int = 120, plain: bool = False) -> dict[str, np.ndarray]:
     pose = model.forward(arm.home_rad)
     seen: dict[str, list[np.ndarray]] = {name: [] for name in FIELDS}
     for tick in range(ticks):
+        chain.config_record["reflex"]["enabled"] = int(tick >= 95)  # the random critic is alarmed by everything
         if tick % 10 == 0 and tick < 80:
             command["sequence"], command["stamp_ns"] = tick, state["stamp_ns"]
             command["position_base_m"] = pose.position_m + rng.uniform(-0.5, 0.5, 3)

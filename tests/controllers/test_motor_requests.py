@@ -15,6 +15,8 @@ from controllers.shared_memory import SharedBlock
 from controllers.shared_memory.layout import ANSWER, REQUEST, MotorState, Request
 from controllers.shared_memory.mailbox import record_bytes
 from controllers.shared_memory.sides import MotorSide, ParentSide, shortened
+from safety.reasons import Reason
+from safety.supervision import Answer
 
 
 class Simulated:
@@ -53,17 +55,22 @@ class Desk:
     def __init__(self) -> None:
         name = f"test-{uuid.uuid4().hex[:12]}"
         self.owner, self.robot, self.reseeds = SharedBlock.create(name), Simulated(), 0
-        self.grants = 0
+        self.grants = self.reason = 0
         self.other = SharedBlock.attach(name)
         self.motor, self.parent = MotorSide(self.owner), ParentSide(self.other)
-        self.desk = RequestDesk(self.motor, self.robot, self.reseed, self.grant)
+        self.desk = RequestDesk(self.motor, self.robot, self)
 
-    def reseed(self) -> None:
+    def restart(self) -> tuple[Answer, int]:
+        if self.reason:
+            return Answer.PERSON, self.reason
         self.reseeds += 1
+        return Answer.GRANTED, 0
 
-    def grant(self) -> float:
+    def estop(self) -> None:
+        self.reason = int(Reason.ESTOP)
+
+    def grant(self) -> None:
         self.grants += 1
-        return 1.5
 
     def ask(self, kind: int, name: str = "", values: Any = ()) -> tuple[bool, str]:
         request, answer = np.zeros((), REQUEST), np.zeros((), ANSWER)
@@ -73,7 +80,8 @@ class Desk:
         stop = self.desk.serve()
         assert self.parent.answers.poll(record_bytes(answer)) and answer["number"] == 7
         message = answer["message"].item().decode()
-        assert bool(answer["refused"]) == bool(message)
+        self.verdict = Answer(int(answer["verdict"]))
+        assert bool(answer["refused"]) == bool(message) or self.verdict != Answer.GRANTED
         return stop, message
 
     def close(self) -> None:
@@ -99,6 +107,14 @@ def test_requests_are_carried_out_once_and_answered(desk: Desk) -> None:
     assert desk.robot.done == [list(range(7)), ("plate", [0.5, 0.0, 0.1]), 2**31 - 1]
     assert desk.reseeds == 2, "a teleport starts the controller over too"
     assert not desk.desk.serve()
+
+
+def test_a_latched_arm_is_not_reseeded_and_the_answer_says_why(desk: Desk) -> None:
+    desk.ask(Request.ESTOP)
+    desk.ask(Request.RESEED)
+    assert desk.reseeds == 0 and desk.verdict == Answer.PERSON
+    assert desk.ask(Request.TELEPORT, values=np.arange(7.0)) == (False, "")
+    assert desk.robot.done == [list(range(7))] and desk.reseeds == 0, "moved, and still latched"
 
 
 def test_only_a_wish_to_stop_stops(desk: Desk) -> None:

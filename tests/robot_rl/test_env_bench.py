@@ -35,7 +35,7 @@ class BenchLinkWithoutTare:
             self._report[name] = self._report[f"executed_{name}"] = getattr(command, name)
         self._report["executed_stiffness"] = command.stiffness
 
-    def step(self, duration_s: float) -> NDArray[np.void]:
+    def step(self, duration_s: float, interruptible: bool = False) -> NDArray[np.void]:
         self._report["stamp_ns"] += round(duration_s * 1e9)
         return np.repeat(self._report, round(duration_s * 1000))
 

@@ -20,8 +20,8 @@ def run(settings: dict[str, Any], steps: int = 5) -> tuple[list[dict[str, Any]],
     _, _ = env.reset(seed=3)
     torques, infos, original = [], [], env.link.step
 
-    def step(duration_s: float, **options: Any) -> Any:
-        reports = original(duration_s, **options)
+    def step(duration_s: float, interruptible: bool = False) -> Any:
+        reports = original(duration_s, interruptible)
         torques.append(reports["tau_executed_nm"].copy())
         return reports
 

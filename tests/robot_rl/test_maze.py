@@ -64,6 +64,19 @@ def test_held_out_mazes_are_never_drawn_for_training() -> None:
     )
 
 
+def test_a_policy_may_see_how_full_the_tank_is() -> None:
+    task = Maze(observe_tank=True)
+    full_j = task.chain_config().ledger.tank_start_j
+    draw = task.draw(np.random.default_rng(0))
+    half = sensed(draw.T_base_start, tank_energy_j=0.5 * full_j)
+    observation = task.observe(half, draw, np.zeros(task.action.size))
+    assert task.observation_space().contains(observation)
+    assert observation["tank"] == pytest.approx(0.5)
+    np.testing.assert_array_equal(observation["state"], Maze().observe(half, draw, np.zeros(task.action.size))["state"])
+    with pytest.raises(UserError, match="observe_tank=true needs the passivity ledger"):
+        task.observe(sensed(draw.T_base_start), draw, np.zeros(task.action.size))
+
+
 def two_mazes() -> tuple[Draw, Draw]:
     """Two draws that share all that is seen, with different walls and bolts."""
     train, held = Maze().draw(np.random.default_rng(5)), Maze("heldout").draw(np.random.default_rng(5))
@@ -162,8 +175,8 @@ def test_a_touch_at_full_speed_is_no_violation_yet_and_pushing_on_becomes_one() 
     forces_n: list[np.ndarray] = []
     step = env.link.step
 
-    def watched(duration_s: float) -> Any:
-        reports = step(duration_s)
+    def watched(duration_s: float, interruptible: bool = False) -> Any:
+        reports = step(duration_s, interruptible)
         forces_n.append(np.linalg.norm(reports["wrench_tool"][:, :2], axis=1))
         return reports
 
@@ -350,3 +363,26 @@ def test_a_restored_world_goes_on_bit_for_bit_with_its_bolts() -> None:
         states += [act(env, dx=1.0, dy=0.3, k_x=0.5)[0]["state"] for _ in range(20)]
         runs.append(np.concatenate([*states, env.world.data.qpos]))
     np.testing.assert_array_equal(runs[0], runs[1])
+
+
+def test_resets_in_a_row_succeed_at_the_first_attempt_whatever_came_before() -> None:
+    env, found, ends = make_env(Maze(), seed=0), [], []
+    for seed in range(25):
+        operator = env.task.operator(np.random.default_rng([0, seed]))
+        observation, info = env.reset(seed=seed)
+        operator.reset()
+        found.append([info[name] for name in ("reset_s", "reset_pull_n", "reset_peak_n", "reset_attempts")])
+        while True:
+            observation, _, terminated, truncated, info = env.step(operator.act(observation, env.task.action.size))
+            if terminated or truncated:
+                break
+        ends.append(info["violation"])
+    time_s, pull_n, peak_n, attempts = np.array(found[1:]).T
+    print(
+        f"{len(time_s)} resets, {sum(ends[:-1])} after a violation: {time_s.min():.1f} .. {time_s.max():.1f} s, "
+        f"pull at most {pull_n.max():.1f} N, peak {peak_n.max():.1f} N, {int(attempts.max())} attempt(s)"
+    )
+    assert attempts.max() == 1
+    assert time_s.max() < 8.0
+    assert sum(ends[:-1]) >= 5
+    assert pull_n.max() < 22.0, "no more than stiffness x leash and friction"

@@ -118,7 +118,7 @@ class HookedArm:
     def send(self, command: Command) -> None:
         self.asked = Pose(command.position_base_m, command.quaternion_base_xyzw)
 
-    def step(self, duration_s: float) -> Any:
+    def step(self, duration_s: float, interruptible: bool = False) -> Any:
         position_m = self.asked.position_m.copy()
         if self.pose.position_m[2] < self.rest.position_m[2] + 0.005:  # not yet past the hook
             aside_m = float(np.linalg.norm(position_m[:2] - self.rest.position_m[:2]))

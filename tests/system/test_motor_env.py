@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from controllers.person import PersonSeat
 from controllers.realtime import RealtimeConfig
 from controllers.shared_memory_link import MotorProcessDied, SharedMemoryLink
 from data.errors import UserError
@@ -23,6 +24,7 @@ from robot_rl.options import Config
 from robot_rl.tasks.peg_insertion import PegInsertion
 from robot_rl.training.recording import record_episode
 from robot_rl.training.workplace import ArmWorkplace
+from safety.supervision import Answer, ResetRefused
 
 ORDINARY = RealtimeConfig(priority=0, core=-2, lock_memory=False)
 """Tests share their machine: a SCHED_FIFO loop would starve the others."""
@@ -97,6 +99,20 @@ def test_the_reset_drives_there_tares_and_takes_a_seed(env: RobotEnv) -> None:
         env.render()
     with pytest.raises(UserError, match="cannot be put back"):
         env.snapshot()
+
+
+def test_after_a_stop_the_episode_is_over_and_a_reset_waits_for_a_person(env: RobotEnv) -> None:
+    env.reset(seed=4)
+    assert isinstance(env.link, SharedMemoryLink)
+    env.link.estop()
+    _, _, terminated, truncated, info = env.step(np.zeros(env.task.action.size, np.float32))
+    assert (terminated, truncated, info["held"]) == (False, True, True)
+    with pytest.raises(ResetRefused, match=r"stopped \(ESTOP\): a person must reset"):
+        env.reset(seed=5)
+    with PersonSeat(env.link.config.motor.name) as person:
+        assert person.hold_and_release(0.7) == Answer.GRANTED
+    env.reset(seed=5)
+    assert env.step(np.zeros(env.task.action.size, np.float32))[-1]["held"] is False
 
 
 def test_images_and_real_time_exclude_each_other() -> None:

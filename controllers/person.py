@@ -1,0 +1,97 @@
+"""The buttons of a person beside a motor process: reset and emergency stop, from another process than the policy's.
+
+A physical button does the same: whoever reads it holds this seat and presses and releases.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from types import TracebackType
+from typing import NamedTuple, Self
+
+from controllers.shared_memory.block import SharedBlock
+from controllers.shared_memory.layout import Status
+from controllers.shared_memory.sides import PersonSide
+from data.errors import UserError
+from safety.supervision import Answer, SupervisorState
+
+_REFRESH_S = 0.05
+_ANSWER_S = 2.0
+
+
+class Seen(NamedTuple):
+    """What the motor process shows at its buttons."""
+
+    state: SupervisorState
+    latch_reason: int
+    hold_reason: int
+    recoveries_left: int
+    trips: int
+
+
+class PersonSeat:
+    """One person at the buttons of one motor process; a second one is refused."""
+
+    def __init__(self, motor: str) -> None:
+        """Raises BlockError if no such process lives, BlockInUse if somebody else is there."""
+        self._motor = motor
+        self._block = SharedBlock.attach(motor, command=False, person=True)
+        self._side = PersonSide(self._block)
+        self.release()  # what a former seat left pressed when it died was no press of this person
+
+    def seen(self) -> Seen:
+        """What the motor process says now."""
+        word = self._side.word
+        return Seen(
+            SupervisorState(word(Status.SUPERVISOR)),
+            word(Status.LATCH_REASON),
+            word(Status.HOLD_REASON),
+            word(Status.RECOVERIES_LEFT),
+            word(Status.TRIPS),
+        )
+
+    def press(self) -> None:
+        """Presses the reset button, or says that it is still pressed: to be repeated within 0.25 s."""
+        self._side.button(True, time.monotonic_ns(), os.getpid())
+
+    def release(self) -> None:
+        """Lets go of the reset button."""
+        self._side.button(False, time.monotonic_ns(), os.getpid())
+
+    def estop(self, pressed: bool) -> None:
+        """Presses or releases the emergency stop."""
+        self._side.estop(pressed)
+
+    def hold_and_release(self, held_s: float) -> Answer:
+        """Presses the reset button for so long, lets go, and returns what the supervisor made of it.
+
+        Raises UserError if the motor process does not look at its buttons.
+        """
+        time.sleep(_REFRESH_S)  # long enough for the loop to see the button up
+        releases = self._side.word(Status.RELEASES)
+        until_s = time.monotonic() + held_s
+        while time.monotonic() < until_s:
+            self.press()
+            time.sleep(_REFRESH_S)
+        self.release()
+        deadline_s = time.monotonic() + _ANSWER_S
+        while self._side.word(Status.RELEASES) == releases:
+            if time.monotonic() > deadline_s:
+                raise UserError(f"motor process {self._motor!r} does not look at its buttons: it hangs or is stopping")
+            time.sleep(0.005)
+        return Answer(self._side.word(Status.RESET_ANSWER))
+
+    def close(self) -> None:
+        """Leaves the seat; the emergency stop stays as it is."""
+        self.release()
+        self._side.release()
+        self._block.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()

@@ -1,0 +1,183 @@
+"""Settings, states and answers of the supervisor; its rules are in safety.supervisor."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field, fields
+from enum import IntEnum
+
+from data.errors import UserError
+from safety.reasons import Reason
+
+
+class SupervisorState(IntEnum):
+    """From PROTECTIVE_STOP upwards the arm is latched, ordered by severity."""
+
+    INIT = 0
+    """Building, compiling, warming up."""
+    IDLE = 1
+    """No torque control."""
+    ARMED = 2
+    """Torque control at the seeded pose; no command was accepted yet."""
+    RUN = 3
+    """A command is followed."""
+    HOLD = 4
+    """Soft hold; ends by itself once its cause is gone and another command comes."""
+    PROTECTIVE_STOP = 5
+    """Latched: a limit tripped, or the arm was held for too long."""
+    FAULT = 6
+    """Latched: the robot's state was not finite."""
+    ESTOP = 7
+    """Latched: somebody asked for an emergency stop."""
+
+
+class Heartbeat(IntEnum):
+    """Whose signs of life are watched. Commands age, and the force sensor is watched, in the tick itself."""
+
+    POLICY = 0
+    """The process that commands."""
+    CAMERA = 1
+    """A camera: one beat a frame."""
+    LOOP = 2
+    """The motor loop: one beat a tick."""
+    OPERATOR = 3
+    """A person who holds a dead-man switch; software, never to be counted as a safety function."""
+    LEARNER = 4
+    """The learner: one beat for each set of weights."""
+
+
+@dataclass(frozen=True)
+class HeartbeatConfig:
+    """(soft, hard) limits of the time since the last beat [s]. Beyond soft it is reported, beyond hard the arm holds.
+
+    A source is watched from its first beat on.
+    """
+
+    policy_s: tuple[float, float] = (0.25, 1.0)
+    """The commanding process's sign of life [s]."""
+    camera_s: tuple[float, float] = (0.1, 0.3)
+    """Age of the newest camera frame [s]."""
+    loop_s: tuple[float, float] = (0.02, 0.05)
+    """Time between two ticks of the motor loop [s]."""
+    operator_s: tuple[float, float] = (0.25, 0.25)
+    """The operator's dead-man switch [s]."""
+    learner_s: tuple[float, float] = (300.0, math.inf)
+    """Time between two sets of weights [s]: the policy goes on with the old ones."""
+    operator_required: bool = False
+    """Whether the arm holds until an operator's switch has given its first beat."""
+
+    def __post_init__(self) -> None:
+        for source in Heartbeat:
+            limits = self.limits_s(source)
+            if not 0.0 < limits[0] <= limits[1]:
+                raise ValueError(f"{source.name.lower()}_s must be (soft, hard) with 0 < soft <= hard, got {limits}")
+
+    def limits_s(self, source: Heartbeat) -> tuple[float, float]:
+        """Returns (soft, hard) of a source [s]."""
+        limits: tuple[float, float] = getattr(self, f"{source.name.lower()}_s")
+        return limits
+
+
+@dataclass(frozen=True)
+class SupervisorConfig:
+    """When the arm holds by itself, and what it takes to leave a latch."""
+
+    enabled: bool = True
+    """Off: no heartbeat is watched, and every reseed ends a latch."""
+    heartbeats: HeartbeatConfig = field(default_factory=HeartbeatConfig)
+    """Limits of the signs of life."""
+    automatic: tuple[str, ...] = ("LATCHED", "FORCE_TRIP", "MOMENT_TRIP")
+    """Names of the reasons after which a program may go on without a person, within the budget."""
+    automatic_max: int = 3
+    """Such recoveries within automatic_window_s, 0..100; then a person must reset."""
+    automatic_window_s: float = 600.0
+    """Window of that budget [s], > 0."""
+    press_s: float = 0.5
+    """A person's reset is a press of at least this long, and then a release [s], > 0."""
+    reset_valid_s: float = 60.0
+    """For this long after a person's reset a program may start over [s], > 0."""
+    still_rad_s: float = 0.05
+    """The arm is calm while no joint is faster than this [rad/s], > 0,"""
+    low_force_n: float = 5.0
+    """and the force on the tool is at most this [N], > 0,"""
+    calm_s: float = 0.1
+    """for at least this long [s], >= 0."""
+    release_s: float = 0.5
+    """A heartbeat must be back for this long before the hold ends [s], >= 0."""
+    late_tick_s: float = 0.002
+    """A tick that begins later than this is a late one [s], > 0."""
+    late_ticks: int = 5
+    """This many late ticks within a second end in a hold, if the loop has its real-time measures; 2..1000."""
+    simulated_person: bool = False
+    """Simulation only: latches are reset as if a person had looked, and counted, so that training goes on alone."""
+
+    def __post_init__(self) -> None:
+        unknown = [name for name in self.automatic if name not in Reason.__members__]
+        if unknown:
+            raise ValueError(f"automatic names unknown reasons {unknown}; known are {list(Reason.__members__)}")
+        for entry in fields(self):
+            value = getattr(self, entry.name)
+            if isinstance(value, float) and not 0.0 <= value < math.inf:
+                raise ValueError(f"{entry.name} must be a finite number >= 0, got {value}")
+        for name in ("automatic_window_s", "press_s", "reset_valid_s", "still_rad_s", "low_force_n", "late_tick_s"):
+            if getattr(self, name) == 0.0:
+                raise ValueError(f"{name} must be above 0, got 0")
+        if not 0 <= self.automatic_max <= 100:
+            raise ValueError(f"automatic_max must be 0..100, got {self.automatic_max}")
+        if not 2 <= self.late_ticks <= 1000:
+            raise ValueError(f"late_ticks must be 2..1000, got {self.late_ticks}")
+
+
+class Answer(IntEnum):
+    """What the supervisor says to a wish to start over, or to a person's reset."""
+
+    GRANTED = 0
+    """Granted."""
+    NOT_CALM = 1
+    """Not yet: the arm is not still, or the force on the tool is not low, or the state is not finite."""
+    PERSON = 2
+    """A person must reset."""
+    ESTOP_PRESSED = 3
+    """The emergency stop is still pressed."""
+    TOO_SHORT = 4
+    """The press was shorter than press_s."""
+    PRESSED_BEFORE = 5
+    """The button was pressed already when the latch came: release it, then press again."""
+    NOT_LATCHED = 6
+    """There is nothing to reset."""
+    NO_PRESS = 7
+    """A release without a press."""
+
+
+ANSWER_WORDS = {
+    Answer.GRANTED: "granted",
+    Answer.NOT_CALM: "the arm is not still yet, or something still presses on the tool",
+    Answer.PERSON: "a person must reset",
+    Answer.ESTOP_PRESSED: "the emergency stop is still pressed: release it first",
+    Answer.TOO_SHORT: "the button was let go too early",
+    Answer.PRESSED_BEFORE: "the button was pressed already when the arm was stopped: release it, then press again",
+    Answer.NOT_LATCHED: "nothing is latched",
+    Answer.NO_PRESS: "the button was released without a press",
+}
+
+
+class ResetRefused(UserError):
+    """The arm is latched and may not start over yet: the message says what it takes."""
+
+    def __init__(self, answer: Answer, reason: int, motor: str) -> None:
+        """motor: name of the motor process, "" for a simulation in lock-step."""
+        self.answer, self.reason, self.motor = answer, reason, motor
+        person = answer == Answer.PERSON
+        if not person:
+            cure = "see to that, then try again"
+        elif motor:
+            cure = f"look at the arm, then `robot-rl safety reset {motor}`, then go on"
+        else:
+            cure = "start again, or switch on SupervisorConfig.simulated_person for training that goes on alone"
+        link = ":" if person else ";"
+        super().__init__(f"the arm was stopped ({reason_name(reason)}): {ANSWER_WORDS[answer]}{link} {cure}")
+
+
+def reason_name(code: int) -> str:
+    """Returns the name of a reason code, the number itself for an unknown one."""
+    return Reason(code).name if code in Reason.__members__.values() else str(code)

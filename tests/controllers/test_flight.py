@@ -1,0 +1,176 @@
+"""The flight recorder's memory and files: what is kept, what is written when, and what no file may be."""
+
+from __future__ import annotations
+
+import resource
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from controllers.flight.buffer import FlightBuffer
+from controllers.flight.config import FlightConfig
+from controllers.flight.file import Flight, FlightHeader, flight_files, read_flight, unit_of, write_flight
+from controllers.types import COMMAND, REPORT
+from data.errors import UserError
+from safety.reasons import Reason
+
+RATE_HZ = 100.0
+HEADER = FlightHeader("arm", int(Reason.FORCE_TRIP), "FORCE_TRIP", 5_000, RATE_HZ, "0123456789abcdef")
+
+
+class Arm:
+    """Makes reports, a hundred a second, whose latch a test sets."""
+
+    def __init__(self, folder: Path, **settings: Any) -> None:
+        self.buffer = FlightBuffer(FlightConfig(folder=str(folder), **settings), "arm", "kernels", RATE_HZ)
+        self.ticks = 0
+
+    def run(self, duration_s: float, latched: int = 0, chunk: int = 7) -> None:
+        left = round(duration_s * RATE_HZ)
+        while left > 0:
+            reports = np.zeros(min(chunk, left), REPORT)
+            reports["tick"] = np.arange(self.ticks, self.ticks + len(reports))
+            reports["stamp_ns"], reports["latched"] = reports["tick"] * 10_000_000, latched
+            self.ticks += len(reports)
+            left -= len(reports)
+            self.buffer.add(reports)
+
+
+@given(chunk=st.integers(1, 40), before_s=st.floats(0.2, 3.0), after_s=st.floats(0.0, 1.0), lead_s=st.floats(0.05, 6.0))
+def test_a_file_holds_every_tick_of_its_window(
+    tmp_path_factory: pytest.TempPathFactory, chunk: int, before_s: float, after_s: float, lead_s: float
+) -> None:
+    arm = Arm(tmp_path_factory.mktemp("flights"), before_s=before_s, after_s=after_s)
+    arm.run(lead_s, chunk=chunk)
+    first = arm.ticks
+    arm.run(after_s + 1.0, int(Reason.FORCE_TRIP), chunk)
+    [path] = arm.buffer.written
+    reports = read_flight(path).reports
+    assert (np.diff(reports["tick"]) == 1).all()
+    assert len(reports) <= round((before_s + after_s) * RATE_HZ)
+    assert reports["tick"][0] <= max(0, first - round(before_s * RATE_HZ) + chunk), "as far back as asked"
+    assert reports["tick"][-1] >= first + after_s * RATE_HZ - 1e-6
+
+
+def test_bursts_share_a_file_and_old_files_make_room(tmp_path: Path) -> None:
+    arm = Arm(tmp_path, before_s=1.0, after_s=0.1, keep=3, pause_s=2.0)
+    for _ in range(6):
+        arm.run(0.5)
+        arm.run(0.3, int(Reason.FORCE_TRIP))
+    assert len(arm.buffer.written) == 2 and arm.buffer.left_out == 4
+    for _ in range(4):
+        arm.run(2.5)
+        arm.run(0.3, int(Reason.SPEED_TRIP))
+    assert [path.name for path in flight_files(tmp_path)] == [path.name for path in arm.buffer.written[-3:]]
+
+
+def test_a_worse_latch_within_a_latch_is_no_second_file_and_an_unchanged_one_is_none(tmp_path: Path) -> None:
+    arm = Arm(tmp_path, after_s=0.1)
+    arm.run(0.5)
+    arm.run(0.05, int(Reason.FORCE_TRIP))
+    arm.run(20.0, int(Reason.STATE_INVALID))
+    assert len(arm.buffer.written) == 1 and arm.buffer.left_out == 1
+
+
+def test_what_is_due_at_the_end_is_written_and_says_that_it_is_cut_short(tmp_path: Path) -> None:
+    arm = Arm(tmp_path)
+    arm.run(0.5)
+    arm.run(0.1, int(Reason.ESTOP))
+    arm.buffer.finish()
+    flight = read_flight(arm.buffer.written[0])
+    assert flight.header.cut_short and len(flight.reports) == 60
+    Arm(tmp_path).buffer.finish("DIED")
+    arm = Arm(tmp_path)
+    arm.run(0.2)
+    arm.buffer.finish("DIED")
+    assert read_flight(arm.buffer.written[0]).header.reason_name == "DIED"
+
+
+def test_commands_are_kept_as_they_came(tmp_path: Path) -> None:
+    arm = Arm(tmp_path, before_s=1.0, after_s=0.1)
+    command = np.zeros(1, COMMAND)
+    for second in range(4):
+        command["sequence"], command["stamp_ns"] = second, second * 1_000_000_000
+        arm.buffer.add_command(command)
+        arm.run(1.0)
+    command["stiffness"] = 1e6
+    arm.run(0.2, int(Reason.FORCE_TRIP))
+    commands = read_flight(arm.buffer.written[0]).commands
+    assert commands["sequence"].tolist() == [3] and commands["stiffness"].max() == 0.0, "a copy, of the window only"
+
+
+def test_fault_f18_a_full_disk_costs_the_file_and_a_line_and_leaves_nothing(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    arm = Arm(tmp_path, after_s=0.1, pause_s=0.0)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
+    try:
+        for _ in range(2):
+            arm.run(0.5)
+            arm.run(0.2, int(Reason.FORCE_TRIP))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert list(tmp_path.iterdir()) == [] and arm.buffer.left_out == 2
+    assert capfd.readouterr().err.count("cannot write to") == 1, "said once"
+    arm.run(0.5)
+    arm.run(0.2, int(Reason.FORCE_TRIP))
+    assert len(flight_files(tmp_path)) == 1
+
+
+def written(folder: Path, **changes: Any) -> Path:
+    flight = Flight(replace(HEADER, **changes), np.zeros(20, REPORT), np.zeros(2, COMMAND))
+    return write_flight(folder, flight, keep=5)
+
+
+def test_a_file_gives_back_what_was_written(tmp_path: Path) -> None:
+    flight = read_flight(written(tmp_path, lost=3))
+    assert replace(flight.header, written_utc="") == replace(HEADER, lost=3)
+    assert flight.reports.dtype == REPORT and flight.commands.dtype == COMMAND
+    assert unit_of("tau_executed_nm") == "Nm" and unit_of("twist_base").startswith("m/s") and unit_of("tick") == ""
+
+
+@given(st.data())
+def test_a_damaged_file_is_refused_in_one_line(tmp_path_factory: pytest.TempPathFactory, data: Any) -> None:
+    folder = tmp_path_factory.mktemp("damage")
+    path = written(folder)
+    content = bytearray(path.read_bytes())
+    place = int(data.draw(st.floats(0.0, 1.0, exclude_max=True)) * len(content))
+    if data.draw(st.booleans()):
+        content = content[:place]
+    else:
+        content[place] ^= data.draw(st.integers(1, 255))
+    path.write_bytes(bytes(content))
+    try:
+        flight = read_flight(path)
+    except UserError as error:
+        assert str(path) in str(error)
+    else:  # the bit was none that anybody reads, or one of the text
+        assert flight.reports.tobytes() == np.zeros(20, REPORT).tobytes()
+
+
+def test_files_of_another_schema_and_no_files_are_refused(tmp_path: Path) -> None:
+    old = np.zeros(5, [("tick", "i8"), ("stamp_ns", "i8")])
+    path = write_flight(tmp_path, Flight(replace(HEADER, schema=1), old, np.zeros(0, COMMAND)), keep=5)
+    with pytest.raises(UserError, match="holds no sequence: it was written with schema 1, this version reads"):
+        read_flight(path)
+    with pytest.raises(UserError, match="expected a flight file at .*, found none"):
+        read_flight(tmp_path / "none.npz")
+
+
+@pytest.mark.parametrize(
+    "settings", [{"before_s": 0.0}, {"after_s": -1.0}, {"keep": 0}, {"pause_s": float("nan")}], ids=str
+)
+def test_settings_that_make_no_sense_are_refused(settings: Any) -> None:
+    with pytest.raises(ValueError, match=f"{next(iter(settings))} must be"):
+        FlightConfig(**settings)
+
+
+def test_without_a_folder_files_go_to_the_users_state(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", "/somewhere")
+    assert FlightConfig().path == Path("/somewhere/robot-rl/flights")
