@@ -53,7 +53,9 @@ def stopped_and_woken(stage: PolicyStage, rng: np.random.Generator) -> Outcome:
     asleep = reports[reports["stamp_ns"] > stopped_ns]
     followed = reports[reports["stamp_ns"] > woken_ns + 1_000_000]
     moving = np.unique(followed["sequence"][followed["reason"] < Reason.REFUSED])
-    outcome = Outcome(float(sum(made_ns.get(int(number), 0) < woken_ns for number in moving)), motion_after_hold(asleep))
+    outcome = Outcome(
+        float(sum(made_ns.get(int(number), 0) < woken_ns for number in moving)), motion_after_hold(asleep)
+    )
     held_ms = delay_ms(asleep, asleep["reason"] >= Reason.HOLD, stopped_ns)
     outcome.expect(held_ms <= 1002.0, f"held after {held_ms:.0f} ms")
     outcome.expect(len(moving) > 0, "the policy that woke up is not followed again")
@@ -122,7 +124,8 @@ def _another_version(stage: Stage, outcome: Outcome) -> None:
     name = stage.link.config.motor.name
     block = SharedBlock.attach(name, command=False)
     memory = block.region("header")
-    offset: Any = (HEADER.fields or {})["layout"][1]
+    fields: Any = HEADER.fields
+    offset = fields["layout"][1]
     layout = bytes(memory[offset : offset + 16])
     memory[offset : offset + 16] = b"0" * 16
     try:

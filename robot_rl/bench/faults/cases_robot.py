@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import multiprocessing
-import os
 import time
 from typing import Any
 
@@ -17,12 +16,11 @@ from robot_rl.bench.faults.arm import PACKETS_UNTIL_BRAKE, Error
 from robot_rl.bench.faults.judging import (
     Outcome,
     delay_ms,
-    force_n,
-    judge_force,
+    first,
     judge_torque,
     motion_after_hold,
 )
-from robot_rl.bench.faults.stage import MAX_TORQUE_NM, START, Stage, pressing
+from robot_rl.bench.faults.stage import MAX_TORQUE_NM, Stage, pressing
 from safety.reasons import Reason
 
 
@@ -72,6 +70,22 @@ def overrun(stage: Stage, rng: np.random.Generator) -> Outcome:
     reports = stage.link.step(0.1)
     outcome = Outcome(float(np.diff(reports["stamp_ns"]).max()) * 1e-6 - late_ms)
     outcome.expect(stage.link.status().overruns > before, "the overrun was not counted")
+    judge_torque(outcome, reports, MAX_TORQUE_NM)
+    return outcome
+
+
+def too_many_overruns(stage: Stage, rng: np.random.Generator) -> Outcome:
+    """F8: five late ticks within a second: the supervisor holds the arm."""
+    stage.press(0.4)
+    for _ in range(4):
+        stage.desk.order(Error.OVERRUN, 1, float(rng.uniform(0.004, 0.010)))
+        stage.link.step(0.08)
+    stage.desk.order(Error.OVERRUN, 1, 0.004)
+    reports = stage.link.step(0.45)
+    late = first(np.diff(reports["stamp_ns"]) > 3_000_000) + 1
+    since_ns = int(reports["stamp_ns"][min(late, len(reports) - 1)])
+    held = reports["reason"] == Reason.HEARTBEAT
+    outcome = Outcome(delay_ms(reports, held, since_ns), motion_after_hold(reports))
     judge_torque(outcome, reports, MAX_TORQUE_NM)
     return outcome
 
@@ -143,9 +157,9 @@ def pushed(stage: Stage, rng: np.random.Generator) -> Outcome:
     )
     since = stage.desk.ticks
     stage.desk.order(Error.PUSH, _PUSH_TICKS, 0.1)
-    reports = stage.link.step(1.6)
+    reports = stage.link.step(2.6)
     over = np.linalg.norm(reports["wrench_tool"][:, :3], axis=1) > 60.0
-    outcome = Outcome(float("inf"), motion_after_hold(reports[_PUSH_TICKS + 300 :]))
+    outcome = Outcome(float("inf"), motion_after_hold(reports[_PUSH_TICKS + 1200 :]))
     if over.any():
         outcome.measured = delay_ms(reports, reports["latched"] != 0, int(reports["stamp_ns"][np.argmax(over)]))
     peak_n = float(stage.desk.applied(since)["force_n"].max())
@@ -177,7 +191,7 @@ def _hog(stop_ns: int) -> None:
 
 
 def starved_core(stage: Stage, rng: np.random.Generator) -> Outcome:
-    """F18: two busy processes beside the policy, and nobody reads the ring for five seconds: the loop stays punctual."""
+    """F18: two busy processes beside the policy, and the ring is not read for five seconds: the loop stays punctual."""
     stage.press(0.3)
     until_ns = time.monotonic_ns() + 5_000_000_000
     hogs = [multiprocessing.get_context("fork").Process(target=_hog, args=(until_ns,)) for _ in range(2)]
@@ -207,9 +221,7 @@ def joint_limit(stage: Stage, rng: np.random.Generator) -> Outcome:
     stage.link.reset()
     here = stage.link.latest()
     aim = here.position_base_m + rng.uniform([0.1, -0.1, -0.1], [0.3, 0.1, 0.3])
-    stage.link.send(
-        pressing(position_base_m=aim, quaternion_base_xyzw=here.quaternion_base_xyzw, duration_s=5.0)
-    )
+    stage.link.send(pressing(position_base_m=aim, quaternion_base_xyzw=here.quaternion_base_xyzw, duration_s=5.0))
     reports = stage.link.step(1.5)
     share = np.abs(reports["qd_rad_s"]) / arm.max_velocity_rad_s
     margin = np.minimum(reports["q_rad"] - arm.lower_rad, arm.upper_rad - reports["q_rad"]).min()

@@ -15,7 +15,7 @@ from controllers.chain import ChainConfig
 from controllers.motor_child import MotorProcessDied
 from controllers.realtime import RealtimeConfig
 from data.errors import UserError
-from robot_rl.bench.faults import cases_energy, cases_policy, cases_robot
+from robot_rl.bench.faults import cases_critic, cases_energy, cases_policy, cases_robot
 from robot_rl.bench.faults.judging import MAX_MOTION_M, Outcome
 from robot_rl.bench.faults.stage import ORDINARY, PolicyStage, Stage
 from robot_rl.config import BenchFaultsConfig
@@ -47,6 +47,10 @@ class Fault:
     once: bool = False
     """Whether the stage is spent afterwards."""
     chain: ChainConfig | None = None
+    realtime: bool = False
+    """Whether it says nothing without the measures against late ticks."""
+    person: bool = False
+    """Whether a person is there, so that none is simulated."""
 
 
 FAULTS = (
@@ -68,11 +72,20 @@ FAULTS = (
         chain=ChainConfig(ledger=LedgerConfig(repeat_ticks=20)),
     ),
     Fault(*("F8", "a tick of 2..10 ms", "counted, the torque goes on without a step", 2.0, "ms"), cases_robot.overrun),
+    Fault(
+        *("F8b", "five ticks of 4..10 ms within a second", "held", 10.0, "ms", cases_robot.too_many_overruns),
+        realtime=True,
+    ),
     Fault(*("F9a", "force sensor stands still", "hold after 50 samples alike", 53.0, "ms"), cases_robot.stuck_sensor),
     Fault(*("F9b", "force sensor saturated at 80 N", "stopped, latched", 10.0, "ms"), cases_robot.saturated_sensor),
     Fault(*("F9c", "one force sample of 65..85 N", "ignored", 0.0, "held ticks"), cases_robot.spike),
-    Fault(*("F9d", "force off by 10 N, or of the wrong sign", "no torque changes", 0.2, "Nm"), cases_robot.biased_sensor),
-    Fault(*("F10", "wall pushed into the arm at 0.1 m/s", "stopped at 60 N, peak below 80 N", 20.0, "ms"), cases_robot.pushed),
+    Fault(
+        *("F9d", "force off by 10 N, or of the wrong sign", "no torque changes", 0.2, "Nm"), cases_robot.biased_sensor
+    ),
+    Fault(
+        *("F10", "wall pushed into the arm at 0.1 m/s", "stopped at 60 N, peak below 80 N", 20.0, "ms"),
+        cases_robot.pushed,
+    ),
     Fault(
         *("F11", "tank runs dry while pressing", "no jump, no more force than asked", 2.0, "N"),
         cases_energy.empty_tank,
@@ -89,12 +102,43 @@ FAULTS = (
         ),
     ),
     Fault(
-        *("F15", "controller starts over in motion", "reference where the arm is, no energy made", 0.0, "J"),
+        *("F15a", "controller starts over in motion", "reference where the arm is, no energy made", 0.0, "J"),
         cases_energy.restart_in_motion,
     ),
-    Fault(*("F16", "target jumps 1 m, half a turn, 0.25 m", "refused, or no faster than 0.25 m/s", 0.251, "m/s"), cases_policy.far_targets),
-    Fault(*("F17", "0.7 kg more payload than declared", "sags no more than its spring says", 15.0, "mm"), cases_robot.undeclared_payload),
-    Fault(*("F18", "two busy processes beside it, ring not read", "punctual (p99.9)", 300.0, "us"), cases_robot.starved_core),
+    Fault(
+        *("F13a", "critic's answer is no number", "command dropped, held in the end", 20.0, "ms"),
+        cases_critic.critic_that_answers_nothing,
+    ),
+    Fault(
+        *("F13b", "critic always answers 0", "the limits trip all the same", 10.0, "ms"),
+        cases_critic.critic_that_sees_nothing,
+    ),
+    Fault(
+        *("F14", "recovery presses into the wall", "ends after 0.6 s in a hold, the third one latches", 600.0, "ticks"),
+        cases_critic.adversarial_recovery,
+    ),
+    Fault(
+        *("F15b", "emergency stop pressed, released, pressed", "latched until a person resets", 6.0, "ms"),
+        cases_energy.emergency_stop,
+        person=True,
+    ),
+    Fault(
+        *("F16", "target jumps 1 m, half a turn, 0.25 m", "refused, or no faster than 0.25 m/s", 0.251, "m/s"),
+        cases_policy.far_targets,
+    ),
+    Fault(
+        *("F17", "0.7 kg more payload than declared", "sags no more than its spring says", 15.0, "mm"),
+        cases_robot.undeclared_payload,
+    ),
+    Fault(
+        *("F18", "two busy processes beside it, ring not read", "punctual (p99.9)", 300.0, "us"),
+        cases_robot.starved_core,
+        realtime=True,
+    ),
+    Fault(
+        *("F19", "critic's weights damaged, NaN, of an old version", "refused, the old ones stay", 0.0, "swaps"),
+        cases_critic.bad_weights,
+    ),
     Fault(
         *("F20", "driven to joint limits and the stretched arm", "joint speeds below the limit", 1.0, "of rated"),
         cases_robot.joint_limit,
@@ -106,6 +150,7 @@ FAULTS = (
 def run(config: BenchFaultsConfig) -> dict[str, Any]:
     """Runs what is missing in the file `out`, and returns the table's figures; `ok` tells whether all held."""
     chosen = [fault for fault in FAULTS if not config.faults or fault.name in config.faults]
+    chosen = [fault for fault in chosen if config.realtime or not fault.realtime]
     unknown = set(config.faults) - {fault.name for fault in FAULTS}
     if unknown:
         raise UserError(f"unknown faults {sorted(unknown)}; known are {[fault.name for fault in FAULTS]}")
@@ -134,7 +179,7 @@ def _repeat(fault: Fault, number: int, config: BenchFaultsConfig, path: Path) ->
     try:
         for repeat in missing:
             if stage is None:
-                stage = PolicyStage(realtime) if fault.policy else Stage(realtime, fault.chain)
+                stage = PolicyStage(realtime) if fault.policy else Stage(realtime, fault.chain, not fault.person)
             try:
                 outcome = fault.run(stage, np.random.default_rng([config.seed, number, repeat]))
             except (MotorProcessDied, RuntimeError) as error:
