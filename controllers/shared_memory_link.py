@@ -292,8 +292,7 @@ class SharedMemoryLink:
             said = self._side.status()
             last = f"; it last said: {said.message}" if said.state in (MotorState.FAILED, MotorState.STOPPED) else ""
             raise MotorProcessDied(f"motor process {self.config.motor.name!r} is dead ({status}){last}")
-        now_ns, ticks = self.now_ns(), self._side.ring.written
-        if ticks != self._ticks:
+        if (now_ns := self.now_ns()) and (ticks := self._side.ring.written) != self._ticks:
             self._ticks, self._ticks_ns = ticks, now_ns
         stall_s = (now_ns - self._ticks_ns) * 1e-9
         # If this process lay still too, perhaps the whole machine did: that is no fault of the motor process.

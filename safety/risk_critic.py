@@ -37,8 +37,8 @@ MIDDLE_STIFFNESS, STIFFNESS_DECADE = (100.0, 10.0), 10.0
 """Stiffness that maps to 0 [N/m, Nm/rad]; ten times of it maps to 1."""
 RECOVERY_REACH_M = 0.02
 """Farthest that the recovery policy moves the reference from the measured position."""
-RECOVERY_STIFFNESS = ((100.0, 600.0), (10.0, 40.0))
-"""Least and greatest stiffness of the recovery policy [N/m, Nm/rad]."""
+RECOVERY_STIFFNESS = ((50.0, 150.0), (9.0, 15.0))
+"""Least and greatest stiffness of the recovery policy [N/m, Nm/rad]: soft, as the reflex arbiter's bound."""
 
 _ZERO = np.float32(0.0)
 

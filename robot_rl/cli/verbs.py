@@ -9,6 +9,7 @@ from typing import Any
 
 from data.errors import UserError
 from robot_rl import config as configs
+from robot_rl import config_critic as critic
 from robot_rl import config_safety as safety
 from robot_rl.options import Config, expected_names
 
@@ -52,6 +53,10 @@ VERBS = (
     Verb("data verify", configs.DataConfig, "robot_rl.cli.data_verbs:verify", positional=("path",)),
     Verb("data repair", configs.DataConfig, "robot_rl.cli.data_verbs:repair", positional=("path",)),
     Verb("data play", configs.PlayConfig, "robot_rl.cli.documents:play", positional=("path",)),
+    Verb("safety collect", critic.SafetyCollectConfig, "robot_rl.workflows.safety_collect:run"),
+    Verb("safety train", critic.SafetyTrainConfig, "robot_rl.workflows.safety_train:run"),
+    Verb("safety calibrate", critic.SafetyCalibrateConfig, "robot_rl.workflows.safety_train:calibrate_file"),
+    Verb("safety evaluate", critic.SafetyEvaluateConfig, "robot_rl.workflows.safety_evaluate:run", table=True),
     Verb("safety replay", safety.SafetyReplayConfig, "robot_rl.cli.safety_verbs:replay", positional=("path",)),
     Verb("safety status", safety.SafetyStatusConfig, "robot_rl.cli.safety_verbs:status", positional=("motor",)),
     Verb("safety reset", safety.SafetyResetConfig, "robot_rl.cli.safety_verbs:reset", positional=("motor",)),

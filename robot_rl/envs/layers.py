@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from controllers.chain import ChainConfig
 from data.errors import UserError
@@ -12,6 +13,9 @@ from robot_rl.options import as_declared, expected_names
 from safety.ledger import LedgerMode
 from safety.risk_critic import CriticMode
 from safety.supervision import SupervisorConfig
+
+if TYPE_CHECKING:
+    from robot_rl.safety_critic.files import Critic
 
 _LEDGER_MODES = tuple(mode.name.lower() for mode in LedgerMode)
 _CRITIC_MODES = tuple(mode.name.lower() for mode in CriticMode)
@@ -40,6 +44,10 @@ class SafetyLayers:
     """Safety critic: never, decision (asked once a command) or control (asked in the tick)."""
     critic_period_ticks: int = 1
     """Ticks between two questions to the critic in the mode control."""
+    critic_file: str | None = None
+    """File critic.safetensors of `safety train`; its threshold is where the reflex acts. None: no critic, no reflex."""
+    critic_gate: bool = True
+    """Refuse a critic that was not calibrated or does not pass; false for experiments only."""
     tank_start_j: float | None = None
     """Energy budget of an episode [J]; None: the task's own."""
 
@@ -53,6 +61,14 @@ class SafetyLayers:
             raise UserError(
                 f"safety_config.critic={self.critic} is unknown; {expected_names(self.critic, _CRITIC_MODES)}"
             )
+
+    def load_critic(self) -> Critic | None:
+        """Returns the critic of critic_file, None without one. Raises UserError for one that does not pass its gate."""
+        if self.critic_file is None or self.critic == "never":
+            return None
+        from robot_rl.safety_critic.files import load_critic  # late: most environments have none
+
+        return load_critic(Path(self.critic_file).expanduser(), override_gate=not self.critic_gate)
 
     def apply_to(self, chain: ChainConfig) -> ChainConfig:
         """Returns the chain's configuration with the layers switched as said."""
@@ -73,6 +89,9 @@ class SafetyLayers:
             raise UserError(f"safety_config.critic_{error}") from error
         watch = replace(chain.watch, enabled=chain.watch.enabled and self.watch)
         reflex = replace(chain.reflex, enabled=chain.reflex.enabled and self.reflex)
+        threshold = None if (loaded := self.load_critic()) is None else loaded.threshold
+        if threshold is not None:
+            reflex = replace(reflex, eps_hard=threshold, eps_soft=0.5 * threshold)
         chain = replace(chain, ledger=ledger, watch=watch, critic=critic, reflex=reflex)
         return chain if self.limiter else replace(chain, limiter=_opened(chain.limiter))
 

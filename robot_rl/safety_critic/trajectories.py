@@ -53,14 +53,14 @@ class Trajectory:
     @property
     def remaining_s(self) -> NDArray[np.float64]:
         """Time from each sample to the end (samples,)."""
-        return self.end_s - self.interval_s * np.arange(len(self.features))
+        return np.asarray(self.end_s - self.interval_s * np.arange(len(self.features)), dtype=np.float64)
 
 
 class TrajectoryRecorder:
     """Gathers the ticks of an episode from a link that keeps features; a violation ends it at that very tick."""
 
     def __init__(
-        self, max_force_n: float, max_moment_nm: float, tick_s: float, decision_s: float, stride_ticks: int = 5
+        self, max_force_n: float, max_moment_nm: float, tick_s: float, decision_s: float, stride_ticks: int = 2
     ) -> None:
         """stride_ticks: every how many ticks a sample is kept."""
         self._limits, self._tick_s, self._decision_s = (max_force_n, max_moment_nm), tick_s, decision_s
@@ -103,6 +103,11 @@ def violation_index(wrench_tool: NDArray[np.float64], max_force_n: float, max_mo
     force_n, moment_nm = np.linalg.norm(means[:, :3], axis=1), np.linalg.norm(means[:, 3:], axis=1)
     beyond = np.flatnonzero((force_n > max_force_n) | (moment_nm > max_moment_nm))
     return int(beyond[0]) + PEAK_WINDOW_TICKS - 1 if len(beyond) else None
+
+
+def episode_path(folder: Path, number: int) -> Path:
+    """Returns the file of an episode."""
+    return folder / f"episode-{number:06d}.safetensors"
 
 
 def save_trajectory(path: Path, trajectory: Trajectory, about: dict[str, Any]) -> None:

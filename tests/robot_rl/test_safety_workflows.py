@@ -1,0 +1,129 @@
+"""`robot-rl safety collect|train|calibrate|evaluate`, from the scripted operator to a critic that an arm runs with."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from data.errors import UserError
+from robot_rl.config_critic import (
+    SafetyCalibrateConfig,
+    SafetyCollectConfig,
+    SafetyEvaluateConfig,
+    SafetyTrainConfig,
+)
+from robot_rl.envs.layers import layers_from
+from robot_rl.envs.make import chain_of, make_env
+from robot_rl.safety_critic.calibration import Calibration
+from robot_rl.safety_critic.files import Critic, load_critic, save_critic
+from robot_rl.safety_critic.online import OnlineCritic
+from robot_rl.safety_critic.training import CriticTrainingConfig
+from robot_rl.safety_critic.trajectories import load_folder
+from robot_rl.tasks.registry import make_task
+from robot_rl.workflows import safety_collect, safety_evaluate, safety_train
+from tests.safety.critic_tools import constant_weights
+
+HASTY = {"max_force_n": 8.0, "time_limit_s": 4.0}
+"""Mazes in which the explorer presses too hard in most episodes."""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Episodes to train on and to judge by."""
+    path = tmp_path_factory.mktemp("safety")
+    for name, variant, seed in (("train", "default", 0), ("heldout", "heldout", 1)):
+        config = SafetyCollectConfig(
+            out=str(path / name), task="maze", variant=variant, episodes=10, seed=seed, task_config=HASTY
+        )
+        figures = safety_collect.run(config)
+        assert figures["episodes"] == 10 and figures["violations"] >= 2
+    yield path
+
+
+@pytest.fixture(scope="module")
+def critic_file(folder: Path) -> Path:
+    settings = {"updates": 150, "batch_size": 128}
+    config = SafetyTrainConfig(data=str(folder / "train"), out=str(folder / "run"), critic_config=settings)
+    figures = safety_train.run(config)
+    assert safety_train.run(config)["critic"] == figures["critic"], "a trained critic is not trained again"
+    return Path(figures["critic"])
+
+
+def test_collecting_goes_on_where_it_was_stopped(folder: Path) -> None:
+    first = folder / "train" / "episode-000003.safetensors"
+    content, others = first.read_bytes(), (folder / "train" / "episode-000002.safetensors").stat().st_mtime_ns
+    first.unlink()
+    config = SafetyCollectConfig(out=str(folder / "train"), task="maze", episodes=10, task_config=HASTY)
+    safety_collect.run(config)
+    assert (folder / "train" / "episode-000002.safetensors").stat().st_mtime_ns == others, "what is there stays"
+    again = load_folder(folder / "train")[3]
+    assert first.is_file() and len(content) > 0 and again.seed == 3
+
+
+def test_an_uncalibrated_critic_is_refused_and_calibrating_says_what_it_is_worth(
+    folder: Path, critic_file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(UserError, match="was not calibrated"):
+        load_critic(critic_file)
+    with pytest.raises(UserError, match="was trained on"):
+        safety_train.calibrate_file(SafetyCalibrateConfig(critic=str(critic_file), data=str(folder / "train")))
+    figures = safety_train.calibrate_file(SafetyCalibrateConfig(critic=str(critic_file), data=str(folder / "heldout")))
+    stored = load_critic(critic_file, override_gate=True).calibration
+    assert stored is not None and stored.recall == figures["recall"] and figures["violations"] >= 2
+    assert ("passes" if figures["ok"] else "does not pass") in capsys.readouterr().out
+
+
+def test_evaluating_writes_one_page(folder: Path, critic_file: Path) -> None:
+    out = folder / "critic.html"
+    config = SafetyEvaluateConfig(critic=str(critic_file), data=str(folder / "heldout"), out=str(out))
+    figures = safety_evaluate.run(config)
+    text = out.read_text()
+    assert f"{figures['recall']:.3f}" in text and "Reliability" in text
+    assert "http" not in text.replace("http://www.w3.org", "")
+
+
+def passing(critic: Critic, path: Path) -> Path:
+    """Says of a critic that it passes, for what comes after the gate."""
+    figures = Calibration(0.3, 0.2, 0.01, 0.97, 0.9, 0.01, 0.0, 40, 100, 1000, 0.05)
+    save_critic(path, replace(critic, threshold=0.3, calibration=figures))
+    return path
+
+
+def test_an_environment_runs_with_the_critic_of_a_file(critic_file: Path, tmp_path: Path) -> None:
+    task = make_task("maze")
+    limits = chain_of(task).critic
+    calm = Critic(constant_weights(0.05, 3, limits), 0.3, "maze")
+    path = passing(calm, tmp_path / "calm.safetensors")
+    layers = layers_from({"critic_file": str(path)})
+    assert chain_of(task, layers).reflex.eps_hard == 0.3
+    env = make_env(task, layers=layers, teleport=True)
+    env.reset(seed=0)
+    info: dict[str, Any] = env.step(np.zeros(env.action_space.shape or (), np.float32))[4]
+    assert info["risk"] == pytest.approx(0.05, abs=1e-5)
+    env.close()
+    with pytest.raises(UserError, match="was not calibrated|does not pass"):
+        make_env(task, layers=layers_from({"critic_file": str(critic_file)}), teleport=True)
+    other = Critic(constant_weights(0.05, 3), 0.3, "peg_insertion")
+    wrong = passing(other, tmp_path / "other.safetensors")
+    with pytest.raises(UserError, match="other violation limits"):
+        make_env(task, layers=layers_from({"critic_file": str(wrong)}), teleport=True)
+
+
+def test_the_critic_learns_on_and_hands_over_only_what_passes(folder: Path, critic_file: Path) -> None:
+    critic = load_critic(critic_file, override_gate=True)
+    episodes = load_folder(folder / "train")
+    settings = CriticTrainingConfig(updates=50, batch_size=64)
+    online = OnlineCritic(critic, chain_of(make_task("maze", settings={})), episodes, settings)
+    for trajectory in load_folder(folder / "heldout"):
+        online.add(trajectory)
+    new = online.update(50)
+    if new is None:
+        assert online.refused == 1 and online.critic is critic
+    else:
+        assert new.calibration is not None and not new.calibration.shortcomings()
+        assert int(new.weights["version"]) == int(critic.weights["version"]) + 1
