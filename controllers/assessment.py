@@ -58,21 +58,33 @@ def assess(state: Record, position: Floats, quaternion: so3.Quaternion, config: 
 
 @kernel
 def sense_wrench(wrench: Floats, critic: Record, risk: Record) -> None:
-    """Features 0-8: the low-passed wrench, and the rate of its force below RATE_HZ."""
+    """Features 0-8 and 30-31: the low-passed wrench, the rate of its force below RATE_HZ, and its size right now."""
     b, a = critic.smooth_b, critic.smooth_a
     if risk.primed == 0:
         for i in range(6):
             prime(wrench[i], b, a, risk.smooth_wrench[i])
         for i in range(3):
             risk.slow_force[i] = wrench[i]
+        for i in range(6):
+            risk.recent_wrench[0, i] = risk.recent_wrench[1, i] = wrench[i]
         risk.primed = 1
+    force = moment = 0.0
     for i in range(6):
+        mean = (wrench[i] + risk.recent_wrench[0, i] + risk.recent_wrench[1, i]) / 3.0
+        risk.recent_wrench[1, i] = risk.recent_wrench[0, i]
+        risk.recent_wrench[0, i] = wrench[i]
+        if i < 3:
+            force += mean * mean
+        else:
+            moment += mean * mean
         value = smooth(wrench[i], b, a, risk.smooth_wrench[i])
         risk.features[i] = value / (critic.max_force_n if i < 3 else critic.max_moment_nm)
         if i < 3:
             rate = 2.0 * math.pi * RATE_HZ * (value - risk.slow_force[i])
             risk.slow_force[i] += critic.slow_gain * (value - risk.slow_force[i])
             risk.features[6 + i] = rate / (RATE_PER_S * critic.max_force_n)
+    risk.features[30] = math.sqrt(force) / critic.max_force_n
+    risk.features[31] = math.sqrt(moment) / critic.max_moment_nm
 
 
 @kernel
@@ -109,7 +121,7 @@ def state_features(position: Floats, quaternion: so3.Quaternion, config: Record,
 
 @kernel
 def action_features(config: Record, chain: Record) -> None:
-    """Features 30-41: the way from reference to goal that fits into the look-ahead, and the goal's stiffness."""
+    """Features 32-43: the way from reference to goal that fits into the look-ahead, and the goal's stiffness."""
     risk, reach = chain.risk, config.critic.travel
     p, g, r, h = chain.reference_position, chain.goal_position, chain.reference_quaternion, chain.goal_quaternion
     turn = so3.error((h[0], h[1], h[2], h[3]), (r[0], r[1], r[2], r[3]))
@@ -118,9 +130,9 @@ def action_features(config: Record, chain: Record) -> None:
         for c in range(3):
             way += risk.axes[i, c] * (g[c] - p[c])
             angle += risk.axes[i, c] * turn[c]
-        risk.features[30 + i] = clip_scalar(way / reach[i], 1.0)
-        risk.features[33 + i] = clip_scalar(angle / reach[3 + i], 1.0)
-    stiffness_features(chain.goal_stiffness, 36, risk)
+        risk.features[32 + i] = clip_scalar(way / reach[i], 1.0)
+        risk.features[35 + i] = clip_scalar(angle / reach[3 + i], 1.0)
+    stiffness_features(chain.goal_stiffness, 38, risk)
 
 
 @kernel

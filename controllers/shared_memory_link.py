@@ -44,8 +44,7 @@ class SharedMemoryLink:
         self._sequence = 0
         self._sent: Command | None = None
         self._sent_ns = self._seen_ns = self._cadence_ns = 0
-        self._ticks, self._ticks_ns = -1, 0
-        self._taken = False
+        self._ticks, self._ticks_ns, self._taken = -1, 0, False
         self._command = np.zeros((), COMMAND)
         self._closed = True
         self._child = MotorChild(config.motor, environment or {})
@@ -83,8 +82,8 @@ class SharedMemoryLink:
         self._wait_until(self.now_ns() + 2_000_000)
         while not self._side.ring.waiting:
             self._wait_until(self.now_ns() + 1_000_000)
-        self._seen_ns = self._cadence_ns = self.now_ns()
-        self._taken = False
+        self._seen_ns, self._taken = self.now_ns(), False
+        self._cadence_ns = self._seen_ns
 
     def grant(self) -> float:
         """Sets the energy tank to its start; returns by how much it changed [J]."""
@@ -193,10 +192,9 @@ class SharedMemoryLink:
         self._requests.ask(Request.ESTOP)
 
     def load_critic(self, weights: NDArray[Any]) -> None:
-        """Hands weights of the safety critic over, a () CRITIC_WEIGHTS record; the motor takes them at the next reset.
+        """Hands a () CRITIC_WEIGHTS record over; the motor takes it at the next reset.
 
-        Raises UserError for weights that this side can tell to be wrong. The motor process looks again, and refuses
-        what was trained for other limits: see critic_version, critic_refused and critic_refusal of `status`.
+        Raises UserError for wrong weights. The motor looks again, see critic_version and critic_refusal of `status`.
         """
         self._require_alive()
         require_acceptable(examine_weights(weights, self._side.status().critic_version))

@@ -213,10 +213,10 @@ class BenchSafetyConfig(Config):
 
     runs: int = option(10_000, "Adversarial runs against the energy books.", low=1)
     policies: int = option(1_000, "Random policies that push against rigid walls.", low=1)
-    tasks: list[str] = option(["peg_insertion"], "Tasks whose scripted operators show ordinary operation.")
+    tasks: list[str] = option(["peg_insertion", "maze"], "Tasks whose scripted operators show ordinary operation.")
     episodes: int = option(30, "Episodes of each scripted operator.", low=1)
     ticks: int = option(200_000, "Ticks whose time is taken.", unit="ticks", low=1000)
-    task: str = _task("peg_insertion")
+    task: str = _task("maze")
     seconds: float = option(20.0, "Length of the measurement of environment steps.", unit="s", low=0.5)
     seed: int = _seed()
 

@@ -12,6 +12,7 @@ FEATURE_NAMES = (
     *(f"spring_{axis}" for axis in _SIX),  # reference minus measured pose over the leash
     *(f"stiffness_{axis}" for axis in _SIX),  # log scale
     *("damping_ratio", "tank", "granted"),
+    *("force_now", "moment_now"),  # norms of the mean over three ticks: what a violation is judged by
     *(f"ahead_{axis}" for axis in _SIX),  # goal minus reference, as far as the reference gets within the look-ahead
     *(f"goal_stiffness_{axis}" for axis in _SIX),  # log scale
 )
@@ -34,6 +35,7 @@ RISK = np.dtype(
         ("primed", "i8"),  # 1 once the filters started from a measured wrench
         ("sequence", "i8"),  # of the command that was assessed last
         ("smooth_wrench", "f8", (6, 2)),  # states of the second-order low-pass per axis
+        ("recent_wrench", "f8", (2, 6)),  # of the last tick and the one before
         ("slow_force", "f8", 3),  # state of the filter behind the force's rate
         ("axes", "f8", (3, 3)),  # rows: axes of the tool in the base frame
         ("features", "f4", FEATURES),

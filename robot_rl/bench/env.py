@@ -6,8 +6,11 @@ import time
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from controllers.link import LockstepLink
 from controllers.robots.rendering import RenderError
+from data.errors import UserError
 from robot_rl.envs.capabilities import first_camera
 from robot_rl.envs.make import make_env
 from robot_rl.tasks.registry import make_task
@@ -40,10 +43,16 @@ def run(
     return result
 
 
-def measure_steps(seconds: float, name: str, variant: str, seed: int, robot: str, images: bool) -> dict[str, Any]:
-    """Returns the figures of one measurement, with or without the task's cameras."""
+def measure_steps(
+    seconds: float, name: str, variant: str, seed: int, robot: str, images: bool, critic: NDArray[Any] | None = None
+) -> dict[str, Any]:
+    """Returns the figures of one measurement, with or without the task's cameras and weights of a safety critic."""
     task = make_task(name, variant)
     env = make_env(task, robot=robot, seed=seed, images=images)
+    if critic is not None:
+        if not isinstance(env.link, LockstepLink):
+            raise UserError(f"expected a link that takes a critic, got {type(env.link).__name__}")
+        env.link.load_critic(critic)
     operator = task.operator(np.random.default_rng(seed))
     env.reset(seed=seed)  # compiles and warms up
     steps, episodes, successes, stepping_s, reset_s = 0, 0, 0, 0.0, 0.0

@@ -13,6 +13,7 @@ from controllers.link import LockstepLink
 from controllers.robots.mujoco_arm import MujocoArm
 from robot_rl.bench.adversary import measure_adversary
 from robot_rl.bench.control import measure_tick
+from robot_rl.bench.critics import made_up_weights
 from robot_rl.bench.env import measure_steps
 from robot_rl.bench.pump import measure_pump
 from robot_rl.bench.walls import measure_walls
@@ -20,6 +21,7 @@ from robot_rl.config import BenchSafetyConfig
 from robot_rl.envs.robot_env import RobotEnv
 from robot_rl.tasks.registry import make_task
 from safety.reasons import Reason
+from safety.risk_critic import RiskCriticConfig
 
 _ADVERSARY_TICKS = 100
 """Ticks of one adversarial run: long enough to empty the tank at full joint speed many times over."""
@@ -32,8 +34,7 @@ def run(config: BenchSafetyConfig) -> dict[str, Any]:
         **measure_pump(),
         **measure_walls(config.policies, config.seed),
         **measure_gate(config.tasks, config.episodes, config.seed),
-        **{name: value for name, value in measure_tick(config.ticks).items() if name.startswith("tick_p")},
-        **measure_critic(),
+        **measure_ticks(config.ticks),
         **measure_all_layers(config),
     }
 
@@ -43,9 +44,9 @@ class CountingLink(LockstepLink):
 
     ticks = gated = latched = 0
 
-    def step(self, duration_s: float) -> NDArray[Any]:
+    def step(self, duration_s: float, interruptible: bool = False) -> NDArray[Any]:
         """Advances as a lock-step link does."""
-        reports = super().step(duration_s)
+        reports = super().step(duration_s, interruptible)
         self.ticks += len(reports)
         self.gated += int(np.count_nonzero(reports["gate_share"] < 1.0))
         self.latched += int(np.count_nonzero(reports["latched"] >= Reason.FORCE_TRIP))
@@ -75,14 +76,18 @@ def _count_gated(name: str, episodes: int, seed: int) -> tuple[int, int, int]:
     return link.ticks, link.gated, link.latched
 
 
-def measure_critic() -> dict[str, float | None]:
-    """Returns the time of one evaluation of the safety critic."""
-    return {"critic_p50_us": None}
+def measure_ticks(ticks: int) -> dict[str, float]:
+    """Returns the time of the tick with every layer and a critic of the real size, and the critic's share of it."""
+    whole = measure_tick(ticks, made_up_weights(RiskCriticConfig()))
+    without = measure_tick(ticks)
+    figures = {name: value for name, value in whole.items() if name.startswith("tick_p")}
+    return {**figures, "critic_p50_us": whole["tick_p50_us"] - without["tick_p50_us"]}
 
 
 def measure_all_layers(config: BenchSafetyConfig) -> dict[str, Any]:
     """Returns environment steps a second with every layer on."""
-    figures = measure_steps(config.seconds, config.task, "default", config.seed, "mujoco", images=False)
+    critic = made_up_weights(make_task(config.task).chain_config().critic)
+    figures = measure_steps(config.seconds, config.task, "default", config.seed, "mujoco", False, critic)
     return {
         "all_layers_steps_per_s": figures["steps_per_s"],
         "all_layers_success_rate": figures["success_rate"],

@@ -51,6 +51,8 @@ def test_features_stand_in_tool_axes_and_units_of_their_limits() -> None:
     rig.tick(40)
     assert feature(rig, "fx") == pytest.approx(0.5, abs=1e-4) and feature(rig, "fz") == pytest.approx(-1.0, abs=1e-4)
     assert feature(rig, "my") == pytest.approx(0.5, abs=1e-4)
+    assert feature(rig, "force_now") == pytest.approx(np.hypot(15.0, 30.0) / 30.0, abs=1e-5)
+    assert feature(rig, "moment_now") == pytest.approx(0.5, abs=1e-5)
     assert feature(rig, "dfx") == pytest.approx(0.0, abs=1e-6), "a steady force has no rate"
     R = rig.terms.rotation_base
     lead = R.T @ (rig.memory["reference_position"] - rig.terms.position_base_m) / 0.02
@@ -61,6 +63,17 @@ def test_features_stand_in_tool_axes_and_units_of_their_limits() -> None:
         assert feature(rig, f"ahead_{axis}") == pytest.approx(np.clip(ahead[index], -1.0, 1.0), abs=0.01)
         stiffness = R[:, index] ** 2 @ [1000.0, 100.0, 100.0]
         assert feature(rig, f"goal_stiffness_{axis}") == pytest.approx(np.log10(stiffness / 100.0), abs=1e-5)
+
+
+def test_the_force_right_now_is_the_mean_of_three_ticks() -> None:
+    rig = rig_with()
+    rig.tick(3)
+    seen = []
+    for force_n in (30.0, 30.0, 30.0, 30.0):
+        rig.state["wrench_tool"][0, 0] = force_n
+        rig.tick()
+        seen.append(feature(rig, "force_now"))
+    np.testing.assert_allclose(seen, [1 / 3, 2 / 3, 1.0, 1.0], atol=1e-6)
 
 
 def test_features_do_not_know_where_the_arm_stands() -> None:

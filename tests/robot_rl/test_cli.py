@@ -106,7 +106,10 @@ def test_the_experiments_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
     [
         ("finetun", "unknown command 'finetun'; did you mean finetune? (valid: bench, check,"),
         ("data", "robot-rl data needs one of: info, verify, repair, play"),
-        ("bench contrl", "unknown command 'bench contrl'; did you mean control? (valid: control, env, learner,"),
+        (
+            "bench contrl",
+            "unknown command 'bench contrl'; did you mean control? (valid: control, env, faults, learner,",
+        ),
         ("finetune", "robot-rl finetune needs out=... task=...; `robot-rl finetune --help` explains each setting"),
         ("finetune stepz=3", "unknown setting 'stepz'; did you mean steps? (valid: agent, agent_config, base,"),
         (

@@ -38,7 +38,7 @@ class Error(IntEnum):
     OVERRUN = 6
     """One reading takes amount [s] longer."""
     PUSH = 7
-    """The wall moves up with amount [m/s]."""
+    """The wall moves up, within 0.1 s at amount [m/s]."""
     PAYLOAD = 8
     """The tool is heavier by amount [kg] than declared."""
 
@@ -90,7 +90,7 @@ class FaultyArm:
         self._desk = open_desk(path)
         self._order, self._log = self._desk["order"], self._desk["log"]
         self._number = self._ticks_left = self._lost = self._count = 0
-        self._error = Error.NONE
+        self._error, self._wall_m_s = Error.NONE, 0.0
         self._still, self._applied = np.zeros(6), np.zeros(7)
         self._wall = arm.model.body(WALL).mocapid[0]
         self._tool = arm.model.body("tool").id
@@ -146,7 +146,7 @@ class FaultyArm:
             self._finish()
 
     def _finish(self) -> None:
-        self._error, self._ticks_left = Error.NONE, 0
+        self._error, self._ticks_left, self._wall_m_s = Error.NONE, 0, 0.0
         self.arm.data.xfrc_applied[self._tool] = 0.0
 
     def _spoil(self, wrench: Array) -> None:
@@ -162,7 +162,8 @@ class FaultyArm:
         elif error == Error.OVERRUN:
             time.sleep(amount)
         elif error == Error.PUSH:
-            self.arm.data.mocap_pos[self._wall, 2] += amount / self.rate_hz
+            self._wall_m_s = min(self._wall_m_s + 10.0 * amount / self.rate_hz, amount)
+            self.arm.data.mocap_pos[self._wall, 2] += self._wall_m_s / self.rate_hz
         elif error == Error.PAYLOAD:
             self.arm.data.xfrc_applied[self._tool, 2] = -amount * GRAVITY_M_S2
 

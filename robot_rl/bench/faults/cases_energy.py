@@ -1,13 +1,15 @@
-"""F11, F12, F15: tank, pump, restart."""
+"""F11, F12, F15: tank, pump, restart, emergency stop."""
 
 from __future__ import annotations
 
 import numpy as np
 
+from controllers.person import PersonSeat
 from robot_rl.bench.faults.cases_robot import delivered_j, energy_j
-from robot_rl.bench.faults.judging import Outcome, force_n, judge_torque
+from robot_rl.bench.faults.judging import Outcome, delay_ms, force_n, judge_torque, motion_after_hold
 from robot_rl.bench.faults.stage import MAX_TORQUE_NM, Stage, pressing
 from safety.reasons import Reason
+from safety.supervision import Answer, ResetRefused
 
 _SMALL_STEP_M = 0.25 * 1e-3 + 1e-6
 """The speed limit of the reference over one tick."""
@@ -69,10 +71,39 @@ def restart_in_motion(stage: Stage, rng: np.random.Generator) -> Outcome:
     spring_j, tank_j = before.spring_energy_j, before.tank_energy_j
     stage.link.reset()
     reports = stage.link.step(0.6)
-    outcome = Outcome(float(reports["tank_energy_j"][0] - tank_j - spring_j))
+    outcome = Outcome(max(float(reports["tank_energy_j"][0] - tank_j - spring_j), 0.0))
     offset = reports["executed_position_base_m"][-1] - reports["executed_position_base_m"][0]
     outcome.motion_m = float(np.linalg.norm(offset))
     speed_m_s = float(np.linalg.norm(before.twist_base[:3]))
     outcome.expect(speed_m_s > 0.05, f"the arm did not move, only {speed_m_s:.2f} m/s")
+    judge_torque(outcome, reports, MAX_TORQUE_NM)
+    return outcome
+
+
+def emergency_stop(stage: Stage, rng: np.random.Generator) -> Outcome:
+    """F15: pressed, released, pressed in motion: latched at the first press, left only by a person's reset."""
+    stage.clear()
+    stage.link.send(pressing(-0.2, duration_s=5.0))
+    stage.link.step(rng.uniform(0.3, 0.5))
+    with PersonSeat(stage.link.config.motor.name) as person:
+        pressed_ns = stage.link.now_ns()
+        person.estop(True)
+        reports = stage.link.step(0.6)
+        outcome = Outcome(delay_ms(reports, reports["latched"] == Reason.ESTOP, pressed_ns), motion_after_hold(reports))
+        for pressed in (False, True, False):
+            person.estop(pressed)
+            stage.link.send(pressing(-0.2, duration_s=5.0))
+            later = stage.link.step(0.1)
+            outcome.expect(bool((later["latched"] == Reason.ESTOP).all()), "a release of the button ended the latch")
+            outcome.motion_m = max(outcome.motion_m, motion_after_hold(later))
+        try:
+            stage.link.reset()
+            outcome.expect(False, "a program ended the latch by itself")
+        except ResetRefused:
+            pass
+        outcome.expect(person.hold_and_release(0.2) == Answer.TOO_SHORT, "a short press was taken for a reset")
+        outcome.expect(person.hold_and_release(0.6) == Answer.GRANTED, "a person's reset was not granted")
+    stage.link.reset()
+    outcome.expect(int(stage.link.latest().latched) == 0, "still latched after the reset")
     judge_torque(outcome, reports, MAX_TORQUE_NM)
     return outcome

@@ -124,7 +124,8 @@ def _another_version(stage: Stage, outcome: Outcome) -> None:
     name = stage.link.config.motor.name
     block = SharedBlock.attach(name, command=False)
     memory = block.region("header")
-    offset: Any = (HEADER.fields or {})["layout"][1]
+    fields: Any = HEADER.fields
+    offset = fields["layout"][1]
     layout = bytes(memory[offset : offset + 16])
     memory[offset : offset + 16] = b"0" * 16
     try:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import multiprocessing
-import os
 import time
 from typing import Any
 
@@ -17,12 +16,11 @@ from robot_rl.bench.faults.arm import PACKETS_UNTIL_BRAKE, Error
 from robot_rl.bench.faults.judging import (
     Outcome,
     delay_ms,
-    force_n,
-    judge_force,
+    first,
     judge_torque,
     motion_after_hold,
 )
-from robot_rl.bench.faults.stage import MAX_TORQUE_NM, START, Stage, pressing
+from robot_rl.bench.faults.stage import MAX_TORQUE_NM, Stage, pressing
 from safety.reasons import Reason
 
 
@@ -72,6 +70,22 @@ def overrun(stage: Stage, rng: np.random.Generator) -> Outcome:
     reports = stage.link.step(0.1)
     outcome = Outcome(float(np.diff(reports["stamp_ns"]).max()) * 1e-6 - late_ms)
     outcome.expect(stage.link.status().overruns > before, "the overrun was not counted")
+    judge_torque(outcome, reports, MAX_TORQUE_NM)
+    return outcome
+
+
+def too_many_overruns(stage: Stage, rng: np.random.Generator) -> Outcome:
+    """F8: five late ticks within a second: the supervisor holds the arm."""
+    stage.press(0.4)
+    for _ in range(4):
+        stage.desk.order(Error.OVERRUN, 1, float(rng.uniform(0.004, 0.010)))
+        stage.link.step(0.08)
+    stage.desk.order(Error.OVERRUN, 1, 0.004)
+    reports = stage.link.step(0.45)
+    late = first(np.diff(reports["stamp_ns"]) > 3_000_000) + 1
+    since_ns = int(reports["stamp_ns"][min(late, len(reports) - 1)])
+    held = reports["reason"] == Reason.HEARTBEAT
+    outcome = Outcome(delay_ms(reports, held, since_ns), motion_after_hold(reports))
     judge_torque(outcome, reports, MAX_TORQUE_NM)
     return outcome
 
@@ -142,10 +156,10 @@ def pushed(stage: Stage, rng: np.random.Generator) -> Outcome:
         0.5, stiffness=np.array([1000.0] * 3 + [60.0] * 3), damping_ratio=2.0, feedforward_wrench_base=_PUSH_BACK
     )
     since = stage.desk.ticks
-    stage.desk.order(Error.PUSH, 400, 0.1)
-    reports = stage.link.step(1.2)
+    stage.desk.order(Error.PUSH, _PUSH_TICKS, 0.1)
+    reports = stage.link.step(2.6)
     over = np.linalg.norm(reports["wrench_tool"][:, :3], axis=1) > 60.0
-    outcome = Outcome(float("inf"), motion_after_hold(reports[450:]))
+    outcome = Outcome(float("inf"), motion_after_hold(reports[_PUSH_TICKS + 1200 :]))
     if over.any():
         outcome.measured = delay_ms(reports, reports["latched"] != 0, int(reports["stamp_ns"][np.argmax(over)]))
     peak_n = float(stage.desk.applied(since)["force_n"].max())
@@ -154,14 +168,14 @@ def pushed(stage: Stage, rng: np.random.Generator) -> Outcome:
     return outcome
 
 
-_PUSH_BACK = np.array([0.0, 0.0, -20.0, 0.0, 0.0, 0.0])
+_PUSH_TICKS, _PUSH_BACK = 400, np.array([0.0, 0.0, -20.0, 0.0, 0.0, 0.0])
 
 
 def undeclared_payload(stage: Stage, rng: np.random.Generator) -> Outcome:
     """F17: 0.7 kg more than declared, in free space: the arm sags by no more than its spring says, and holds."""
     stage.clear()
     stage.link.send(pressing(-0.05, duration_s=5.0))
-    before = stage.link.step(0.8)[-1]
+    before = stage.link.step(1.5)[-1]
     stage.desk.order(Error.PAYLOAD, 10_000, 0.7)
     reports = stage.link.step(1.0)
     stage.desk.order(Error.NONE)
@@ -177,7 +191,7 @@ def _hog(stop_ns: int) -> None:
 
 
 def starved_core(stage: Stage, rng: np.random.Generator) -> Outcome:
-    """F18: two busy processes beside the policy, and nobody reads the ring for five seconds: the loop stays punctual."""
+    """F18: two busy processes beside the policy, and the ring is not read for five seconds: the loop stays punctual."""
     stage.press(0.3)
     until_ns = time.monotonic_ns() + 5_000_000_000
     hogs = [multiprocessing.get_context("fork").Process(target=_hog, args=(until_ns,)) for _ in range(2)]

@@ -51,7 +51,7 @@ def delay_ms(reports: Array, condition: Array, since_ns: int) -> float:
 
 
 def motion_after_hold(reports: Array) -> float:
-    """Motion after the first hold of the reports, until it ends [m]: of its reference, and of the tool once it rests."""
+    """Motion after the first hold of the reports, until it ends [m]: of the reference, and of the tool at rest."""
     holds = (reports["reason"] >= Reason.HOLD) & (reports["reason"] != Reason.JOINT_LIMIT)
     begin = first(holds)
     end = begin + first(~holds[begin:])

@@ -15,7 +15,7 @@ from controllers.chain import ChainConfig
 from controllers.motor_child import MotorProcessDied
 from controllers.realtime import RealtimeConfig
 from data.errors import UserError
-from robot_rl.bench.faults import cases_energy, cases_policy, cases_robot
+from robot_rl.bench.faults import cases_critic, cases_energy, cases_policy, cases_robot
 from robot_rl.bench.faults.judging import MAX_MOTION_M, Outcome
 from robot_rl.bench.faults.stage import ORDINARY, PolicyStage, Stage
 from robot_rl.config import BenchFaultsConfig
@@ -27,6 +27,8 @@ LEFT_OUT = {
     "F5": "a step of the wall clock: it cannot be given to one process alone; ages use CLOCK_MONOTONIC only",
     "F6": "DDS: no ROS here",
 }
+_SLACK_MS = 50.0
+"""Added to limits in milliseconds where the loop has no real-time measures: tests share their machine."""
 _WIDE_BOX = {"box_min_base_m": (-1.0, -1.0, -0.5), "box_max_base_m": (1.0, 1.0, 1.5)}
 
 
@@ -45,6 +47,10 @@ class Fault:
     once: bool = False
     """Whether the stage is spent afterwards."""
     chain: ChainConfig | None = None
+    realtime: bool = False
+    """Whether it says nothing without the measures against late ticks."""
+    person: bool = False
+    """Whether a person is there, so that none is simulated."""
 
 
 FAULTS = (
@@ -66,7 +72,11 @@ FAULTS = (
         chain=ChainConfig(ledger=LedgerConfig(repeat_ticks=20)),
     ),
     Fault(*("F8", "a tick of 2..10 ms", "counted, the torque goes on without a step", 2.0, "ms"), cases_robot.overrun),
-    Fault(*("F9a", "force sensor stands still", "hold", 55.0, "ms"), cases_robot.stuck_sensor),
+    Fault(
+        *("F8b", "five ticks of 4..10 ms within a second", "held", 10.0, "ms", cases_robot.too_many_overruns),
+        realtime=True,
+    ),
+    Fault(*("F9a", "force sensor stands still", "hold after 50 samples alike", 53.0, "ms"), cases_robot.stuck_sensor),
     Fault(*("F9b", "force sensor saturated at 80 N", "stopped, latched", 10.0, "ms"), cases_robot.saturated_sensor),
     Fault(*("F9c", "one force sample of 65..85 N", "ignored", 0.0, "held ticks"), cases_robot.spike),
     Fault(
@@ -92,8 +102,25 @@ FAULTS = (
         ),
     ),
     Fault(
-        *("F15", "controller starts over in motion", "reference where the arm is, no energy made", 0.0, "J"),
+        *("F15a", "controller starts over in motion", "reference where the arm is, no energy made", 0.0, "J"),
         cases_energy.restart_in_motion,
+    ),
+    Fault(
+        *("F13a", "critic's answer is no number", "command dropped, held in the end", 20.0, "ms"),
+        cases_critic.critic_that_answers_nothing,
+    ),
+    Fault(
+        *("F13b", "critic always answers 0", "the limits trip all the same", 10.0, "ms"),
+        cases_critic.critic_that_sees_nothing,
+    ),
+    Fault(
+        *("F14", "recovery presses into the wall", "ends after 0.6 s in a hold, the third one latches", 600.0, "ticks"),
+        cases_critic.adversarial_recovery,
+    ),
+    Fault(
+        *("F15b", "emergency stop pressed, released, pressed", "latched until a person resets", 6.0, "ms"),
+        cases_energy.emergency_stop,
+        person=True,
     ),
     Fault(
         *("F16", "target jumps 1 m, half a turn, 0.25 m", "refused, or no faster than 0.25 m/s", 0.251, "m/s"),
@@ -106,6 +133,11 @@ FAULTS = (
     Fault(
         *("F18", "two busy processes beside it, ring not read", "punctual (p99.9)", 300.0, "us"),
         cases_robot.starved_core,
+        realtime=True,
+    ),
+    Fault(
+        *("F19", "critic's weights damaged, NaN, of an old version", "refused, the old ones stay", 0.0, "swaps"),
+        cases_critic.bad_weights,
     ),
     Fault(
         *("F20", "driven to joint limits and the stretched arm", "joint speeds below the limit", 1.0, "of rated"),
@@ -118,6 +150,7 @@ FAULTS = (
 def run(config: BenchFaultsConfig) -> dict[str, Any]:
     """Runs what is missing in the file `out`, and returns the table's figures; `ok` tells whether all held."""
     chosen = [fault for fault in FAULTS if not config.faults or fault.name in config.faults]
+    chosen = [fault for fault in chosen if config.realtime or not fault.realtime]
     unknown = set(config.faults) - {fault.name for fault in FAULTS}
     if unknown:
         raise UserError(f"unknown faults {sorted(unknown)}; known are {[fault.name for fault in FAULTS]}")
@@ -146,12 +179,12 @@ def _repeat(fault: Fault, number: int, config: BenchFaultsConfig, path: Path) ->
     try:
         for repeat in missing:
             if stage is None:
-                stage = PolicyStage(realtime) if fault.policy else Stage(realtime, fault.chain)
+                stage = PolicyStage(realtime) if fault.policy else Stage(realtime, fault.chain, not fault.person)
             try:
                 outcome = fault.run(stage, np.random.default_rng([config.seed, number, repeat]))
             except (MotorProcessDied, RuntimeError) as error:
                 outcome = Outcome(math.inf, failures=[str(error)])
-            _append(path, fault, repeat, outcome)
+            _append(path, fault, repeat, outcome, 0.0 if config.realtime or fault.unit != "ms" else _SLACK_MS)
             if fault.once or math.isinf(outcome.measured):
                 stage.close()
                 stage = None
@@ -160,12 +193,12 @@ def _repeat(fault: Fault, number: int, config: BenchFaultsConfig, path: Path) ->
             stage.close()
 
 
-def _append(path: Path, fault: Fault, repeat: int, outcome: Outcome) -> None:
+def _append(path: Path, fault: Fault, repeat: int, outcome: Outcome, slack: float) -> None:
     line = {
         "fault": fault.name,
         "repeat": repeat,
         "measured": outcome.measured if math.isfinite(outcome.measured) else None,
-        "missed": not outcome.measured <= fault.limit + 1e-9,
+        "missed": not outcome.measured <= fault.limit + slack + 1e-9,
         "motion_m": outcome.motion_m,
         "failures": outcome.failures,
     }

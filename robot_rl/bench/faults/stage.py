@@ -11,7 +11,7 @@ import sys
 import tempfile
 import time
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any, Self
@@ -26,6 +26,7 @@ from controllers.description.fr3 import fr3
 from controllers.description.geometry import Box, Pose
 from controllers.description.scene import Fixture, Scene
 from controllers.description.tool import square_peg_tool
+from controllers.flight.config import FlightConfig
 from controllers.motor_config import MotorConfig, mujoco_motor
 from controllers.realtime import RealtimeConfig
 from controllers.shared_memory.block import SharedBlock
@@ -33,15 +34,19 @@ from controllers.shared_memory.liveness import process_start
 from controllers.shared_memory.sides import ParentSide
 from controllers.shared_memory_link import SharedMemoryLink, SharedMemoryLinkConfig
 from controllers.types import Command, Source
-from robot_rl.bench.faults.arm import WALL, FaultDesk
+from robot_rl.bench.critics import made_up_weights
+from robot_rl.bench.faults.arm import WALL, Error, FaultDesk
+from safety.risk_critic import RiskCriticConfig
+from safety.supervision import ResetRefused, SupervisorConfig
 
 Array = NDArray[Any]
+_RESETS = 40
 MAX_TORQUE_NM = 0.8 * fr3().max_torque_nm
 """The default bound of the torque limits."""
 WALL_TOP_M = 0.20
 _GAP_M = 1e-4
 """Rigid on rigid, an impact at a few centimetres a second trips the force limit: the tool starts almost in touch."""
-START = Pose(vector((0.45, 0.0, WALL_TOP_M + _GAP_M)), vector((1.0, 0.0, 0.0, 0.0)))
+START = Pose(vector((0.45, 0.0, WALL_TOP_M + _GAP_M)), np.array([1.0, 0.0, 0.0, 0.0]))
 STIFFNESS = np.array([600.0] * 3 + [40.0] * 3)
 ORDINARY = RealtimeConfig(priority=0, core=-2, lock_memory=False)
 """For tests, which share their machine: a SCHED_FIFO loop would starve the others."""
@@ -73,12 +78,20 @@ def pressing(depth_m: float = 0.03, **changes: Any) -> Command:
     return Command(**{**values, "source": Source.POLICY, **changes})
 
 
-def motor_config(realtime: RealtimeConfig, desk: Path, chain: ChainConfig | None) -> MotorConfig:
-    """A motor process with the arm that errs on order."""
+def motor_config(
+    realtime: RealtimeConfig, desk: Path, chain: ChainConfig | None, simulated_person: bool = True
+) -> MotorConfig:
+    """A motor process with the arm that errs on order. simulated_person: latches are reset between repeats."""
     name = f"faults-{uuid.uuid4().hex[:12]}"
     plain = mujoco_motor(name, arm=fr3(), scene=scene(), chain=chain or ChainConfig(), realtime=realtime)
-    options = {**plain.options, "desk": str(desk)}
-    return MotorConfig(name, "robot_rl.bench.faults.arm:build", options, realtime, leave_after_s=3.0)
+    return replace(
+        plain,
+        builder="robot_rl.bench.faults.arm:build",
+        options={**plain.options, "desk": str(desk)},
+        supervisor=SupervisorConfig(simulated_person=simulated_person),
+        flight=FlightConfig(folder=str(desk.parent)),
+        leave_after_s=10.0,
+    )
 
 
 @dataclass
@@ -92,14 +105,16 @@ class Contact:
 class Stage:
     """One motor process, commanded by this one."""
 
-    def __init__(self, realtime: RealtimeConfig, chain: ChainConfig | None = None) -> None:
+    def __init__(
+        self, realtime: RealtimeConfig, chain: ChainConfig | None = None, simulated_person: bool = True
+    ) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="robot-rl-faults-")
         self.desk = FaultDesk(Path(self._folder.name) / "desk")
-        self._realtime, self._chain = realtime, chain
+        self._settings = (realtime, self.desk.path, chain, simulated_person)
         self.link = self._open()
 
     def _open(self) -> SharedMemoryLink:
-        return SharedMemoryLink(SharedMemoryLinkConfig(motor_config(self._realtime, self.desk.path, self._chain)))
+        return SharedMemoryLink(SharedMemoryLinkConfig(motor_config(*self._settings)))
 
     def reopen(self) -> None:
         """A new motor process, after the old one died of a fault."""
@@ -108,11 +123,27 @@ class Stage:
 
     def clear(self) -> None:
         """The wall in its place, the tool just above it, held, the tank full."""
+        self.desk.order(Error.NONE)
         self.link.place(WALL, wall_pose())
         self.link.teleport(start_joints())
-        self.link.reset()
+        self.start_over()
+
+    def start_over(self) -> None:
+        """A reset with a grant, as soon as the supervisor finds the arm calm."""
+        for attempt in range(_RESETS):
+            try:
+                self.link.reset()
+                break
+            except ResetRefused:
+                if attempt == _RESETS - 1:
+                    raise
+                self.link.step(0.05)
         self.link.grant()
         self.link.step(0.01)
+
+    def quiet(self) -> None:
+        """Replaces the critic's weights by some that see no risk."""
+        self.link.load_critic(made_up_weights(RiskCriticConfig(), version=self.link.status().critic_version + 1))
 
     def press(self, settle_s: float = 0.6, **changes: Any) -> Contact:
         """Clears the stage, then presses on the wall until the force stands still."""
