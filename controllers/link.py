@@ -203,7 +203,7 @@ class LockstepLink:
                 reports = reports[: first + done]
                 break
         if self._flight is not None:
-            self._flight.add(reports.copy())
+            self._flight.add(reports)
         self._report[0] = reports[-1]
         return reports
 

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from controllers.motor_config import MotorConfig
 from data.errors import UserError
@@ -27,6 +28,33 @@ class MotorProcessDied(UserError):
     def __init__(self, what: str) -> None:
         """what: what became of the process, without a full stop."""
         super().__init__(f"{what}; look at the arm, then start again")
+
+
+@dataclass(frozen=True)
+class SharedMemoryLinkConfig:
+    """How a parent deals with its motor process."""
+
+    motor: MotorConfig
+    """What the process is told."""
+    start_timeout_s: float = 180.0
+    """Time for building, compiling and arming [s], above 0."""
+    stall_timeout_s: float = 0.5
+    """A living process that runs no tick for this long counts as dead [s], 0.02..10."""
+    answer_timeout_s: float = 2.0
+    """Time for a request to be answered [s], above 0."""
+    stop_timeout_s: float = 5.0
+    """Time for an ordered stop before the process is killed [s], above 0."""
+    suspension_s: float = 0.25
+    """A command made before a suspension of this process longer than this is sent as old as it is [s], 0.1..5."""
+
+    def __post_init__(self) -> None:
+        for name in ("start_timeout_s", "answer_timeout_s", "stop_timeout_s"):
+            if not getattr(self, name) > 0.0:
+                raise ValueError(f"{name} must be above 0, got {getattr(self, name)}")
+        if not 0.02 <= self.stall_timeout_s <= 10.0:
+            raise ValueError(f"stall_timeout_s must be 0.02..10, got {self.stall_timeout_s}")
+        if not 0.1 <= self.suspension_s <= 5.0:
+            raise ValueError(f"suspension_s must be 0.1..5, got {self.suspension_s}")
 
 
 class MotorChild:

@@ -85,6 +85,8 @@ def _serve(
             f"expected a simulated arm with SupervisorConfig.simulated_person, got {type(parts.robot).__name__}: "
             "leave it off, a person has to look at a real one"
         )
+    if config.flight.enabled:  # before the measures: it shall share neither core nor priority; there when the loop arms
+        start_recorder(config.name, config.flight, kernels_hash(), parts.robot.rate_hz)
     loop = MotorLoop(config, parts, side, supervisor, memory)
     loop.warm()
     unwanted = forbidden_modules(sys.modules)
@@ -92,8 +94,6 @@ def _serve(
         raise UserError(
             f"{', '.join(unwanted)} got loaded by builder {config.builder!r}: a motor process must do without"
         )
-    if config.flight.enabled:  # started before the measures: it shall share neither core nor priority
-        start_recorder(config.name, config.flight, kernels_hash(), parts.robot.rate_hz)
     measures = take_measures(config.realtime)
     realtime = all(measure.obtained for measure in measures)
     side.status[Status.REALTIME] = realtime

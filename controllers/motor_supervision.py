@@ -16,7 +16,7 @@ from safety.supervisor import Supervisor
 
 EVERY_TICKS = 4
 """The supervisor looks at every fourth tick: well within the shortest limit, at a quarter of the cost."""
-_BUTTON_SILENCE_NS = 250_000_000
+_BUTTON_SILENCE_NS = 500_000_000
 
 
 class MotorSupervision:
@@ -29,7 +29,7 @@ class MotorSupervision:
         self._qd, self._force = state["qd_rad_s"][0], state["wrench_tool"][0, :3]
         self._late_ns = round(supervisor.config.late_tick_s * 1e9)
         self._countdown = 0
-        self._pressed = False
+        self._pressed, self._presser = False, 0
 
     def watch(self, now_ns: int, lateness_ns: int) -> None:
         """Once a tick. A loop without its real-time measures said so at its start; its lateness is only counted."""
@@ -85,12 +85,15 @@ class MotorSupervision:
         supervisor.estop(bool(person[Person.ESTOP]), now_ns)
         pressed = person[Person.BUTTON] != 0
         if pressed and now_ns - person[Person.BUTTON_NS] > _BUTTON_SILENCE_NS:
-            supervisor.cancel()  # and a release that comes later, from the next seat, is one without a press
+            supervisor.cancel()  # a release that comes after all is one without a press
         elif pressed != self._pressed:
             self._pressed = pressed
             if pressed:
+                self._presser = person[Person.PID]
                 supervisor.press(now_ns)
             else:
+                if person[Person.PID] != self._presser:
+                    supervisor.cancel()  # whoever took the seat after the presser's death has not pressed
                 supervisor.release(now_ns)
                 self._side.status[Status.RESET_ANSWER] = supervisor.answer
                 self._side.status[Status.RELEASES] += 1

@@ -52,7 +52,7 @@ class PersonSeat:
         )
 
     def press(self) -> None:
-        """Presses the reset button, or says that it is still pressed: to be repeated within 0.25 s."""
+        """Presses the reset button, or says that it is still pressed: to be repeated within 0.5 s."""
         self._side.button(True, time.monotonic_ns(), os.getpid())
 
     def release(self) -> None:

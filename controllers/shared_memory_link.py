@@ -6,7 +6,7 @@ import atexit
 import contextlib
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,8 +14,7 @@ from numpy.typing import NDArray
 
 from controllers.description.geometry import Pose
 from controllers.link import KEEP_ALIVE_S
-from controllers.motor_child import MotorChild, MotorProcessDied
-from controllers.motor_config import MotorConfig
+from controllers.motor_child import MotorChild, MotorProcessDied, SharedMemoryLinkConfig
 from controllers.pulse import Pulse
 from controllers.request_client import RequestClient
 from controllers.shared_memory.block import BlockInUse, SharedBlock, remove_stale
@@ -32,33 +31,6 @@ __all__ = ["MotorProcessDied", "SharedMemoryLink", "SharedMemoryLinkConfig"]
 _LOOK_NS, _KEEP_ALIVE_NS = 2_000_000, round(KEEP_ALIVE_S * 1e9)
 
 
-@dataclass(frozen=True)
-class SharedMemoryLinkConfig:
-    """How a parent deals with its motor process."""
-
-    motor: MotorConfig
-    """What the process is told."""
-    start_timeout_s: float = 180.0
-    """Time for building, compiling and arming [s], above 0."""
-    stall_timeout_s: float = 0.5
-    """A living process that runs no tick for this long counts as dead [s], 0.02..10."""
-    answer_timeout_s: float = 2.0
-    """Time for a request to be answered [s], above 0."""
-    stop_timeout_s: float = 5.0
-    """Time for an ordered stop before the process is killed [s], above 0."""
-    suspension_s: float = 0.25
-    """A command made before a suspension of this process longer than this is sent as old as it is [s], 0.1..5."""
-
-    def __post_init__(self) -> None:
-        for name in ("start_timeout_s", "answer_timeout_s", "stop_timeout_s"):
-            if not getattr(self, name) > 0.0:
-                raise ValueError(f"{name} must be above 0, got {getattr(self, name)}")
-        if not 0.02 <= self.stall_timeout_s <= 10.0:
-            raise ValueError(f"stall_timeout_s must be 0.02..10, got {self.stall_timeout_s}")
-        if not 0.1 <= self.suspension_s <= 5.0:
-            raise ValueError(f"suspension_s must be 0.1..5, got {self.suspension_s}")
-
-
 class SharedMemoryLink:
     """Starts a motor process, commands it, and ends it. One thread at a time may use it.
 
@@ -72,8 +44,7 @@ class SharedMemoryLink:
         self._sequence = 0
         self._sent: Command | None = None
         self._sent_ns = self._seen_ns = self._cadence_ns = 0
-        self._ticks, self._ticks_ns = -1, 0
-        self._taken = False
+        self._ticks, self._ticks_ns, self._taken = -1, 0, False
         self._command = np.zeros((), COMMAND)
         self._closed = True
         self._child = MotorChild(config.motor, environment or {})
@@ -111,8 +82,8 @@ class SharedMemoryLink:
         self._wait_until(self.now_ns() + 2_000_000)
         while not self._side.ring.waiting:
             self._wait_until(self.now_ns() + 1_000_000)
-        self._seen_ns = self._cadence_ns = self.now_ns()
-        self._taken = False
+        self._seen_ns, self._taken = self.now_ns(), False
+        self._cadence_ns = self._seen_ns
 
     def grant(self) -> float:
         """Sets the energy tank to its start; returns by how much it changed [J]."""
@@ -291,8 +262,7 @@ class SharedMemoryLink:
             said = self._side.status()
             last = f"; it last said: {said.message}" if said.state in (MotorState.FAILED, MotorState.STOPPED) else ""
             raise MotorProcessDied(f"motor process {self.config.motor.name!r} is dead ({status}){last}")
-        now_ns, ticks = self.now_ns(), self._side.ring.written
-        if ticks != self._ticks:
+        if (now_ns := self.now_ns()) and (ticks := self._side.ring.written) != self._ticks:
             self._ticks, self._ticks_ns = ticks, now_ns
         stall_s = (now_ns - self._ticks_ns) * 1e-9
         # If this process lay still too, perhaps the whole machine did: that is no fault of the motor process.

@@ -208,6 +208,31 @@ class BenchLearnerConfig(Config):
 
 
 @dataclass
+class BenchSafetyConfig(Config):
+    """Measure what the safety layers bound and what they cost."""
+
+    runs: int = option(10_000, "Adversarial runs against the energy books.", low=1)
+    policies: int = option(1_000, "Random policies that push against rigid walls.", low=1)
+    tasks: list[str] = option(["peg_insertion", "maze"], "Tasks whose scripted operators show ordinary operation.")
+    episodes: int = option(30, "Episodes of each scripted operator.", low=1)
+    ticks: int = option(200_000, "Ticks whose time is taken.", unit="ticks", low=1000)
+    task: str = _task("maze")
+    seconds: float = option(20.0, "Length of the measurement of environment steps.", unit="s", low=0.5)
+    seed: int = _seed()
+
+
+@dataclass
+class BenchFaultsConfig(Config):
+    """Inject faults into real processes and measure what the arm does; exit status 1 where a deadline is missed."""
+
+    repeats: int = option(100, "Repeats of each fault.", low=1)
+    faults: list[str] = option([], "Only the faults whose names are given, such as F1; by default all.")
+    out: str = option("runs/faults.jsonl", "File of the results, one line a repeat; what it holds is not run again.")
+    realtime: bool = option(True, "Whether the motor process takes its measures against late ticks.")
+    seed: int = _seed()
+
+
+@dataclass
 class ExperimentConfig(Config):
     """Run a grid of runs, resumable cell by cell, and write its tables and curves."""
 

@@ -34,7 +34,7 @@ from numpy.typing import NDArray
 from safety.compilation import Floats, Record, kernel
 
 _JOINTS = 7
-MAX_DELAY_TICKS = 2
+MAX_DELAY_TICKS, MAX_REPEAT_TICKS = 2, 20
 
 LEDGER_CONFIG = np.dtype(
     [
@@ -45,7 +45,8 @@ LEDGER_CONFIG = np.dtype(
         ("max_active_power_w", "f8"),
         ("empty_damping_ratio", "f8"),
         ("delay_ticks", "i8"),
-        ("reach_rad", "f8", _JOINTS),  # farthest that a joint moves in a tick, times the ticks a torque may last
+        ("repeat_ticks", "i8"),
+        ("reach_rad", "f8", _JOINTS),  # farthest that a joint moves in a tick
     ],
     align=True,
 )
@@ -64,7 +65,7 @@ LEDGER = np.dtype(
         ("reference_share", "f8"),  # gamma_x of this tick, in [0, 1]
         ("active_share", "f8"),  # of feed-forward and posture torque, in [0, 1]
         ("gate_share", "f8"),  # of the torque, in [0, 1]
-        ("pending_j", "f8", MAX_DELAY_TICKS),  # reserved for torques under way to the drive, newest first
+        ("sent_j", "f8", MAX_DELAY_TICKS + MAX_REPEAT_TICKS),  # most that a torque delivers in a tick; newest first
         ("q_previous_rad", "f8", _JOINTS),
         ("old_position", "f8", 3),  # reference and stiffness before this tick's moves
         ("old_quaternion", "f8", 4),
@@ -119,8 +120,8 @@ class LedgerConfig:
                 raise ValueError(f"{name} must be a finite number > 0, got {getattr(self, name)}")
         if not 0 <= self.delay_ticks <= MAX_DELAY_TICKS:
             raise ValueError(f"delay_ticks must be 0..{MAX_DELAY_TICKS}, got {self.delay_ticks}")
-        if not 0 <= self.repeat_ticks <= 20:
-            raise ValueError(f"repeat_ticks must be 0..20, got {self.repeat_ticks}")
+        if not 0 <= self.repeat_ticks <= MAX_REPEAT_TICKS:
+            raise ValueError(f"repeat_ticks must be 0..{MAX_REPEAT_TICKS}, got {self.repeat_ticks}")
 
     def to_record(self, max_speed_rad_s: NDArray[np.float64], dt_s: float) -> NDArray[Any]:
         """Returns the () LEDGER_CONFIG record for joints that the drive keeps below these speeds (7,) [rad/s]."""
@@ -129,7 +130,7 @@ class LedgerConfig:
             if name not in ("mode", "reach_rad"):
                 record[name] = getattr(self, name)
         record["mode"] = LedgerMode[self.mode.upper()]
-        record["reach_rad"] = np.asarray(max_speed_rad_s) * dt_s * (1 + self.repeat_ticks)
+        record["reach_rad"] = np.asarray(max_speed_rad_s) * dt_s
         return record
 
 
@@ -231,24 +232,41 @@ def active_valve(ledger: Record, config: Record, power_w: float, dt_s: float) ->
 
 
 @kernel
-def gate_torque(ledger: Record, config: Record, tau: Floats) -> bool:
-    """Scales tau (7,) in place such that the work until the next tick cannot exceed T + V. Returns whether it bit.
+def under_way(ledger: Record, config: Record) -> float:
+    """Most that earlier torques can still deliver before the next one takes effect [J].
 
-    need = sum_i |tau_i| reach_i <= T + V - pending. It comes after every other limit: only what is applied counts.
+    In tick k + s, s = 0 .. d - 1, the drive applies one of the torques of the ticks k + s - d - r .. k + s - d: d ticks
+    late, and up to r more where packets are lost. Which one is not known: the greatest counts.
     """
-    need_j = 0.0
+    total_j = 0.0
+    for s in range(config.delay_ticks):
+        newest = config.delay_ticks - 1 - s
+        most_j = 0.0
+        for back in range(newest, newest + config.repeat_ticks + 1):
+            most_j = max(most_j, ledger.sent_j[back])
+        total_j += most_j
+    return total_j
+
+
+@kernel
+def gate_torque(ledger: Record, config: Record, tau: Floats) -> bool:
+    """Scales tau (7,) in place such that its work, for as long as it may act, cannot exceed T + V.
+
+    need = (1 + r) sum_i |tau_i| reach_i <= T + V - what is under way. Returns whether it bit. It comes after every
+    other limit: only what is applied counts.
+    """
+    tick_j = 0.0
     for i in range(_JOINTS):
-        need_j += abs(tau[i]) * config.reach_rad[i]
-    available_j = ledger.tank_j + ledger.spring_j
-    for tick in range(config.delay_ticks):
-        available_j -= ledger.pending_j[tick]
+        tick_j += abs(tau[i]) * config.reach_rad[i]
+    need_j = tick_j * (1 + config.repeat_ticks)
+    available_j = ledger.tank_j + ledger.spring_j - under_way(ledger, config)
     share = 1.0
     if config.mode == 2 and need_j > available_j:
         share = max(available_j, 0.0) / need_j
         for i in range(_JOINTS):
             tau[i] *= share
     ledger.gate_share = share
-    for tick in range(config.delay_ticks - 1, 0, -1):
-        ledger.pending_j[tick] = ledger.pending_j[tick - 1]
-    ledger.pending_j[0] = need_j * share
+    for back in range(MAX_DELAY_TICKS + MAX_REPEAT_TICKS - 1, 0, -1):
+        ledger.sent_j[back] = ledger.sent_j[back - 1]
+    ledger.sent_j[0] = tick_j * share
     return share < 1.0

@@ -39,22 +39,26 @@ class TorqueLimitConfig:
 
 @kernel
 def limit_torque(tau_wish: Floats, tau_previous: Floats, limits: Record, tau_out: Floats) -> int:
-    """Clips |tau| and |tau - tau_previous| per joint into tau_out (7,).
+    """Bounds |tau| by one factor for all joints and |tau - tau_previous| joint by joint, into tau_out (7,).
 
     Returns 0, 1 (rate bit), 2 (bound bit) or 3 (a wish was not finite). Such a wish counts as zero torque: the arm is
-    let go at the rate limit rather than thrown. Where both limits bite, the rate wins: a torque that starts outside
-    its bound comes back no faster than the drive bears.
+    let go at the rate limit rather than thrown. One factor, since a single joint that is cut takes away what balanced
+    the others: the tool could then press harder along another axis than the spring asked for. Where both limits bite,
+    the rate wins: a torque that starts outside its bound comes back no faster than the drive bears.
     """
     code = 0
+    share = 1.0
     for i in range(tau_out.shape[0]):
-        wish = tau_wish[i]
-        if not math.isfinite(wish):
-            wish = 0.0
+        if not math.isfinite(tau_wish[i]):
             code = 3
-        bound = limits.max_torque_nm[i]
-        if abs(wish) > bound:
-            wish = bound if wish > 0.0 else -bound
+        elif abs(tau_wish[i]) * share > limits.max_torque_nm[i]:
+            share = limits.max_torque_nm[i] / abs(tau_wish[i])
             code = max(code, 2)
+    for i in range(tau_out.shape[0]):
+        bound = limits.max_torque_nm[i]
+        wish = 0.0
+        if math.isfinite(tau_wish[i]):
+            wish = min(bound, max(-bound, share * tau_wish[i]))  # share x wish may round to just above the bound
         step = wish - tau_previous[i]
         if abs(step) > limits.max_step_nm:
             wish = tau_previous[i] + (limits.max_step_nm if step > 0.0 else -limits.max_step_nm)

@@ -41,9 +41,10 @@ class FlightBuffer:
         self._warned = False
 
     def add(self, reports: NDArray[Any]) -> None:
-        """Appends REPORT records (n,), which from then on must not change; writes the file that is due."""
+        """Appends a copy of REPORT records (n,); writes the file that is due."""
         for first in range(0, len(reports), _PART):
-            self._add(reports[first : first + _PART])
+            part = reports[first : first + _PART]
+            self._add(np.frombuffer(part.tobytes(), REPORT))  # five times quicker than a copy field by field
 
     def _add(self, reports: NDArray[Any]) -> None:
         self._look_for_latch(reports)

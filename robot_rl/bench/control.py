@@ -29,6 +29,7 @@ from controllers.robots.mujoco_arm import MujocoArm
 from controllers.shared_memory_link import SharedMemoryLink, SharedMemoryLinkConfig
 from controllers.types import COMMAND, REPORT, STATE, Command
 from data.errors import UserError
+from safety.risk_weights import require_acceptable
 
 _OBS_SIZE, _ACTION_SIZE = 30, 6
 """Those of the peg insertion."""
@@ -56,18 +57,22 @@ class _Trajectory:
     poses: NDArray[Any]  # (n,) REPORT
 
 
-def measure_tick(ticks: int) -> dict[str, float]:
-    """Replays states of a moving arm through model and chain; memory is compared from 1 % of the ticks to the end."""
+def measure_tick(ticks: int, critic: NDArray[Any] | None = None) -> dict[str, float]:
+    """Replays states of a moving arm through model and chain; memory is compared from 1 % of the ticks to the end.
+
+    critic: weights of the safety critic, which then takes part.
+    """
     arm, scene = fr3(), Scene(tool=square_peg_tool())
     trajectory = _record(MujocoArm(arm, scene), ArmModel(arm, scene.tool))
     bare = _bare_pinocchio(to_urdf(arm, scene.tool))
     whole_ns, bare_ns = np.ones(ticks, np.uint32), np.ones(ticks // _BARE_EVERY + 1, np.uint32)
+    chain = Chain(ChainConfig(), arm)
+    if critic is not None:
+        require_acceptable(chain.adopt_critic(critic))
     gc.collect()
     gc.disable()
     try:
-        growth_bytes = _time_ticks(
-            Chain(ChainConfig(), arm), ArmModel(arm, scene.tool), trajectory, bare, whole_ns, bare_ns
-        )
+        growth_bytes = _time_ticks(chain, ArmModel(arm, scene.tool), trajectory, bare, whole_ns, bare_ns)
     finally:
         gc.enable()
     p50_ns, p99_ns, p999_ns = np.quantile(whole_ns, [0.5, 0.99, 0.999])

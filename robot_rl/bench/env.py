@@ -6,8 +6,11 @@ import time
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from controllers.link import LockstepLink
 from controllers.robots.rendering import RenderError
+from data.errors import UserError
 from robot_rl.envs.capabilities import first_camera
 from robot_rl.envs.make import make_env
 from robot_rl.tasks.registry import make_task
@@ -20,7 +23,7 @@ def run(
 
     One step is one decision of 0.1 s. The time of a measurement is all wall-clock time: decisions, operator, resets.
     """
-    figures = _measure(seconds, task, variant, seed, robot, images=False)
+    figures = measure_steps(seconds, task, variant, seed, robot, images=False)
     result: dict[str, Any] = {
         "state_steps_per_s": figures["steps_per_s"],
         "state_times_real_time": figures["steps_per_s"] / figures["rate_hz"],
@@ -31,7 +34,7 @@ def run(
     }
     try:
         first_camera(make_task(task, variant))
-        images = _measure(seconds, task, variant, seed, robot, images=True)
+        images = measure_steps(seconds, task, variant, seed, robot, images=True)
     except RenderError as error:
         result |= {"image_steps_per_s": None, "image_missing": str(error)}
     else:
@@ -40,9 +43,16 @@ def run(
     return result
 
 
-def _measure(seconds: float, name: str, variant: str, seed: int, robot: str, images: bool) -> dict[str, Any]:
+def measure_steps(
+    seconds: float, name: str, variant: str, seed: int, robot: str, images: bool, critic: NDArray[Any] | None = None
+) -> dict[str, Any]:
+    """Returns the figures of one measurement, with or without the task's cameras and weights of a safety critic."""
     task = make_task(name, variant)
     env = make_env(task, robot=robot, seed=seed, images=images)
+    if critic is not None:
+        if not isinstance(env.link, LockstepLink):
+            raise UserError(f"expected a link that takes a critic, got {type(env.link).__name__}")
+        env.link.load_critic(critic)
     operator = task.operator(np.random.default_rng(seed))
     env.reset(seed=seed)  # compiles and warms up
     steps, episodes, successes, stepping_s, reset_s = 0, 0, 0, 0.0, 0.0

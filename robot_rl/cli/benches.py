@@ -1,10 +1,16 @@
-"""`robot-rl bench control|env|learner`: the measured figures, as mappings."""
+"""`robot-rl bench control|env|learner|safety|faults`: the measured figures, as mappings."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from robot_rl.config import BenchControlConfig, BenchEnvConfig, BenchLearnerConfig
+from robot_rl.config import (
+    BenchControlConfig,
+    BenchEnvConfig,
+    BenchFaultsConfig,
+    BenchLearnerConfig,
+    BenchSafetyConfig,
+)
 
 
 def control(config: BenchControlConfig) -> dict[str, Any]:
@@ -26,3 +32,17 @@ def learner(config: BenchLearnerConfig) -> dict[str, Any]:
     from robot_rl.bench import learner as bench
 
     return dict(bench.run())
+
+
+def safety(config: BenchSafetyConfig) -> dict[str, Any]:
+    """Returns what the safety layers bound and what they cost."""
+    from robot_rl.bench import safety as bench
+
+    return bench.run(config)
+
+
+def faults(config: BenchFaultsConfig) -> dict[str, Any]:
+    """Returns what became of the faults."""
+    from robot_rl.bench.faults import runner
+
+    return runner.run(config)

@@ -64,6 +64,8 @@ VERBS = (
     Verb("bench control", configs.BenchControlConfig, "robot_rl.cli.benches:control", table=True),
     Verb("bench env", configs.BenchEnvConfig, "robot_rl.cli.benches:env", table=True),
     Verb("bench learner", configs.BenchLearnerConfig, "robot_rl.cli.benches:learner", table=True),
+    Verb("bench safety", configs.BenchSafetyConfig, "robot_rl.cli.benches:safety", table=True),
+    Verb("bench faults", configs.BenchFaultsConfig, "robot_rl.cli.benches:faults", table=True),
     Verb("experiment", configs.ExperimentConfig, "robot_rl.workflows.experiment:run", positional=("name",)),
     Verb("quickstart", configs.QuickstartConfig, "robot_rl.workflows.quickstart:run"),
     Verb("doctor", configs.DoctorConfig, "robot_rl.cli.documents:doctor"),

@@ -20,12 +20,17 @@ from robot_rl.workflows import collect, finetune, pretrain
 from robot_rl.workflows.common import former_evaluation, resolve_agent_options
 from robot_rl.workflows.grid_tables import Row, markdown, summarise
 from robot_rl.workflows.grids import GRIDS, Cell, Grid
+from robot_rl.workflows.safety_grids import SAFETY_GRIDS
 
 
 def run(config: ExperimentConfig) -> dict[str, Any]:
     """Runs what is missing of a grid, then writes <results>/<name>.json, .md and .svg."""
+    if config.name in SAFETY_GRIDS:
+        from robot_rl.workflows import safety_experiment
+
+        return safety_experiment.run(config)
     if config.name not in GRIDS:
-        raise UserError(f"unknown experiment {config.name!r}: valid ones: {', '.join(sorted(GRIDS))}")
+        raise UserError(f"unknown experiment {config.name!r}: valid ones: {', '.join(sorted({*GRIDS, *SAFETY_GRIDS}))}")
     grid = GRIDS[config.name]
     names = [cell.name for cell in grid.cells]
     unknown = [name for name in config.cells if name not in names]

@@ -5,7 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-OFF: dict[str, Any] = {"limiter": False, "watch": False, "ledger": "observe", "reflex": False, "supervisor": False}
+OFF: dict[str, Any] = {
+    "limiter": False,
+    "watch": False,
+    "ledger": "observe",
+    "critic": "never",
+    "reflex": False,
+    "supervisor": False,
+}
 """No layer; the ledger keeps its books, which limit nothing, to count the energy."""
 
 
@@ -26,6 +33,24 @@ class Arm:
 
 
 @dataclass(frozen=True)
+class CriticRecipe:
+    """How the safety critic of a task is made."""
+
+    episodes: int
+    """Episodes of each collection."""
+    task_configs: tuple[dict[str, Any], ...] = ({},)
+    """One collection for each."""
+    held_out: str = "default"
+    """Variant of the task whose episodes calibrate it."""
+
+
+CRITICS = {
+    "maze": CriticRecipe(250, ({}, {"decision_s": 0.5}), "heldout"),
+    "peg_insertion": CriticRecipe(250),
+}
+
+
+@dataclass(frozen=True)
 class SafetyGrid:
     """Arms that are compared with the same seeds."""
 
@@ -36,11 +61,12 @@ class SafetyGrid:
     episodes: int = 200
     policies: dict[str, dict[str, Any]] = field(default_factory=dict)
     """Fields of FinetuneConfig of each policy that arms name as their driver."""
-    task_config: dict[str, Any] = field(default_factory=dict)
+    variant: str = "heldout"
+    """Variant of the grid's task in which the episodes run."""
     demonstrations: int = 40
 
 
-_MODES = {"never": "only watched", "decision": "asked once a decision", "control": "asked in every tick"}
+_MODES = {"never": "never asked", "decision": "asked once a decision", "control": "asked in every tick"}
 
 
 def _bresa_arms() -> tuple[Arm, ...]:
@@ -48,7 +74,7 @@ def _bresa_arms() -> tuple[Arm, ...]:
         Arm(
             f"{mode}-{period_s:g}s",
             f"critic {text}, decisions of {period_s:g} s",
-            safety_config={"critic_mode": mode},
+            safety_config={"critic": mode},
             task_config={"decision_s": period_s},
         )
         for period_s in (0.1, 0.3, 0.5)
@@ -61,29 +87,33 @@ BRESA = SafetyGrid(
     "Does a critic at the control rate prevent what one at the decision rate does not?",
     "maze",
     _bresa_arms(),
-    task_config={"split": "heldout"},
 )
 
 ENERGY_BUDGET_J = 1.0
 """Tank of an episode in the comparison of passivity-aware training and filtering."""
-_LEARN = {"steps": 6000, "eval_every": 0, "final_episodes": 20, "safety_config": {"critic_mode": "never"}}
-_BUDGET = {"tank_start_j": ENERGY_BUDGET_J}
+_UNFILTERED = {"critic": "never", "ledger": "observe", "tank_start_j": ENERGY_BUDGET_J}
+_FILTERED = {**_UNFILTERED, "ledger": "enforce"}
+_LEARN = {
+    "steps": 6000,
+    "eval_every": 0,
+    "final_episodes": 20,
+    "safety_config": _UNFILTERED,
+}
 
 PASSIVE = SafetyGrid(
     "passive",
     "What do energy constraints in training and the passivity filter do, alone and together?",
     "maze",
     (
-        Arm("agnostic", "trained without a budget, no filter", "agnostic", {"ledger": "observe", **_BUDGET}),
-        Arm("aware", "trained within the budget, no filter", "aware", {"ledger": "observe", **_BUDGET}),
-        Arm("filtered", "trained without a budget, filter on", "agnostic", {"ledger": "enforce", **_BUDGET}),
-        Arm("aware-filtered", "trained within the budget, filter on", "aware", {"ledger": "enforce", **_BUDGET}),
+        Arm("agnostic", "trained without a budget, no filter", "agnostic", _UNFILTERED, critic=False),
+        Arm("aware", "trained within the budget, no filter", "aware", _UNFILTERED, critic=False),
+        Arm("filtered", "trained without a budget, filter on", "agnostic", _FILTERED, critic=False),
+        Arm("aware-filtered", "trained within the budget, filter on", "aware", _FILTERED, critic=False),
     ),
     policies={
         "agnostic": {**_LEARN, "agent_config": {}},
         "aware": {**_LEARN, "agent_config": {"energy_budget_j": ENERGY_BUDGET_J}},
     },
-    task_config={"split": "heldout"},
 )
 
 LAYERS = SafetyGrid(

@@ -30,7 +30,7 @@ class FakeRobot:
         self._q, self._qd, self._tau = HOME_RAD.copy(), np.zeros(7), np.zeros(7)
         self._q[3] += options.get("offset_rad", 0.0)
         self._fixed = options.get("fixed", False)
-        self._noisy = options.get("noisy", False)
+        self._noisy = options.get("noisy", True)
         self._push_n, self._push_ticks = options.get("push_n", 0.0), options.get("push_ticks", [0, 0])
         self._started = False
         self._taus: list[list[float]] = []

@@ -13,7 +13,7 @@ from controllers.types import Source
 from safety.reasons import Reason
 from safety.reflex import Mode, ReflexConfig
 from safety.risk_critic import RiskCriticConfig
-from tests.controllers.chain_rig import WIDE, Rig
+from tests.controllers.chain_rig import ARM, WIDE, Rig
 from tests.controllers.risk_tools import tell
 
 
@@ -216,6 +216,26 @@ def test_a_hold_for_risk_ages_into_the_latch_if_the_force_stays() -> None:
     assert live(rig, 4900, 0.0)["mode"] == Mode.HOLD
     report = live(rig, 200, 0.0)
     assert (report["mode"], report["latched"]) == (Mode.STOP, Reason.LATCHED)
+
+
+def test_a_learned_recovery_stays_in_the_workspace_box() -> None:
+    here = Rig().terms.position_base_m
+    limiter = replace(WIDE.limiter, box_min_base_m=tuple(here - 0.002), box_max_base_m=tuple(here + 0.002))
+    rig = rig_with(config=replace(WIDE, limiter=limiter))
+    say(rig, 0.9, recovery=(20.0, 20.0, 20.0, 0.0))
+    rig.tick(10)
+    assert np.abs(rig.memory["goal_position"] - here).max() == pytest.approx(0.002)
+
+
+def test_a_joint_limit_ends_the_motion_of_a_recovery() -> None:
+    rig = rig_with()
+    say(rig, 0.9, recovery=(20.0, 20.0, 20.0, 0.0))
+    rig.tick(10)
+    assert np.linalg.norm(rig.memory["goal_position"] - rig.terms.position_base_m) > 0.01
+    rig.state["q_rad"][0, 3] = ARM.upper_rad[3] - 0.01
+    report = rig.tick()
+    assert (report["mode"], report["reason"]) == (Mode.REFLEX, Reason.JOINT_LIMIT)
+    assert rig.memory["goal_position"].tolist() == rig.terms.position_base_m.tolist()
 
 
 def test_the_scripted_recovery_goes_back_along_the_measured_path() -> None:

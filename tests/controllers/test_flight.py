@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import resource
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -169,6 +171,12 @@ def test_files_of_another_schema_and_no_files_are_refused(tmp_path: Path) -> Non
 def test_settings_that_make_no_sense_are_refused(settings: Any) -> None:
     with pytest.raises(ValueError, match=f"{next(iter(settings))} must be"):
         FlightConfig(**settings)
+
+
+def test_the_recorder_is_a_light_process() -> None:
+    heavy = "{'numba', 'torch', 'scipy', 'mujoco'}"
+    code = f"import sys, controllers.flight.process; print(sorted({heavy} & set(sys.modules)))"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "[]\n"
 
 
 def test_without_a_folder_files_go_to_the_users_state(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -101,6 +101,18 @@ def test_a_press_that_nobody_repeats_is_void(bench: Bench) -> None:
     assert bench.side.status[Status.RESET_ANSWER] == Answer.NO_PRESS
 
 
+def test_a_press_that_ends_under_another_hand_is_void(bench: Bench) -> None:
+    bench.chain.latched = int(Reason.SPEED_TRIP)
+    bench.run(200)
+    for _ in range(12):
+        bench.button(True)
+        bench.run(50)
+    with PersonSeat(bench.name):  # the presser was killed; taking its seat lets go of the button
+        bench.run(EVERY_TICKS)
+    assert bench.side.status[Status.RESET_ANSWER] == Answer.NO_PRESS
+    assert bench.supervisor.ask_reseed(bench.now) == Answer.PERSON
+
+
 def test_an_emergency_stop_is_there_within_four_ticks_and_stays_without_its_presser(bench: Bench) -> None:
     with PersonSeat(bench.name) as person:
         person.estop(True)

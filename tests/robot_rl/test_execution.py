@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from controllers.types import REPORT, Source
 from robot_rl.envs.execution import BURST_GAP_S, Interventions
+from robot_rl.envs.layers import SafetyLayers
 from robot_rl.envs.make import make_env
 from robot_rl.envs.robot_env import RobotEnv
 from robot_rl.tasks.peg_insertion import PegInsertion
@@ -137,3 +138,29 @@ def test_the_counts_do_not_depend_on_where_decisions_end(modes: list[int], cut: 
             two.add(reports_of(part), 1000.0)
     assert one.as_info() == pytest.approx(two.as_info())
     assert one.recovery_s + one.soft_s <= len(modes) / 1000.0 + 1e-9
+
+
+def test_the_automatic_reset_drives_past_an_alarmed_critic() -> None:
+    env = make_env(PegInsertion())
+    say(env, 0.9)
+    _, info = env.reset(seed=4)
+    assert info["reset_attempts"] == 1
+    assert env.link.latest().mode == Mode.NORMAL
+    *_, info = env.step(zeros(env, dx=1.0))
+    assert info["interrupted"]
+    _, info = env.reset(seed=5)
+    assert info["reset_attempts"] == 1, "a seed gives the arm back"
+
+
+def test_a_critic_at_the_decision_rate_takes_whole_decisions() -> None:
+    env = make_env(PegInsertion(), teleport=True, layers=SafetyLayers(critic="decision"))
+    env.reset(seed=4)
+    durations_s = []
+    for risk in (0.9, 0.0, 0.0, 0.9, 0.0):
+        say(env, risk)
+        *_, info = env.step(zeros(env, dx=1.0))
+        durations_s.append((round(info["duration_s"], 3), info["source"] == Source.RECOVERY))
+    assert durations_s[0] == (0.001, False), "dropped before it moved anything"
+    assert durations_s[1][0] == pytest.approx(0.1, abs=0.002) and durations_s[1][1]
+    assert durations_s[2] == (0.1, False)
+    assert durations_s[3] == (0.001, False)

@@ -37,6 +37,17 @@ def test_a_small_wish_passes_untouched(wish: list[float]) -> None:
     assert out.tolist() == wish
 
 
+@given(st.lists(st.floats(-200.0, 200.0), min_size=7, max_size=7))
+def test_a_torque_beyond_its_bound_is_scaled_as_a_whole(wish: list[float]) -> None:
+    """One joint that is cut by itself would change the direction of the force at the tool, and may raise it."""
+    wide = TorqueLimitConfig(max_rate_nm_s=1000.0).to_record(RATED, 1.0)[()]
+    out = np.empty(7)
+    code = limit_torque(np.array(wish), np.zeros(7), wide, out)
+    share = min(1.0, *(BOUND / np.maximum(np.abs(wish), 1e-300)))
+    np.testing.assert_allclose(out, share * np.array(wish), rtol=1e-12)
+    assert (code == 2) == (share < 1.0)
+
+
 def test_codes_tell_what_bit() -> None:
     out = np.empty(7)
     assert limit_torque(np.full(7, 1.0), np.zeros(7), LIMITS[()], out) == 1

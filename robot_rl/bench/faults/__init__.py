@@ -1,0 +1,9 @@
+"""Faults injected from outside into real processes, and what the arm did: `robot-rl bench faults`.
+
+- `arm`: a simulated arm that errs on order, and a log of what its drive really applied; inside the motor process
+- `policy`: a policy in a process of its own, to be killed and stopped
+- `stage`: motor process, arm and policy as a fault finds them
+- `judging`: what is read off the reports
+- `cases_*`: the faults
+- `runner`: repeats, results, table
+"""

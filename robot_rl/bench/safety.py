@@ -1,0 +1,95 @@
+"""The figures of the safety layers: energy books, walls, the energy gate in ordinary operation, the tick, the steps."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from controllers.arm_model import ArmModel
+from controllers.description.fr3 import fr3
+from controllers.link import LockstepLink
+from controllers.robots.mujoco_arm import MujocoArm
+from robot_rl.bench.adversary import measure_adversary
+from robot_rl.bench.control import measure_tick
+from robot_rl.bench.critics import made_up_weights
+from robot_rl.bench.env import measure_steps
+from robot_rl.bench.pump import measure_pump
+from robot_rl.bench.walls import measure_walls
+from robot_rl.config import BenchSafetyConfig
+from robot_rl.envs.robot_env import RobotEnv
+from robot_rl.tasks.registry import make_task
+from safety.reasons import Reason
+from safety.risk_critic import RiskCriticConfig
+
+_ADVERSARY_TICKS = 100
+"""Ticks of one adversarial run: long enough to empty the tank at full joint speed many times over."""
+
+
+def run(config: BenchSafetyConfig) -> dict[str, Any]:
+    """Returns all figures. Energies in joules, times in microseconds."""
+    return {
+        **measure_adversary(config.runs, _ADVERSARY_TICKS, config.seed),
+        **measure_pump(),
+        **measure_walls(config.policies, config.seed),
+        **measure_gate(config.tasks, config.episodes, config.seed),
+        **measure_ticks(config.ticks),
+        **measure_all_layers(config),
+    }
+
+
+class CountingLink(LockstepLink):
+    """A link that counts in how many of its ticks the energy gate scaled the torque, and how many trips latched."""
+
+    ticks = gated = latched = 0
+
+    def step(self, duration_s: float, interruptible: bool = False) -> NDArray[Any]:
+        """Advances as a lock-step link does."""
+        reports = super().step(duration_s, interruptible)
+        self.ticks += len(reports)
+        self.gated += int(np.count_nonzero(reports["gate_share"] < 1.0))
+        self.latched += int(np.count_nonzero(reports["latched"] >= Reason.FORCE_TRIP))
+        return reports
+
+
+def measure_gate(tasks: list[str], episodes: int, seed: int) -> dict[str, float]:
+    """Returns the share of gated ticks while the scripted operators do their tasks, automatic resets included."""
+    counts = [_count_gated(name, episodes, seed) for name in tasks]
+    ticks, gated, latched = (sum(column) for column in zip(*counts, strict=True))
+    return {"gate_active_share": gated / ticks, "gate_ticks": ticks, "latched_ticks": latched}
+
+
+def _count_gated(name: str, episodes: int, seed: int) -> tuple[int, int, int]:
+    task, arm = make_task(name), fr3()
+    world = MujocoArm(arm, task.scene(), seed=seed)
+    link = CountingLink(world, ArmModel(arm, task.scene().tool), task.chain_config())
+    env, operator = RobotEnv(task, link, world=world), task.operator(np.random.default_rng(seed))
+    for episode in range(episodes):
+        observation, _ = env.reset(seed=seed + episode)
+        operator.reset()
+        over = False
+        while not over:
+            observation, _, terminated, truncated, _ = env.step(operator.act(observation, task.action.size))
+            over = terminated or truncated
+    env.close()
+    return link.ticks, link.gated, link.latched
+
+
+def measure_ticks(ticks: int) -> dict[str, float]:
+    """Returns the time of the tick with every layer and a critic of the real size, and the critic's share of it."""
+    whole = measure_tick(ticks, made_up_weights(RiskCriticConfig()))
+    without = measure_tick(ticks)
+    figures = {name: value for name, value in whole.items() if name.startswith("tick_p")}
+    return {**figures, "critic_p50_us": whole["tick_p50_us"] - without["tick_p50_us"]}
+
+
+def measure_all_layers(config: BenchSafetyConfig) -> dict[str, Any]:
+    """Returns environment steps a second with every layer on."""
+    critic = made_up_weights(make_task(config.task).chain_config().critic)
+    figures = measure_steps(config.seconds, config.task, "default", config.seed, "mujoco", False, critic)
+    return {
+        "all_layers_steps_per_s": figures["steps_per_s"],
+        "all_layers_success_rate": figures["success_rate"],
+        "all_layers_task": config.task,
+    }

@@ -1,0 +1,172 @@
+"""Random policies push a rigid tool against rigid walls: what the tool feels once it rests, axis by axis.
+
+A slim rod stands in an open pocket, so that whatever a policy wants, only the rod touches, and something stops it. At
+rest the law says
+
+    F_ext = K e + Lambda J M^-1 tau_friction,    |e_i| <= leash_i
+
+so the limit stiffness x leash is exceeded by no more than what dry friction in the joints holds (the posture torque
+drops out: its projector leaves no static force at the control point). That share is computed at each rest, too.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import mujoco
+import numpy as np
+from numpy.typing import NDArray
+
+from controllers.arm_model import ArmModel
+from controllers.chain import ChainConfig
+from controllers.description.arm import vector
+from controllers.description.fr3 import fr3
+from controllers.description.geometry import Box, Pose
+from controllers.description.scene import Fixture, Scene
+from controllers.description.tool import square_peg_tool
+from controllers.link import LockstepLink
+from controllers.robots.mujoco_arm import MujocoArm, WristSensorConfig
+from controllers.types import Command
+from safety import so3
+from safety.reference_limiter import ReferenceLimiterConfig
+from safety.watch import WatchConfig
+
+Array = NDArray[np.float64]
+
+_POCKET_M = np.array([0.45, 0.0, 0.15])
+"""Middle of the pocket's floor, base frame."""
+_HALF_WIDTHS_M = (0.03, 0.016)
+"""Of the two pockets, half of the policies in each. In the narrow one the rod jams: that presses the moments, too."""
+_DEPTH_M = 0.12
+_FACE_DOWN = (1.0, 0.0, 0.0, 0.0)
+_START = Pose(_POCKET_M + np.array([0.0, 0.0, 0.02]), np.array(_FACE_DOWN))
+_DECISIONS, _DECISION_S = 5, 0.1
+_WINDOW_S, _PATIENCE = 0.5, 12
+"""Rest is looked for in windows of half a second, at most twelve."""
+_REST_M_S, _REST_RAD_S = 3e-4, 3e-3
+"""Rest: on average the tool moves no faster than this. Rigid on rigid it may still buzz about that place."""
+_ALLOWANCE = np.array([2.0] * 3 + [0.3] * 3)
+"""What the net wrench may exceed stiffness x leash by."""
+
+
+@dataclass(frozen=True)
+class Rest:
+    """What the tool felt at rest."""
+
+    excess: Array
+    """|net wrench| - stiffness x leash per base axis (6,) [N, Nm]."""
+    friction: Array
+    """What dry friction in the joints can hold per base axis (6,) [N, Nm]: the most that the law lets `excess` be."""
+    largest_contact_n: float
+
+
+def pocket_scene(half_width_m: float) -> Scene:
+    """A floor and four walls around a rod of half the width 0.01 m; the wrist stays above them."""
+
+    def block(x: float, y: float, z: float, size: tuple[float, float, float]) -> Box:
+        return Box(pose=Pose(vector((x, y, z))), size_m=size)
+
+    thick, outer = 0.02, 2 * half_width_m + 0.04
+    middle = half_width_m + thick / 2
+    geoms = (
+        block(0.0, 0.0, -thick / 2, (outer, outer, thick)),
+        *(block(sign * middle, 0.0, _DEPTH_M / 2, (thick, outer, _DEPTH_M)) for sign in (-1.0, 1.0)),
+        *(block(0.0, sign * middle, _DEPTH_M / 2, (outer, thick, _DEPTH_M)) for sign in (-1.0, 1.0)),
+    )
+    pocket = Fixture(name="pocket", geoms=geoms, T_base_fixture=Pose(_POCKET_M))
+    return Scene(tool=square_peg_tool(length_m=0.25), fixtures=(pocket,))
+
+
+class WallBench:
+    """One arm with its rod in the pocket."""
+
+    def __init__(self, half_width_m: float) -> None:
+        arm, scene = fr3(), pocket_scene(half_width_m)
+        self._model = ArmModel(arm, scene.tool)
+        limiter = ReferenceLimiterConfig()
+        self._robot = MujocoArm(arm, scene, WristSensorConfig(1e-6, 1e-8, 0.0, 0.0, 0.0))
+        self._start_rad = self._model.inverse_kinematics(_START, arm.home_rad)
+        self._robot.teleport(self._start_rad)
+        self._link = LockstepLink(
+            self._robot, self._model, ChainConfig(limiter=limiter, watch=WatchConfig(enabled=False))
+        )
+        self._leash = np.array(limiter.leash)
+        self._friction_nm = np.array([joint.friction_nm for joint in arm.joints])
+
+    def run(self, rng: np.random.Generator) -> Rest | None:
+        """One policy: random decisions, the last of which it keeps to. None if the arm does not come to rest in it."""
+        self._robot.teleport(self._start_rad)
+        self._link.reset()
+        self._link.grant()
+        stiffness = np.zeros(6)
+        for _ in range(_DECISIONS):
+            stiffness = rng.uniform([100.0] * 3 + [10.0] * 3, [1000.0] * 3 + [60.0] * 3)
+            aim = _POCKET_M + rng.uniform([-0.15, -0.15, -0.15], [0.15, 0.15, 0.0])
+            turn = so3.exp(tuple(rng.uniform(-0.4, 0.4, 3).tolist()))
+            duration_s = _DECISION_S + _WINDOW_S * _PATIENCE
+            self._link.send(Command(aim, np.array(so3.multiply(turn, _FACE_DOWN)), stiffness, duration_s=duration_s))
+            self._link.step(_DECISION_S)
+        largest_n = 0.0
+        for _ in range(_PATIENCE):
+            reports = self._link.step(_WINDOW_S)
+            force_n, tool_only = self._contacts()
+            if not tool_only:
+                return None
+            largest_n = max(largest_n, force_n)
+            if _rests(reports):
+                net = np.abs(_mean_wrench_base(reports))
+                return Rest(net - stiffness * self._leash, self._friction_wrench(), largest_n)
+        return None
+
+    def _contacts(self) -> tuple[float, bool]:
+        """Largest force of one contact [N], and whether all contacts are those of the tool with the pocket."""
+        model, data, force, largest_n, names = self._robot.model, self._robot.data, np.zeros(6), 0.0, set()
+        mujoco.mj_forward(model, data)  # a tick ends before the forces of its contacts are solved
+        for index in range(data.ncon):
+            mujoco.mj_contactForce(model, data, index, force)
+            largest_n = max(largest_n, float(np.linalg.norm(force[:3])))
+            names |= {model.body(model.geom_bodyid[geom]).name for geom in data.contact[index].geom}
+        return largest_n, names <= {"tool", "pocket"}
+
+    def _friction_wrench(self) -> Array:
+        """Largest |(Lambda J M^-1 tau)_i| over joint torques within their dry friction (6,)."""
+        terms = self._link.terms
+        q = self._link.state
+        self._model.terms(q["q_rad"][0], q["qd_rad_s"][0], terms)
+        J_inverse_M = np.linalg.solve(terms.mass, terms.jacobian.T).T
+        share: Array = np.linalg.solve(J_inverse_M @ terms.jacobian.T, J_inverse_M)
+        most: Array = np.abs(share) @ self._friction_nm
+        return most
+
+
+def _rests(reports: NDArray[Any]) -> bool:
+    begin, end = (Pose(report["position_base_m"], report["quaternion_base_xyzw"]) for report in reports[[0, -1]])
+    moved_m, turned_rad = begin.distance(end)
+    return moved_m < _REST_M_S * _WINDOW_S and turned_rad < _REST_RAD_S * _WINDOW_S
+
+
+def _mean_wrench_base(reports: NDArray[Any]) -> Array:
+    wrench: Array = reports["wrench_tool"].mean(axis=0)
+    R = Pose(reports[-1]["position_base_m"], reports[-1]["quaternion_base_xyzw"]).rotation
+    return np.concatenate([R @ wrench[:3], R @ wrench[3:]])
+
+
+def measure_walls(policies: int, seed: int = 0) -> dict[str, float]:
+    """Returns the worst excess over stiffness x leash of `policies` random policies, [N] and [Nm]."""
+    benches = [WallBench(half_width_m) for half_width_m in _HALF_WIDTHS_M]
+    outcomes = [benches[index % 2].run(np.random.default_rng([seed, index])) for index in range(policies)]
+    rests = [outcome for outcome in outcomes if outcome is not None]
+    excess, friction = np.array([rest.excess for rest in rests]), np.array([rest.friction for rest in rests])
+    return {
+        "wall_policies": policies,
+        "wall_rests": len(rests),
+        "wall_over_allowance": int((excess > _ALLOWANCE).any(axis=1).sum()),
+        "wall_force_excess_n": float(excess[:, :3].max()),
+        "wall_moment_excess_nm": float(excess[:, 3:].max()),
+        "wall_beyond_friction_n": float((excess - friction)[:, :3].max()),
+        "wall_beyond_friction_nm": float((excess - friction)[:, 3:].max()),
+        "wall_friction_n": float(friction[:, :3].max()),
+        "wall_friction_nm": float(friction[:, 3:].max()),
+        "wall_largest_contact_n": max(rest.largest_contact_n for rest in rests),
+    }

@@ -1,0 +1,20 @@
+"""The figures of the safety layers on a small scale; `robot-rl bench safety` measures them on a large one."""
+
+from __future__ import annotations
+
+from robot_rl.bench.safety import measure_gate
+from robot_rl.bench.walls import measure_walls
+
+
+def test_no_policy_presses_harder_than_stiffness_times_leash_and_friction() -> None:
+    figures = measure_walls(20)
+    assert figures["wall_rests"] >= 15
+    assert figures["wall_force_excess_n"] <= 2.0
+    assert figures["wall_beyond_friction_n"] <= 0.2 and figures["wall_beyond_friction_nm"] <= 0.05
+    assert figures["wall_force_excess_n"] > -1.0, "some axis presses with all that the leash lets it"
+
+
+def test_the_energy_gate_leaves_ordinary_operation_alone() -> None:
+    figures = measure_gate(["peg_insertion"], 1, 0)
+    assert figures["gate_ticks"] > 1000
+    assert figures["gate_active_share"] < 1e-3 and figures["latched_ticks"] == 0
