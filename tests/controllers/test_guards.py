@@ -43,7 +43,7 @@ def test_scalars_are_clipped_and_moved_by_steps() -> None:
 def test_the_leash_is_written_back_and_takes_the_speed_of_the_axis() -> None:
     rig = sent()
     chain, position = rig.memory, rig.terms.position_base_m
-    chain["reference_position"] = position + [0.05, 0.0, -0.03]
+    chain["reference_position"] = position + np.array([0.05, 0.0, -0.03])
     chain["reference_velocity"] = [0.2, 0.1, -0.2]
     rig.tick()
     lead = chain["reference_position"] - position
@@ -170,8 +170,7 @@ def test_a_hold_reaches_its_stiffness_in_its_ramp_and_no_sooner() -> None:
 
 def poor(offset_m: Any, **fields: Any) -> Rig:
     """A rig with 0.01 J to spend, whose reference is to move."""
-    rig = sent(replace(WIDE, ledger=LedgerConfig(tank_start_j=0.06)), offset_m, **fields)
-    return rig
+    return sent(replace(WIDE, ledger=LedgerConfig(tank_start_j=0.06)), offset_m, **fields)
 
 
 def test_an_empty_tank_raises_the_damping() -> None:
@@ -192,7 +191,7 @@ def test_an_empty_tank_stops_what_costs() -> None:
 
 def test_stiffening_a_loaded_spring_is_paid_for() -> None:
     rig = poor((0.01, 0.0, 0.0), stiffness=[50.0] * 3 + [5.0] * 3)
-    rig.memory["reference_position"] = rig.terms.position_base_m + [0.01, 0.0, 0.0]
+    rig.memory["reference_position"] = rig.terms.position_base_m + np.array([0.01, 0.0, 0.0])
     rig.tick()
     rig.send(stiffness=[1000.0] * 3 + [60.0] * 3)
     reports = [rig.tick().copy() for _ in range(30)]

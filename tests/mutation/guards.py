@@ -98,8 +98,8 @@ GUARDS = (
         ("    if age_s <= limiter.age_limit_s:\n", "    if True:\n"),
         ("    if age_s <= limiter.stop_s:\n", "    if True:\n"),
         (
-            "    if age_s > limiter.latch_s:\n        chain.latched = _LATCHED\n        return _LATCHED\n    return _HOLD",
-            "    return _HOLD",
+            "    if age_s > limiter.latch_s:\n        chain.latched = _LATCHED\n        return _LATCHED\n",
+            "",
         ),
         ("    fresh = now_ns - chain.goal_stamp_ns <= config.limiter.age_limit_s * 1e9", "    fresh = True"),
         (
@@ -174,8 +174,8 @@ GUARDS = (
         ("    if risk > config.eps_hard:", "    if False:"),
         ("    if recent >= config.holds_to_stop:", "    if False:"),
         (
-            "calm_ticks >= config.exit_ticks and memory.mode_ticks >= config.dwell_ticks:\n            return enter(memory, _SOFT",
-            "calm_ticks >= config.exit_ticks:\n            return enter(memory, _SOFT",
+            " and memory.mode_ticks >= config.dwell_ticks:\n            return enter(memory, _SOFT",
+            ":\n            return enter(memory, _SOFT",
         ),
         ("risk < config.eps_soft and force_n < config.hold_exit_n", "risk < config.eps_soft"),
         (" and memory.tick - entered <= config.hold_window_ticks:", ":"),
