@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from robot_rl.envs.layer_table import unarmed
 from robot_rl.report import page
 from robot_rl.report.figures import WINDOW, episodes_of
 from robot_rl.report.plots import AFTER, BEFORE, QUIET, SAMPLED, figure, svg_uri
@@ -36,7 +37,7 @@ def layers(run: RunData) -> str:
         return ""
     last = run.safety_layers[-1]
     notes = []
-    if last.get("safety critic") == "none" and last.get("reflex arbiter") == "on":
+    if unarmed(last):
         notes.append(page.warning("No safety critic: the reflex arbiter had nothing to act on."))
     if len(run.safety_layers) > 1:
         notes.append(page.warning("The safety layers changed between parts of this run; these are the last."))

@@ -9,6 +9,7 @@ from typing import Any
 
 from robot_rl.envs.layer_table import layer_table, unarmed
 from robot_rl.envs.layers import layers_from
+from robot_rl.envs.make import chain_of
 from robot_rl.runs import note_safety_layers
 from robot_rl.tasks.registry import make_task
 
@@ -27,7 +28,7 @@ def say_layers(config: Mapping[str, Any]) -> None:
     if not table:
         return
     print("safety layers: " + ", ".join(f"{name} ({state})" for name, state in table.items()), file=sys.stderr)
-    if unarmed(layers_from(config.get("safety_config") or {})):
+    if unarmed(table):
         print(NO_CRITIC, file=sys.stderr, flush=True)
 
 
@@ -42,7 +43,8 @@ def layers_of(config: Mapping[str, Any]) -> dict[str, str]:
     if config["task"] == "gym":
         return {}
     task = make_task(config["task"], config.get("variant", "default"), config.get("task_config") or {})
-    return layer_table(task, layers_from(config.get("safety_config") or {}))
+    layers = layers_from(config.get("safety_config") or {})
+    return layer_table(chain_of(task, layers), layers)
 
 
 def safety_figures(summary: Mapping[str, Any]) -> dict[str, Any]:
