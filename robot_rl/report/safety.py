@@ -98,7 +98,7 @@ def along_training(run: RunData) -> str | None:
         steps = [episode["step"] for episode in episodes]
         shares = rolling_mean([float(episode["violation"]) for episode in episodes], WINDOW)
         violations.plot(steps, shares, color=BEFORE)
-        violations.set(ylim=(-0.03, 1.03), title=f"violations, share of {WINDOW} episodes")
+        violations.set(ylim=(-0.03, 1.03), title=f"violations, share of {WINDOW}")
         counts = [float(episode.get("reflexes") or 0) for episode in episodes]
         reflexes.plot(steps, counts, ".", color=SAMPLED, markersize=3)
         reflexes.plot(steps, rolling_mean(counts, WINDOW), color=AFTER)
