@@ -1,7 +1,7 @@
 """What a run measured: one JSON object a line in metrics.jsonl, the same as TensorBoard scalars, and progress bars.
 
-Kinds of records: `episode`, `update`, `eval` (docs/reports.md lists their fields). The file is the truth, TensorBoard a
-copy.
+Kinds of records: `episode`, `update`, `eval`; docs/reports.md defines their fields, docs/learning.md those of `update`.
+The file is the truth, TensorBoard a copy.
 """
 
 from __future__ import annotations

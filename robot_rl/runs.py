@@ -7,6 +7,7 @@ import json
 import os
 import platform
 import subprocess
+from collections.abc import Mapping
 from functools import cache
 from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
@@ -152,7 +153,12 @@ def note_demonstrations(folder: Path, episodes: int, digest: str) -> None:
     _append_version(folder, "demonstrations", {"episodes": episodes, "sha256": digest})
 
 
-def _append_version(folder: Path, name: str, current: dict[str, Any]) -> None:
+def note_safety_layers(folder: Path, layers: dict[str, str]) -> None:
+    """Appends to versions.json which safety layers a run has, by name, unless it is what was noted last."""
+    _append_version(folder, "safety_layers", layers)
+
+
+def _append_version(folder: Path, name: str, current: Mapping[str, Any]) -> None:
     path = folder / VERSIONS_FILE
     versions: dict[str, list[dict[str, Any]]] = read_json(path) if path.is_file() else {"environments": []}
     history = versions.get(name, [])

@@ -40,6 +40,8 @@ class RunData:
     ablation: Record | None = None
     demonstrations: list[Record] = field(default_factory=list)
     """Number and digest of what was learned from; more than one where they changed between parts of the run."""
+    safety_layers: list[dict[str, str]] = field(default_factory=list)
+    """State of each safety layer by its name; more than one where they changed, none for task=gym and older runs."""
 
     @classmethod
     def read(cls, path: Path) -> RunData:
@@ -49,6 +51,7 @@ class RunData:
         versions = read_json(path / VERSIONS_FILE) if (path / VERSIONS_FILE).is_file() else {"environments": []}
         run = cls(path, read_json(path / CONFIG_FILE), versions["environments"])
         run.demonstrations = versions.get("demonstrations", [])
+        run.safety_layers = versions.get("safety_layers", [])
         by_kind = {"episode": run.episodes, "update": run.updates, "eval": run.evals, "pretrain": run.pretrain}
         by_kind["summary"] = run.summaries
         for record in read_metrics(path):

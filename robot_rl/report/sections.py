@@ -92,7 +92,8 @@ def _whole_command(run: RunData) -> list[tuple[str, str]]:
     return entries
 
 
-def _mean(values: Sequence[float], digits: int, unit: str) -> str:
+def mean_cell(values: Sequence[float], digits: int, unit: str) -> str:
+    """Returns a mean with its bootstrap interval, as a cell of a table."""
     if not values:
         return "-"
     low, high = bootstrap_interval(values, np.random.default_rng(_BOOTSTRAP_SEED))
@@ -109,7 +110,7 @@ def before_after(run: RunData) -> str:
     def value(key: str, digits: int, unit: str, only_successes: bool = False) -> Callable[[list[Record]], str]:
         def cell(items: list[Record]) -> str:
             chosen = [item for item in items if item.get(key) is not None and (item["success"] or not only_successes)]
-            return _mean([float(item[key]) for item in chosen], digits, unit)
+            return mean_cell([float(item[key]) for item in chosen], digits, unit)
 
         return cell
 
@@ -135,8 +136,13 @@ def before_after(run: RunData) -> str:
 
 def _success(items: list[Record]) -> str:
     successes = sum(bool(item["success"]) for item in items)
-    low, high = wilson_interval(successes, len(items))
-    return f"{successes} of {len(items)} = {percent(successes / len(items))}|{percent(low)} to {percent(high)}"
+    return rate_cell(successes, len(items))
+
+
+def rate_cell(count: int, total: int) -> str:
+    """Returns a share with its Wilson interval, as a cell of a table."""
+    low, high = wilson_interval(count, total)
+    return f"{count} of {total} = {percent(count / total)}|{percent(low)} to {percent(high)}"
 
 
 def evaluations(run: RunData) -> str:

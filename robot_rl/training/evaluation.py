@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from controllers.types import SOURCE_NAMES
 from robot_rl.report.statistics import wilson_interval
 from robot_rl.training.decision import decision_of
+from robot_rl.training.safety_counts import SafetyCounts, safety_summary
 from robot_rl.training.workplace import F32, Workplace
 
 
@@ -36,7 +37,7 @@ class EpisodeRecord:
     seed: int
     success: bool = False
     end: str = ""
-    """success | terminated | timeout."""
+    """success | violation | terminated | latched | timeout; in training also cut | marked."""
     length: int = 0
     ret: float = 0.0
     robot_s: float = 0.0
@@ -52,12 +53,15 @@ class EpisodeRecord:
     """Energy spent [J]; None where the environment does not tell."""
     interrupted: int = 0
     """Decisions that a reflex or a hold took away before their end."""
+    safety: SafetyCounts | None = None
+    """What the safety layers did; None where the environment does not tell."""
 
     def as_dict(self) -> dict[str, Any]:
-        """JSON values; `ret` under the name `return`."""
+        """JSON values; `ret` under the name `return`, the figures of `safety` among the others where there are any."""
         values = asdict(self)
         values["return"] = values.pop("ret")
-        return values
+        safety = values.pop("safety")
+        return values if safety is None else {**values, **safety}
 
 
 class EpisodeMeter:
@@ -90,9 +94,12 @@ class EpisodeMeter:
         record.interrupted += decision.interrupted
         if decision.energy_j is not None:
             record.energy_j = (record.energy_j or 0.0) + decision.energy_j
+        if "violation" in outcome.info:
+            record.safety = record.safety or SafetyCounts()
+            record.safety.add(outcome.info)
         self._limited += int(np.abs(outcome.executed - np.clip(proposed, -1.0, 1.0)).max() > 0.02)
         if outcome.terminated or outcome.truncated:
-            record.end = "success" if outcome.success else "terminated" if outcome.terminated else "timeout"
+            record.end = end_of(outcome)
 
     def finish(self) -> EpisodeRecord:
         """Returns the episode's figures."""
@@ -105,6 +112,15 @@ class EpisodeMeter:
         }
         record.limited_share = self._limited / count
         return record
+
+
+def end_of(outcome: Any) -> str:
+    """Returns what ended an episode, told by the Outcome of its last step."""
+    if outcome.success:
+        return "success"
+    if outcome.terminated:
+        return "violation" if outcome.info.get("violation") else "terminated"
+    return "latched" if outcome.info.get("held") else "timeout"
 
 
 def evaluate(
@@ -144,7 +160,7 @@ def evaluate(
 
 
 def summary_of(records: list[EpisodeRecord], step: int, deterministic: bool, started: float) -> dict[str, Any]:
-    """Returns the metrics record of an evaluation (kind "eval"); `mean_energy_j` where the environment tells it."""
+    """Returns the metrics record of an evaluation (kind "eval"); energy and safety where the environment tells them."""
     energies_j = [record.energy_j for record in records if record.energy_j is not None]
     energy = {"mean_energy_j": float(np.mean(energies_j))} if energies_j else {}
     successes = sum(record.success for record in records)
@@ -159,6 +175,7 @@ def summary_of(records: list[EpisodeRecord], step: int, deterministic: bool, sta
         "mean_return": float(np.mean([record.ret for record in records])),
         "mean_length": float(np.mean([record.length for record in records])),
         **energy,
+        **safety_summary([record.safety for record in records], successes),
         "eval_wall_s": time.monotonic() - started,
         "episodes": [record.as_dict() for record in records],
     }

@@ -14,6 +14,7 @@ from robot_rl.metrics import progress
 from robot_rl.runs import make_folder
 from robot_rl.training.recording import record_episode
 from robot_rl.training.workplace import ArmWorkplace, make_workplace
+from robot_rl.workflows.safety_notes import say_layers
 
 
 def run(config: CollectConfig) -> dict[str, Any]:
@@ -45,6 +46,7 @@ def run(config: CollectConfig) -> dict[str, Any]:
         make_folder(path)
         with EpisodeStore.create_or_open(path, spec) as store:
             _refuse_difference(store, spec.config)
+            say_layers(vars(config))
             _fill(store, workplace, config)
             successes = sum(store.summary(index).success for index in range(len(store)))
             print(f"{path}: {len(store)} episodes, {successes} of them successful")

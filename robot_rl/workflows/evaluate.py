@@ -23,16 +23,19 @@ from robot_rl.workflows.common import (
     read_setup,
 )
 from robot_rl.workflows.finetune import agent_recipe, figures_of
+from robot_rl.workflows.safety_notes import say_layers
 
 
 @one_thread()
 def run(config: EvaluateConfig) -> dict[str, Any]:
-    """Evaluates and adds the result to the run's metrics. Returns success rate, mean return and number of episodes."""
+    """Evaluates and adds the result to the run's metrics. Returns its figures."""
     path = Path(config.run).expanduser()
     setup = read_setup(path)
     layers = {**(setup.get("safety_config") or {}), **config.safety_config}
-    workplace = evaluation_workplace({**setup, "safety_config": layers})
+    setting = {**setup, "safety_config": layers}
+    workplace = evaluation_workplace(setting)
     try:
+        say_layers(setting)
         actor, step = load_actor(path, setup, workplace)
         started = time.monotonic()
         with FolderLock(path), MetricsLog(path) as log, progress(config.episodes, "evaluate", unit="episode") as bar:

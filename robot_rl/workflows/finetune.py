@@ -34,6 +34,7 @@ from robot_rl.workflows.common import (
     workplace_for,
 )
 from robot_rl.workflows.pretrain import record_base
+from robot_rl.workflows.safety_notes import note_layers, safety_figures, safety_words, say_layers
 
 
 @one_thread()
@@ -46,12 +47,13 @@ def run(config: FinetuneConfig) -> dict[str, Any]:
         workplace = workplace_for(vars(config), config.seed)
         evaluation = evaluation_workplace(vars(config))
         try:
+            say_layers(vars(config))
             summary = train(vars(config), folder.path, workplace, evaluation, log)
         finally:
             workplace.close()
             evaluation.close()
         figures = figures_of(summary)
-        rate = f"success in {figures['success_rate']:.0%} of {figures['episodes']} episodes"
+        rate = f"success in {figures['success_rate']:.0%} of {figures['episodes']} episodes{safety_words(summary)}"
         print(f"{folder.path}: {rate}, mean return {figures['mean_return']:.4g}, after {figures['step']} steps")
         return {**figures, "out": str(folder.path)}
 
@@ -63,6 +65,7 @@ def figures_of(summary: Mapping[str, Any]) -> dict[str, Any]:
         "mean_return": summary["mean_return"],
         "episodes": len(summary["episodes"]),
         "step": summary["step"],
+        **safety_figures(summary),
     }
 
 
@@ -113,6 +116,7 @@ def train(
 
     measure_base: see that the records tell how the imitated base does by itself, if the agent fine-tunes one.
     """
+    note_layers(folder, config)
     base = own_base(config, folder, workplace)
     recipe, pacing = agent_recipe(config, base, workplace), pacing_of(config)
     agent = recipe.build()

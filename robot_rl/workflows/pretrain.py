@@ -23,6 +23,7 @@ from robot_rl.workflows.common import (
     seed_generator,
     workplace_for,
 )
+from robot_rl.workflows.safety_notes import note_layers, safety_words, say_layers
 
 
 @one_thread()
@@ -31,13 +32,15 @@ def run(config: PretrainConfig) -> dict[str, Any]:
     with RunFolder.open(config.out, config, fresh=config.fresh) as folder, MetricsLog(folder.path) as log:
         workplace = workplace_for(vars(config), config.seed)
         try:
+            say_layers(vars(config))
+            note_layers(folder.path, vars(config))
             made = imitate(config.data, folder.path, workplace, config.policy_config, config.seed, log)
             figures: dict[str, Any] = {"policy": str(folder.path / BASE_FILE)}
             if config.eval_episodes:
                 summary = evaluate_base(folder.path, workplace, config.eval_episodes, log, anew=made)
                 figures |= {"success_rate": summary["success_rate"], "episodes": config.eval_episodes}
                 rate = f"{summary['success_rate']:.0%} of {config.eval_episodes} episodes"
-                print(f"{folder.path}: the imitated policy succeeds in {rate}")
+                print(f"{folder.path}: the imitated policy succeeds in {rate}{safety_words(summary)}")
             return figures
         finally:
             workplace.close()

@@ -26,7 +26,7 @@ from tests.system.command_line import (
 from tests.system.conftest import Practice
 
 pytestmark = pytest.mark.slow
-RATE = r"\d+% of \d+ episodes"
+RATE = r"\d+% of \d+ episodes, violations in \d+% of them, \S+ reflexes each"
 
 
 def assert_self_contained(page: Path, pictures: int) -> str:
