@@ -22,6 +22,7 @@ from robot_rl.workflows.common import (
     one_thread,
     read_setup,
 )
+from robot_rl.workflows.critic_online import own_critic
 from robot_rl.workflows.finetune import agent_recipe, figures_of
 
 
@@ -30,7 +31,7 @@ def run(config: EvaluateConfig) -> dict[str, Any]:
     """Evaluates and adds the result to the run's metrics. Returns success rate, mean return and number of episodes."""
     path = Path(config.run).expanduser()
     setup = read_setup(path)
-    layers = {**(setup.get("safety_config") or {}), **config.safety_config}
+    layers = {**(setup.get("safety_config") or {}), **own_critic(path), **config.safety_config}
     workplace = evaluation_workplace({**setup, "safety_config": layers})
     try:
         actor, step = load_actor(path, setup, workplace)
