@@ -26,16 +26,19 @@ from robot_rl.safety_critic.trajectories import F32, Trajectory
 from safety.risk_memory import ACTION_FEATURES, FEATURES
 from safety.risk_weights import CRITIC_WEIGHTS, layout_number
 
+_NEAR_S = 0.03
+"""A third of the samples before violations come from the last so many seconds, where the risk rises fastest."""
+
 
 @dataclass(frozen=True)
 class CriticTrainingConfig:
     """How the critic is trained."""
 
-    time_constant_s: float = 0.1
+    time_constant_s: float = 0.15
     """A violation this far ahead has the risk 1/e [s]."""
-    return_s: float = 0.3
+    return_s: float = 0.4
     """From here on a return is continued by the target networks' estimate [s]."""
-    updates: int = 6000
+    updates: int = 5000
     """Gradient steps of offline training."""
     batch_size: int = 512
     """Samples a gradient step."""
@@ -45,11 +48,11 @@ class CriticTrainingConfig:
     """Share of a batch that comes from samples before a violation, in (0, 1)."""
     target_rate: float = 0.005
     """Share of the networks that the target networks take over in each update."""
-    recovery_every: int = 2
+    recovery_every: int = 4
     """Updates of the risk networks for each update of the recovery policy, >= 1."""
     weight_decay: float = 1e-5
     """Decoupled weight decay."""
-    noise_share: float = 0.5
+    noise_share: float = 0.15
     """Share of the samples that are disturbed as a real sensor would be."""
     noise: float = 0.05
     """Stationary standard deviation of that noise (an Ornstein-Uhlenbeck process) as a share of a feature's range."""
@@ -202,31 +205,23 @@ class _Sampler:
 
     def __init__(self, table: Table, config: CriticTrainingConfig, rng: np.random.Generator, delay_rows: int) -> None:
         self._table, self._config, self._rng, self._delay_rows = table, config, rng, delay_rows
-        self._groups = [np.flatnonzero(table.usable & chosen) for chosen in (table.positive, ~table.positive)]
-        total = sum(map(len, self._groups))
-        if total == 0:
+        near = table.positive & (table.known > discount_over(_NEAR_S, config.time_constant_s))
+        strata = (near, table.positive & ~near, ~table.positive)
+        shares = (config.positive_share / 3.0, config.positive_share / 1.5, 1.0 - config.positive_share)
+        found = [(np.flatnonzero(table.usable & chosen), share) for chosen, share in zip(strata, shares, strict=True)]
+        found = [(rows, share) for rows, share in found if len(rows)]
+        if not found:
             raise ValueError("expected samples with a known return, got none: the trajectories are too short")
-        share = config.positive_share if all(map(len, self._groups)) else float(len(self._groups[0]) > 0)
-        counts = (round(share * config.batch_size), config.batch_size - round(share * config.batch_size))
-        self._counts = counts
-        weights = [
-            len(group) / total * config.batch_size / count
-            for group, count in zip(self._groups, counts, strict=True)
-            if count
-        ]
-        drawn = [count for count in counts if count]
-        self._weight = torch.from_numpy(np.repeat(weights, drawn).astype(np.float32))
+        rows_in_all, share_in_all = sum(len(rows) for rows, _ in found), sum(share for _, share in found)
+        self._groups = [(rows, max(1, round(share / share_in_all * config.batch_size))) for rows, share in found]
+        drawn = sum(count for _, count in self._groups)
+        weights = [np.full(count, len(rows) / rows_in_all * drawn / count) for rows, count in self._groups]
+        self._weight = torch.from_numpy(np.concatenate(weights).astype(np.float32))
 
     def draw(self, disturb: Callable[[F32], None]) -> _Batch:
         """Returns one batch; `disturb` changes its features in place. The state part may be a little older."""
         table, rng = self._table, self._rng
-        rows = np.concatenate(
-            [
-                group[rng.integers(len(group), size=count)]
-                for group, count in zip(self._groups, self._counts, strict=True)
-                if count
-            ]
-        )
+        rows = np.concatenate([group[rng.integers(len(group), size=count)] for group, count in self._groups])
         features = table.features[rows]
         if self._delay_rows > 0:
             late = rng.integers(self._delay_rows + 1, size=len(rows))

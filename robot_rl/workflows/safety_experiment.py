@@ -99,19 +99,20 @@ def critic_of(task: str, seed: int, out: Path) -> Path:
     It learns from decisions of 0.1 s and, where the task lets one choose, of 0.5 s. Raises UserError if it does not
     pass its calibration gate.
     """
-    recipe = CRITICS[task]
+    recipe, path = CRITICS[task], out / f"{task}-critic-{seed}" / CRITIC_FILE
+    if path.is_file() and load_critic(path, override_gate=True).calibration is not None:
+        load_critic(path)
+        return path
     folders = []
     for index, changes in enumerate(recipe.task_configs):
         folders.append(str(out / f"{task}-episodes-{index}-{seed}"))
         common: Row = {"task": task, "episodes": recipe.episodes, "seed": 10 * seed + index, "task_config": changes}
         safety_collect.run(SafetyCollectConfig(out=folders[-1], **common))
-    run_folder, kept = out / f"{task}-critic-{seed}", out / f"{task}-heldout-{seed}"
-    safety_train.run(SafetyTrainConfig(data=folders[0], also=folders[1:], out=str(run_folder), seed=seed))
-    path = run_folder / CRITIC_FILE
-    if load_critic(path, override_gate=True).calibration is None:
-        held: Row = {"task": task, "variant": recipe.held_out, "episodes": recipe.episodes, "seed": 10 * seed + 9}
-        safety_collect.run(SafetyCollectConfig(out=str(kept), **held))
-        safety_train.calibrate_file(SafetyCalibrateConfig(critic=str(path), data=str(kept)))
+    safety_train.run(SafetyTrainConfig(data=folders[0], also=folders[1:], out=str(path.parent), seed=seed))
+    held: Row = {"task": task, "variant": recipe.held_out, "episodes": recipe.episodes, "seed": 10 * seed + 9}
+    kept = out / f"{task}-heldout-{seed}"
+    safety_collect.run(SafetyCollectConfig(out=str(kept), **held))
+    safety_train.calibrate_file(SafetyCalibrateConfig(critic=str(path), data=str(kept)))
     load_critic(path)
     return path
 

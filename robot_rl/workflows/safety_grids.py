@@ -89,16 +89,18 @@ BRESA = SafetyGrid(
     _bresa_arms(),
 )
 
-ENERGY_BUDGET_J = 1.0
-"""Tank of an episode in the comparison of passivity-aware training and filtering."""
-_UNFILTERED = {"critic": "never", "ledger": "observe", "tank_start_j": ENERGY_BUDGET_J}
-_FILTERED = {**_UNFILTERED, "ledger": "enforce"}
+TANK_J = 0.5
+"""Tank of an episode in the comparison of passivity-aware training and filtering: a trained policy draws it dry."""
+ENERGY_BUDGET_J = 2.0
+"""Mean energy that an episode may take out of the tank in training; what flows back is not counted against it."""
 _LEARN = {
     "steps": 6000,
     "eval_every": 0,
     "final_episodes": 20,
-    "safety_config": _UNFILTERED,
+    "safety_config": {"critic": "never", "ledger": "observe"},
 }
+_UNFILTERED = {"critic": "never", "ledger": "observe", "tank_start_j": TANK_J}
+_FILTERED = {**_UNFILTERED, "ledger": "enforce"}
 
 PASSIVE = SafetyGrid(
     "passive",
