@@ -22,7 +22,9 @@ from robot_rl.learning.torch_setup import quick_torch
 from robot_rl.metrics import read_metrics
 from robot_rl.safety_critic import calibration, online
 from robot_rl.safety_critic.files import CRITIC_FILE, Critic, load_critic, save_critic
+from robot_rl.safety_critic.inference import logits_of
 from robot_rl.safety_critic.online import OnlineConfig, OnlineCritic
+from robot_rl.safety_critic.targets import realised
 from robot_rl.safety_critic.trajectories import load_folder
 from robot_rl.tasks.registry import make_task
 from robot_rl.training.critic_learner import CriticLearner
@@ -252,3 +254,18 @@ def test_any_gymnasium_environment_has_no_critic(critic_file: Path) -> None:
     with pytest.raises(UserError, match="needs an arm in lock-step"):
         critic_learner(config, Path("unused"), Line(), Line())
     assert json.dumps(config["critic_config"])
+
+
+@pytest.mark.filterwarnings("error::RuntimeWarning")
+def test_scaling_the_answers_converges_where_they_hardly_differ(critic_file: Path) -> None:
+    """Full Newton steps from there overflow; the scaled answers must not fit worse than the best constant."""
+    episodes = load_folder(critic_file.parent.parent / "train")
+    weights = load_critic(critic_file, override_gate=True).weights.copy()
+    weights["risk_head"] *= 0.01
+    weights["risk_bias"] = -5.5
+    calibration.rescale(weights, episodes, 0.1)
+    features, outcomes = realised(episodes, 0.1, 0.5)
+    risk = np.clip(1.0 / (1.0 + np.exp(-logits_of(weights, features))), 1e-12, 1.0 - 1e-12)
+    mean = outcomes.mean()
+    entropy = -(outcomes * np.log(risk) + (1.0 - outcomes) * np.log(1.0 - risk)).mean()
+    assert entropy <= -(mean * np.log(mean) + (1.0 - mean) * np.log(1.0 - mean)) + 1e-6
