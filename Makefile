@@ -9,13 +9,14 @@ ARGS ?=
 PYTEST_ARGS ?=
 RUN := $(VENV)/bin
 
-.PHONY: help demo test fast check lint bench doctor venv egl clean
+.PHONY: help demo test fast check lint bench mutants doctor venv egl clean
 
 help:
 	@echo "make demo    install, then robot-rl quickstart: demonstrations, imitation, fine-tuning, report"
 	@echo "make test    install with [ros,dev,bench], then all tests"
 	@echo "make check   linters, types and the fast tests"
 	@echo "make bench   install with [bench], then run the benchmarks"
+	@echo "make mutants delete each guard of the safety layers in a copy, print the test that notices"
 	@echo "make doctor  check what is installed and what is missing"
 	@echo "make clean   remove the environment and all caches in this folder (runs/ is kept)"
 
@@ -38,6 +39,9 @@ bench: $(VENV)/.installed-bench egl
 	$(RUN)/robot-rl bench control
 	$(RUN)/robot-rl bench env
 	$(RUN)/robot-rl bench learner
+
+mutants: $(VENV)/.installed-test
+	$(RUN)/python -m tests.mutation.run $(ARGS)
 
 doctor: venv
 	$(RUN)/robot-rl doctor

@@ -8,6 +8,7 @@ fresh folder.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import os
 import platform
@@ -18,6 +19,7 @@ from typing import Any, TypeVar
 
 import llvmlite.binding
 import numba
+import numpy as np
 
 _ROOT = Path(__file__).resolve().parent.parent
 
@@ -59,10 +61,31 @@ def cache_folder() -> Path:
     return Path(base) / "robot-rl" / "kernels" / kernels_hash()
 
 
+def plain(function: F) -> F:
+    """Lets `function` see the fields of records as attributes without Numba, as a compiled kernel does."""
+
+    @functools.wraps(function)
+    def call(*arguments: Any) -> Any:
+        return function(*(_with_attributes(argument) for argument in arguments))
+
+    return call  # type: ignore[return-value]
+
+
+def _with_attributes(argument: Any) -> Any:
+    if isinstance(argument, np.void) and not isinstance(argument, np.record):
+        return argument.view((np.record, argument.dtype))
+    if isinstance(argument, np.ndarray) and argument.dtype.names and not isinstance(argument, np.recarray):
+        return argument.view(np.recarray)
+    return argument
+
+
 def kernel(function: F) -> F:
     """Compiles `function` in nopython mode: strict IEEE arithmetic, no bounds checks, cached under `cache_folder()`.
 
-    Fast-math stays off on purpose: the finite checks of the tick rely on NaN comparing false.
+    Fast-math stays off on purpose: the finite checks of the tick rely on NaN comparing false. With NUMBA_DISABLE_JIT=1
+    kernels run as plain Python, for a debugger and for mutation tests.
     """
+    if numba.config.DISABLE_JIT:
+        return plain(function)
     numba.config.CACHE_DIR = str(cache_folder())
     return numba.njit(cache=True, fastmath=False, error_model="numpy")(function)  # type: ignore[no-any-return]

@@ -136,8 +136,9 @@ def test_the_recovery_learns_what_lowers_the_risk(wall: Any) -> None:
     near = np.concatenate([one.features[-10:] for one in held if one.violated])
     with torch.no_grad():
         after = trainer.networks.recovering(torch.from_numpy(near), trainer.scales).numpy()
-    assert (after[:, AHEAD] < 0.0).mean() > 0.9, "back, away from the wall"
-    assert risks_of_networks(trainer, after).mean() < 0.7 * risks_of_networks(trainer, near).mean()
+    assert after[:, AHEAD].mean() < -0.03, "back, away from the wall"
+    assert risks_of_networks(trainer, near).mean() > 0.4
+    assert risks_of_networks(trainer, after).mean() < 0.05
 
 
 def risks_of_networks(trainer: CriticTrainer, features: Any) -> Any:
