@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -17,6 +18,7 @@ from controllers.robots.base import GripRelay, Robot
 from controllers.types import COMMAND, REPORT, STATE, Command, TickReport
 from data.errors import UserError
 from safety.compilation import kernels_hash
+from safety.reflex import ReflexConfig
 from safety.risk_memory import FEATURES
 from safety.risk_weights import examine_weights, require_acceptable
 from safety.supervision import Answer, Heartbeat, ResetRefused, SupervisorConfig
@@ -102,7 +104,7 @@ class LockstepLink:
         self._flight: FlightBuffer | None = None
         if flight is not None and flight.enabled:
             self._flight = FlightBuffer(flight, "lock-step", kernels_hash(), robot.rate_hz)
-        self._critic: NDArray[Any] | None = None
+        self._critic: tuple[NDArray[Any], ReflexConfig | None] | None = None
         self._log: list[FeatureLog] | None = None
         robot.start()
         self.supervisor.switch_on(True)
@@ -118,7 +120,7 @@ class LockstepLink:
         self._leave_latch()
         self.command["sequence"] = -1
         if self._critic is not None:
-            require_acceptable(self.chain.adopt_critic(self._critic))
+            self._adopt_critic(*self._critic)
             self._critic = None
         self.robot.read(self.state)
         self.model.terms(self.state["q_rad"][0], self.state["qd_rad_s"][0], self.terms)
@@ -126,6 +128,13 @@ class LockstepLink:
         if was_latched:
             self.chain.grant()
         self.step(1.0 / self.robot.rate_hz)
+
+    def _adopt_critic(self, weights: NDArray[Any], reflex: ReflexConfig | None) -> None:
+        chain = self.chain
+        require_acceptable(chain.adopt_critic(weights))
+        if reflex is not None:
+            chain.config = replace(chain.config, reflex=reflex)
+            chain.config_record["reflex"] = reflex.to_record(1.0 / chain.config.rate_hz)
 
     def _leave_latch(self) -> None:
         """Lets an arm that is latched come to rest, and asks the supervisor."""
@@ -160,13 +169,14 @@ class LockstepLink:
             return 0.0
         return self.chain.grant()
 
-    def load_critic(self, weights: NDArray[Any]) -> None:
+    def load_critic(self, weights: NDArray[Any], reflex: ReflexConfig | None = None) -> None:
         """Hands weights of the safety critic over, a () CRITIC_WEIGHTS record; they come into use at the next reset.
 
+        reflex: the arbiter's settings that go with them, from the same reset on; None: those in use stay.
         Raises UserError for weights that the chain refuses.
         """
         require_acceptable(examine_weights(weights, self.chain.critic_version, self.chain.config_record["critic"][0]))
-        self._critic = weights.copy()
+        self._critic = weights.copy(), reflex
 
     def take_features(self) -> FeatureLog:
         """Returns what the safety critic saw in each tick since the last call; the first call begins to keep it."""

@@ -125,6 +125,9 @@ class FinetuneConfig(Config):
     pacing_config: dict[str, Any] = option(
         {}, "With mode=async, how far actor and learner may drift apart: `pacing_config.<key>=<value>`, checked."
     )
+    critic_config: dict[str, Any] = option(
+        {}, "Training the safety critic along: `critic_config.<key>=<value>`, such as every=20 (episodes); checked."
+    )
     task_config: dict[str, Any] = option({}, _TASK_CONFIG)
     safety_config: dict[str, Any] = option({}, _SAFETY_CONFIG)
 

@@ -1,7 +1,7 @@
 """What a run measured: one JSON object a line in metrics.jsonl, the same as TensorBoard scalars, and progress bars.
 
-Kinds of records: `episode`, `update`, `eval`; docs/reports.md defines their fields, docs/learning.md those of `update`.
-The file is the truth, TensorBoard a copy.
+Kinds of records: `episode`, `update`, `eval`, `critic`; docs/reports.md defines their fields, docs/learning.md those of
+`update`. The file is the truth, TensorBoard a copy.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from data.errors import UserError
 
 METRICS_FILE = "metrics.jsonl"
 TENSORBOARD_FOLDER = "tensorboard"
-ONLINE_KINDS = ("episode", "update", "eval", "summary")
+ONLINE_KINDS = ("episode", "update", "eval", "critic", "summary")
 """Kinds whose `step` counts environment steps of online training."""
 
 

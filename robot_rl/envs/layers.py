@@ -11,6 +11,7 @@ from controllers.chain import ChainConfig
 from data.errors import UserError
 from robot_rl.options import as_declared, expected_names
 from safety.ledger import LedgerMode
+from safety.reflex import ReflexConfig
 from safety.risk_critic import CriticMode
 from safety.supervision import SupervisorConfig
 
@@ -91,13 +92,18 @@ class SafetyLayers:
         reflex = replace(chain.reflex, enabled=chain.reflex.enabled and self.reflex)
         threshold = None if (loaded := self.load_critic()) is None else loaded.threshold
         if threshold is not None:
-            reflex = replace(reflex, eps_hard=threshold, eps_soft=0.5 * threshold)
+            reflex = reflex_at(reflex, threshold)
         chain = replace(chain, ledger=ledger, watch=watch, critic=critic, reflex=reflex)
         return chain if self.limiter else replace(chain, limiter=_opened(chain.limiter))
 
     def supervisor_config(self, lockstep: bool) -> SupervisorConfig:
         """Returns the supervisor's configuration; only an arm in lock-step simulation has a simulated person."""
         return SupervisorConfig(enabled=self.supervisor, simulated_person=self.simulated_person and lockstep)
+
+
+def reflex_at(reflex: ReflexConfig, threshold: float) -> ReflexConfig:
+    """Returns the arbiter's settings with a critic's threshold: it acts above that and softens above half of it."""
+    return replace(reflex, eps_hard=threshold, eps_soft=0.5 * threshold)
 
 
 def layers_from(settings: Mapping[str, Any]) -> SafetyLayers:

@@ -90,17 +90,30 @@ def reliability(risks: F64, outcomes: F64, bins: int = _BINS) -> list[tuple[floa
 def rescale(weights: NDArray[Any], trajectories: Sequence[Trajectory], time_constant_s: float) -> None:
     """Fits logit' = a logit + b to held-out outcomes (Platt scaling) and folds it into the heads, in place.
 
-    Newton's method on the cross-entropy; a is kept positive, so that the greater network stays the greater one.
+    Newton's method on the cross-entropy, each step halved until that falls: full steps diverge where the logits hardly
+    differ. a is kept positive, so that the greater network stays the greater one.
     """
     features, outcomes = realised(trajectories, time_constant_s, 5.0 * time_constant_s)
     z = np.clip(logits_of(weights, features), -30.0, 30.0)
     inputs = np.stack([z, np.ones_like(z)], axis=1)
-    solution = np.array([1.0, 0.0])
+
+    def entropy(candidate: F64) -> float:
+        logits = inputs @ candidate
+        return float(np.sum(np.logaddexp(0.0, logits) - outcomes * logits) + 5e-4 * np.sum((candidate - start) ** 2))
+
+    start = solution = np.array([1.0, 0.0])
+    least = entropy(solution)
     for _ in range(30):
         risk = 1.0 / (1.0 + np.exp(-inputs @ solution))
-        gradient = inputs.T @ (risk - outcomes) + 1e-3 * (solution - [1.0, 0.0])
+        gradient = inputs.T @ (risk - outcomes) + 1e-3 * (solution - start)
         curvature = (inputs * (risk * (1.0 - risk))[:, None]).T @ inputs + 1e-3 * np.eye(2)
-        solution = solution - np.linalg.solve(curvature, gradient)
+        step = np.linalg.solve(curvature, gradient)
+        shares = 0.5 ** np.arange(12)
+        found = next((share for share in shares if entropy(solution - share * step) < least), None)
+        if found is None:
+            break  # as low as it gets
+        solution = solution - found * step
+        least = entropy(solution)
     slope = max(float(solution[0]), 0.1)
     weights["risk_head"] *= slope
     weights["risk_bias"] = weights["risk_bias"] * slope + solution[1]

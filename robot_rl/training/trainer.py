@@ -16,6 +16,7 @@ from robot_rl.learning.torch_setup import quick_torch
 from robot_rl.training.decision import decision_of
 from robot_rl.training.evaluation import EpisodeMeter, EpisodeRecord, evaluate, summary_of
 from robot_rl.training.keys import Keys, Pressed
+from robot_rl.training.onlooker import Onlooker
 from robot_rl.training.settings import EVALUATION_SEED, StopRequested, TrainSettings, episode_seed
 from robot_rl.training.stopping import StopSwitch
 from robot_rl.training.stored import StoredRun, Tick, no_tick
@@ -51,13 +52,26 @@ class Trainer(StoredRun):
     def __init__(
         self, agent: Any, workplace: Workplace, evaluation: Workplace | None, demos: Replay | None, folder: Path,
         settings: TrainSettings, log: Log, tick: Tick = no_tick, keys: Keys | None = None,
+        onlooker: Onlooker | None = None,
     ) -> None:  # fmt: skip
         super().__init__(agent, workplace, folder, settings, tick)
+        self.onlooker = onlooker or Onlooker()
         self.evaluation, self.demos, self.log, self.keys = evaluation, demos, log, keys or Keys(-1)
         self._switch = StopSwitch()
         self._key_stop, self._stop_wished = False, 0.0
         apart = evaluation is not None and evaluation.restorable and evaluation is not workplace
         self._evaluation_start = evaluation.snapshot() if evaluation is not None and apart else None
+
+    def resume(self) -> bool:
+        """As every stored run; the onlooker goes on from the same moment."""
+        found = super().resume()
+        self.onlooker.resume(self.counters.episode)
+        return found
+
+    def save(self) -> None:
+        """As every stored run."""
+        super().save()
+        self.onlooker.saved(self.counters.episode)
 
     @quick_torch()
     def run(self) -> None:
@@ -105,6 +119,7 @@ class Trainer(StoredRun):
         counters.episode += 1
         started = time.monotonic()
         obs, info = self.workplace.reset(seed)
+        self.onlooker.begin()
         self.agent.begin_episode()
         extras = self.agent.prepare(obs, self._prepare_rng)
         now = _Episode(obs, extras, EpisodeMeter(seed, info, self.workplace.rate_hz))
@@ -118,9 +133,12 @@ class Trainer(StoredRun):
         if self.journalled:
             self.replay.save_increment(self.folder / "replay")
             fsync(self.folder / "replay" / journal.FILE)
+        noted = self.onlooker.end(counters.episode)
         counters.train_s += time.monotonic() - started
         if now.meter.record.length:
             self._log_episode(now.meter.finish())
+        if noted is not None:
+            self.log({"step": counters.step, "wall_s": counters.train_s, **noted})
 
     def _cut_short(self) -> bool:
         """Whether an episode ends here because somebody wants to stop: at once, or if it lasts too long."""
@@ -135,6 +153,7 @@ class Trainer(StoredRun):
             return self._look_at_keys(now)
         proposal = self.agent.act(now.obs, now.extras, deterministic=False)
         outcome = self.workplace.step(proposal.action, proposal.source)
+        self.onlooker.step(outcome)
         paused_s = self._look_at_keys(now)
         if now.mark is not None:  # a person's verdict is the end of the task, whatever the task itself says
             outcome = replace(outcome, terminated=True, reward=float(now.mark), success=now.mark)

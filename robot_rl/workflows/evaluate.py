@@ -22,6 +22,7 @@ from robot_rl.workflows.common import (
     one_thread,
     read_setup,
 )
+from robot_rl.workflows.critic_online import own_critic
 from robot_rl.workflows.finetune import agent_recipe, figures_of
 from robot_rl.workflows.safety_notes import say_layers
 
@@ -31,7 +32,7 @@ def run(config: EvaluateConfig) -> dict[str, Any]:
     """Evaluates and adds the result to the run's metrics. Returns its figures."""
     path = Path(config.run).expanduser()
     setup = read_setup(path)
-    layers = {**(setup.get("safety_config") or {}), **config.safety_config}
+    layers = {**(setup.get("safety_config") or {}), **own_critic(path), **config.safety_config}
     setting = {**setup, "safety_config": layers}
     workplace = evaluation_workplace(setting)
     try:

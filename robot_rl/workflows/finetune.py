@@ -33,6 +33,7 @@ from robot_rl.workflows.common import (
     seed_generator,
     workplace_for,
 )
+from robot_rl.workflows.critic_online import critic_learner
 from robot_rl.workflows.pretrain import record_base
 from robot_rl.workflows.safety_notes import note_layers, safety_figures, safety_words, say_layers
 
@@ -117,6 +118,7 @@ def train(
     measure_base: see that the records tell how the imitated base does by itself, if the agent fine-tunes one.
     """
     note_layers(folder, config)
+    onlooker = critic_learner(config, folder, workplace, evaluation)
     base = own_base(config, folder, workplace)
     recipe, pacing = agent_recipe(config, base, workplace), pacing_of(config)
     agent = recipe.build()
@@ -130,7 +132,7 @@ def train(
             if counters.step % 20 == 0 and metrics:
                 bar.set_postfix_str(f"episode {counters.episode}, q {metrics.get('q_mean', 0.0):.2f}")
 
-        parts = (agent, workplace, evaluation, demos, folder, settings, log.write, tick, keys)
+        parts = (agent, workplace, evaluation, demos, folder, settings, log.write, tick, keys, onlooker)
         trainer = AsyncTrainer(*parts, recipe=recipe, pacing=pacing) if pacing else SyncTrainer(*parts)
         trainer.resume()
         log.truncate_to(trainer.counters.step)  # also at 0: a run killed before its first checkpoint begins anew

@@ -10,6 +10,7 @@ import pytest
 
 from robot_rl.bench.critic import measure_critic
 from robot_rl.safety_critic.calibration import MAX_ECE, MAX_FALSE_REFLEXES, MIN_RECALL
+from robot_rl.safety_critic.online import OnlineConfig
 from robot_rl.safety_critic.training import CriticTrainingConfig
 from safety.risk_critic import RiskCriticConfig
 from safety.risk_memory import FEATURES
@@ -17,10 +18,10 @@ from safety.risk_memory import FEATURES
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "safety-critic.md").read_text()
 
 
-@pytest.mark.parametrize("kind", [RiskCriticConfig, CriticTrainingConfig])
+@pytest.mark.parametrize("kind", [RiskCriticConfig, CriticTrainingConfig, OnlineConfig])
 def test_the_tables_are_the_dataclasses(kind: Any) -> None:
     for field in fields(kind):
-        value = field.default if isinstance(field.default, str) else f"{field.default:g}"
+        value = field.default if isinstance(field.default, str | None) else f"{field.default:g}"
         assert f"| `{field.name}` | {value} |" in PAGE, field.name
 
 

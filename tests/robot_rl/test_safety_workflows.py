@@ -21,8 +21,6 @@ from robot_rl.envs.layers import layers_from
 from robot_rl.envs.make import chain_of, make_env
 from robot_rl.safety_critic.calibration import Calibration
 from robot_rl.safety_critic.files import Critic, load_critic, save_critic
-from robot_rl.safety_critic.online import OnlineCritic
-from robot_rl.safety_critic.training import CriticTrainingConfig
 from robot_rl.safety_critic.trajectories import load_folder
 from robot_rl.tasks.registry import make_task
 from robot_rl.workflows import safety_collect, safety_evaluate, safety_train
@@ -112,18 +110,3 @@ def test_an_environment_runs_with_the_critic_of_a_file(critic_file: Path, tmp_pa
     wrong = passing(other, tmp_path / "other.safetensors")
     with pytest.raises(UserError, match="other violation limits"):
         make_env(task, layers=layers_from({"critic_file": str(wrong)}), teleport=True)
-
-
-def test_the_critic_learns_on_and_hands_over_only_what_passes(folder: Path, critic_file: Path) -> None:
-    critic = load_critic(critic_file, override_gate=True)
-    episodes = load_folder(folder / "train")
-    settings = CriticTrainingConfig(updates=50, batch_size=64)
-    online = OnlineCritic(critic, chain_of(make_task("maze", settings={})), episodes, settings)
-    for trajectory in load_folder(folder / "heldout"):
-        online.add(trajectory)
-    new = online.update(50)
-    if new is None:
-        assert online.refused == 1 and online.critic is critic
-    else:
-        assert new.calibration is not None and not new.calibration.shortcomings()
-        assert int(new.weights["version"]) == int(critic.weights["version"]) + 1
