@@ -126,6 +126,8 @@ class PegInsertion(Task):
     variants = tuple(VARIANTS)
     rate_hz = 10.0
     max_steps = 50
+    max_force_n = 80.0
+    """Landing on the plate gives 30 to 72 N for 3 ms: a violation is to push or hit harder than that."""
 
     def __init__(self, variant: str = "default", **changes: Any) -> None:
         if variant not in VARIANTS:

@@ -46,7 +46,6 @@ class CriticRecipe:
 
 CRITICS = {
     "maze": CriticRecipe(250, ({}, {"decision_s": 0.5}), "heldout"),
-    "peg_insertion": CriticRecipe(250),
 }
 
 
@@ -89,8 +88,8 @@ BRESA = SafetyGrid(
     _bresa_arms(),
 )
 
-TANK_J = 0.5
-"""Tank of an episode in the comparison of passivity-aware training and filtering: a trained policy draws it dry."""
+TANK_J = 0.6
+"""Tank of an episode in the comparison of passivity-aware training and filtering: just enough for a frugal policy."""
 ENERGY_BUDGET_J = 2.0
 """Mean energy that an episode may take out of the tank in training; what flows back is not counted against it."""
 _LEARN = {
@@ -99,6 +98,8 @@ _LEARN = {
     "final_episodes": 20,
     "safety_config": {"critic": "never", "ledger": "observe"},
 }
+_AWARE = {"energy_budget_j": ENERGY_BUDGET_J, "lambda_max": 0.5, "lambda_gain": 0.1}
+"""A greater multiplier is worth more than the reward of 1: the policy would learn to stand still."""
 _UNFILTERED = {"critic": "never", "ledger": "observe", "tank_start_j": TANK_J}
 _FILTERED = {**_UNFILTERED, "ledger": "enforce"}
 
@@ -114,7 +115,7 @@ PASSIVE = SafetyGrid(
     ),
     policies={
         "agnostic": {**_LEARN, "agent_config": {}},
-        "aware": {**_LEARN, "agent_config": {"energy_budget_j": ENERGY_BUDGET_J}},
+        "aware": {**_LEARN, "agent_config": _AWARE},
     },
 )
 
@@ -125,7 +126,7 @@ LAYERS = SafetyGrid(
     (
         Arm("maze-all", "scripted explorer, all layers"),
         Arm("maze-none", "scripted explorer, no layer", safety_config=OFF, critic=False),
-        Arm("peg-all", "scripted operator, all layers", task="peg_insertion"),
+        Arm("peg-all", "scripted operator, all layers that it has: no critic", critic=False, task="peg_insertion"),
         Arm("peg-none", "scripted operator, no layer", safety_config=OFF, critic=False, task="peg_insertion"),
     ),
 )
