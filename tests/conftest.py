@@ -15,10 +15,14 @@ os.environ.setdefault("MUJOCO_GL", "egl")
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 
 settings.register_profile(
     "ci", derandomize=True, deadline=None, max_examples=50, suppress_health_check=[HealthCheck.too_slow]
+)
+# a deleted guard is noticed by any example: no time for the smallest one
+settings.register_profile(
+    "mutants", derandomize=True, deadline=None, max_examples=25, phases=(Phase.explicit, Phase.generate), database=None
 )
 settings.register_profile("thorough", derandomize=True, deadline=None, max_examples=2000)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from controllers.arbiter import recover, risk_now
 from controllers.chain import ChainConfig
 from safety import so3
 from safety.ledger import LedgerConfig
@@ -197,3 +198,24 @@ def test_stiffening_a_loaded_spring_is_paid_for() -> None:
     reports = [rig.tick().copy() for _ in range(30)]
     assert min(report["stiffness_share"] for report in reports) < 1.0
     assert min(report["tank_energy_j"] for report in reports) >= 0.05 - 1e-9
+
+
+def test_a_learned_recovery_is_cut_to_its_reach_its_stiffness_and_the_box() -> None:
+    box = ReferenceLimiterConfig(box_min_base_m=(-2.0, -0.005, -2.0), box_max_base_m=(2.0, 0.005, 2.0))
+    rig = sent(ChainConfig(limiter=box))
+    chain, config, position = rig.memory, rig.chain.config_record[0], rig.terms.position_base_m
+    chain["risk"]["has_recovery"] = chain["risk"]["fresh"] = 1
+    chain["risk"]["recovery_offset_base_m"] = [0.3, 0.3, 0.0]
+    chain["risk"]["recovery_stiffness"] = 1e4
+    recover(position, config, chain)
+    assert chain["goal_position"][0] - position[0] == pytest.approx(0.02 / np.sqrt(2.0))
+    assert chain["goal_position"][1] == 0.005
+    np.testing.assert_array_equal(chain["goal_stiffness"], config["reflex"]["max_recovery_stiffness"])
+
+
+def test_an_answer_of_the_critic_that_is_no_number_is_certain_risk() -> None:
+    rig = sent()
+    rig.memory["risk"]["fresh"] = 1
+    for value, risk in ((np.nan, 1.0), (np.inf, 1.0), (0.4, 0.4)):
+        rig.memory["risk"]["value"] = value
+        assert risk_now(rig.chain.config_record[0], rig.memory) == risk

@@ -25,12 +25,6 @@ _CRITIC = "tests/safety/test_risk_critic.py"
 _SUPERVISOR = "tests/safety/test_supervisor.py"
 _GUARDS = "tests/controllers/test_guards.py"
 _BITES = "tests/controllers/test_chain_refusals.py::test_each_check_of_the_intake_bites"
-_ARBITER = "tests/controllers/test_arbiter.py"
-_ARBITER_TESTS = (
-    "test_an_answer_that_is_no_number_is_certain_risk",
-    "test_a_learned_recovery_is_no_stiffer_than_configured",
-    "test_the_learned_recovery_is_followed_at_each_evaluation",
-)
 
 
 def _guards(path: str, tests: tuple[str, ...], *pairs: tuple[str, str]) -> tuple[Guard, ...]:
@@ -182,7 +176,7 @@ GUARDS = (
     ),
     *_guards(
         "controllers/arbiter.py",
-        tuple(f"{_ARBITER}::{name}" for name in _ARBITER_TESTS),
+        (_GUARDS,),
         ("not math.isfinite(critic.value) else", "False else"),
         ("share = min(1.0, config.reflex.max_offset_m / length_m) if length_m > 0.0 else 0.0", "share = 1.0"),
         ("min(limiter.box_max_base_m[i], max(limiter.box_min_base_m[i], goal))", "goal"),

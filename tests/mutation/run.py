@@ -124,6 +124,7 @@ def _run(folder: Path, tests: list[str] | tuple[str, ...], writer: multiprocessi
     """In the fork: leaves everything of this project behind and imports it from the folder."""
     os.chdir(folder)
     os.environ["PYTHONPATH"] = str(folder)
+    os.environ["HYPOTHESIS_PROFILE"] = "mutants"
     sys.dont_write_bytecode = True
     sys.path[:] = [str(folder), *(entry for entry in sys.path if Path(entry or ".").resolve() != ROOT)]
     for name in [name for name in sys.modules if name.split(".")[0] in FOLDERS]:

@@ -93,3 +93,8 @@ def test_it_arrives_without_overshoot_and_stays() -> None:
 def test_a_configuration_that_makes_no_sense_is_refused(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         ReferenceLimiterConfig(**changes)
+
+
+def test_a_speed_limit_that_was_lowered_in_motion_holds_at_once() -> None:
+    velocity = approach((1.0, 0.0, 0.0), (1.0, 0.5, 0.0), 0.1, 1.0, 1e-3)
+    assert np.linalg.norm(velocity) == pytest.approx(0.1)

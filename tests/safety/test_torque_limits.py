@@ -54,6 +54,8 @@ def test_codes_tell_what_bit() -> None:
     assert limit_torque(BOUND + 0.1, BOUND, LIMITS[()], out) == 2
     assert limit_torque(np.full(7, np.nan), np.ones(7), LIMITS[()], out) == 3
     assert out.tolist() == [0.5] * 7, "a wish that is no number lets go at the rate limit"
+    assert limit_torque(np.full(7, np.nan), np.zeros(7), LIMITS[()], out) == 3
+    assert not out.any(), "and stays at zero there"
 
 
 def test_a_torque_from_outside_its_bound_comes_back_at_the_rate_limit() -> None:

@@ -83,7 +83,7 @@ FAULTS = (
         *("F9d", "force off by 10 N, or of the wrong sign", "no torque changes", 0.2, "Nm"), cases_robot.biased_sensor
     ),
     Fault(
-        *("F10", "wall pushed into the arm at 0.1 m/s", "stopped at 60 N, peak below 80 N", 20.0, "ms"),
+        *("F10", "wall pushed into the arm at 0.1 m/s", "stopped where 60 N are reached, peak below 80 N", 20.0, "ms"),
         cases_robot.pushed,
     ),
     Fault(
