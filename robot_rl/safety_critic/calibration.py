@@ -155,8 +155,8 @@ def calibrate(
 def _choose(trajectories: Sequence[Trajectory], risks: Sequence[F64], time_constant_s: float) -> float:
     """The threshold that stays farthest inside the gate in both respects, each in shares of what the gate leaves:
 
-    the greatest of min((recall - MIN_RECALL) / (1 - MIN_RECALL), (MAX_FALSE - false) / MAX_FALSE). Held-out episodes will
-    be a little worse in one or the other, nobody knows in which.
+    the greatest of min((recall - MIN_RECALL) / (1 - MIN_RECALL), (MAX_FALSE - false) / MAX_FALSE). Held-out episodes
+    will be a little worse in one or the other, nobody knows in which.
     """
     margins = []
     for value in _THRESHOLDS:
