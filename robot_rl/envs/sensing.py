@@ -57,6 +57,14 @@ def granted_share(reports: NDArray[Any]) -> float:
     return float(np.fmin(1.0, np.fmin.reduce(shares)))
 
 
+def lowest_energy(reports: NDArray[Any]) -> float:
+    """Returns the smallest sum of tank and spring of any tick [J], which the ledger's bound T + V >= 0 is about.
+
+    NaN where no ledger runs.
+    """
+    return float(np.fmin.reduce(reports["tank_energy_j"] + reports["spring_energy_j"]))
+
+
 def sense_reports(reports: NDArray[Any], rate_hz: float) -> Sensed:
     """Condenses the REPORT records (n,) of one decision, ticked at rate_hz.
 
@@ -80,6 +88,7 @@ def sense_reports(reports: NDArray[Any], rate_hz: float) -> Sensed:
         gripper_m=float(last["gripper_m"]),
         reasons=frozenset(reports["reason"].tolist()),
         tank_energy_j=float(last["tank_energy_j"]),
+        lowest_energy_j=lowest_energy(reports),
         energy_spent_j=float(last["energy_spent_j"]),
         granted=granted_share(reports),
         risk=float(np.fmax.reduce(reports["risk"])),
