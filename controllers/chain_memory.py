@@ -42,6 +42,9 @@ CHAIN = np.dtype(
         ("held", "i8"),  # 1 while in a soft hold
         ("seen_sequence", "i8"),  # of the record looked at last: the same one is looked at, and counted, once
         ("last_sequence", "i8"),  # newest sequence looked at, accepted or not: what is not newer is refused
+        ("seen_stamp_ns", "i8"),
+        ("accepted_tick", "i8"),  # in which the followed command was accepted
+        ("accepted_ns", "i8"),  # its stamp then; renewals count from here
         ("newest_refused", "i8"),  # 1 while the newest command looked at was refused
         ("refused", "i8"),
         ("refusals", "i8", len(Refusal)),  # counted by Refusal
@@ -58,6 +61,7 @@ CHAIN = np.dtype(
         ("goal_damping_ratio", "f8"),
         ("goal_wrench", "f8", 6),
         ("goal_gripper_m", "f8"),
+        ("former_gripper_m", "f8"),  # before the followed command was accepted
         ("proposed_position", "f8", 3),
         ("proposed_quaternion", "f8", 4),
         ("proposed_stiffness", "f8", 6),

@@ -129,7 +129,7 @@ class ReflexConfig:
     """Farthest that the learned recovery may put the goal from the measured position [m], > 0."""
     recovery_stiffness: tuple[float, ...] = (150.0, 150.0, 150.0, 15.0, 15.0, 15.0)
     """Stiffness of the scripted recovery [N/m x3, Nm/rad x3]."""
-    max_recovery_stiffness: tuple[float, ...] = (600.0, 600.0, 600.0, 40.0, 40.0, 40.0)
+    max_recovery_stiffness: tuple[float, ...] = (150.0, 150.0, 150.0, 15.0, 15.0, 15.0)
     """Largest stiffness of the learned recovery [N/m x3, Nm/rad x3]; it pushes with at most this x max_offset_m."""
     resets: bool = False
     """Whether it also acts on the automatic reset, whose motions no critic was trained on."""

@@ -53,7 +53,7 @@ def _require_finite(report: Any) -> None:
 
 def granted_share(reports: NDArray[Any]) -> float:
     """Returns the smallest share that the passivity ledger granted of anything; 1 where none runs."""
-    shares = [reports[name].min() for name in ("stiffness_share", "reference_share", "gate_share")]
+    shares = [reports[name].min() for name in ("stiffness_share", "reference_share", "active_share", "gate_share")]
     return float(np.fmin(1.0, np.fmin.reduce(shares)))
 
 
