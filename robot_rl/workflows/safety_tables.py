@@ -48,7 +48,8 @@ def write_table(path: Path, grid: SafetyGrid, rows: list[Row]) -> None:
         f"|---|---|---|{'---|' * (len(heads) + 2)}",
         *(_line(rows, arm) for arm in grid.arms if by_seed(rows, arm.name, "success")),
     ]
-    commits = sorted({commit for row in rows for commit in row.get("commits", [])})
+    # rows of former versions have a single one
+    commits = sorted({str(commit) for row in rows for commit in row.get("commits") or [row.get("commit")] if commit})
     lines += ["", f"Source commits of the cells: {', '.join(commits) or 'not recorded'}.", *_notes(rows)]
     write_atomic(path, "\n".join([*lines, "", f"![rates]({grid.name}.svg)", ""]))
 

@@ -179,6 +179,11 @@ def test_a_table_shows_the_seeds_and_no_interval_of_no_width(tmp_path: Path) -> 
     assert 0.0 < low < 0.02 < high < 0.05
     assert f"2.0 % ({100 * low:.1f}-{100 * high:.1f} %; seeds 2.0, 1.0, 3.0)" in text
     assert "| with | 0, 1, 2 | 300 | 0.0 % (0.0-1.3 %; seeds 0.0, 0.0, 0.0) |" in text
+    assert "Source commits of the cells: aaa." in text
+    former = row("with", 0, [0] * 100, commit="bbb")
+    del former["commits"]
+    write_table(tmp_path / "former.md", TINY, [former, rows[1]])
+    assert "Source commits of the cells: aaa, bbb." in (tmp_path / "former.md").read_text()
     assert "Of another day. Cells (seeds): without (0), without (1), without (2)." in text
     write_bars(tmp_path / "tiny.svg", TINY, rows)
     assert (tmp_path / "tiny.svg").read_text().startswith("<?xml")
