@@ -46,6 +46,7 @@ class SharedMemoryLink:
         self._sent_ns = self._seen_ns = self._cadence_ns = 0
         self._ticks, self._ticks_ns, self._taken = -1, 0, False
         self._command = np.zeros((), COMMAND)
+        self._handed: int | None = None  # version of critic weights that wait for the next reset
         self._closed = True
         self._child = MotorChild(config.motor, environment or {})
         try:
@@ -74,9 +75,11 @@ class SharedMemoryLink:
     def reset(self) -> None:
         """Lets the chain hold the measured pose; the last command no longer counts, earlier reports are passed over.
 
-        Raises ResetRefused while the arm is latched and the supervisor does not let it go on.
+        Raises ResetRefused while the arm is latched and the supervisor does not let it go on, UserError with the reason
+        if the motor refused the critic that was handed over: the arm then holds, and the critic in use is the old one.
         """
         self._sent = None
+        refused = self._side.status().critic_refused
         self._requests.reseed()
         self._side.ring.skip()
         self._wait_until(self.now_ns() + 2_000_000)
@@ -84,6 +87,7 @@ class SharedMemoryLink:
             self._wait_until(self.now_ns() + 1_000_000)
         self._seen_ns, self._taken = self.now_ns(), False
         self._cadence_ns = self._seen_ns
+        self._require_critic_taken(refused)
 
     def grant(self) -> float:
         """Sets the energy tank to its start; returns by how much it changed [J]."""
@@ -194,11 +198,13 @@ class SharedMemoryLink:
     def load_critic(self, weights: NDArray[Any]) -> None:
         """Hands a () CRITIC_WEIGHTS record over; the motor takes it at the next reset.
 
-        Raises UserError for wrong weights. The motor looks again, see critic_version and critic_refusal of `status`.
+        Raises UserError for wrong weights. The motor looks again, and knows the limits of its task: where it refuses
+        them, that reset raises UserError. See also critic_version and critic_refusal of `status`.
         """
         self._require_alive()
         require_acceptable(examine_weights(weights, self._side.status().critic_version))
         self._side.critic.publish(weights)
+        self._handed = int(weights["version"])
 
     def teleport(self, q_rad: Sequence[float] | NDArray[np.float64]) -> None:
         """Simulation only: sets the joints (7,) [rad] at rest. Raises ValueError if the robot cannot."""
@@ -219,6 +225,20 @@ class SharedMemoryLink:
         self._requests.ask(Request.SEED_SENSOR, values=[seed])
 
     # Parts
+
+    def _require_critic_taken(self, refused: int) -> None:
+        """Raises UserError unless weights that were handed over are in use. refused: refusals before the reset."""
+        version, self._handed = self._handed, None
+        status = self._side.status()
+        if version is None:
+            return
+        if status.critic_refused != refused:
+            require_acceptable(status.critic_refusal)
+        if status.critic_version != version:
+            raise UserError(
+                f"weights of the safety critic did not come into use: expected version {version}, the motor has "
+                f"{status.critic_version}; hand them over again"
+            )
 
     def _remove_block(self) -> None:
         """Takes away what a killed motor process left behind; by now the name may have a new, living owner."""

@@ -158,6 +158,24 @@ def note_safety_layers(folder: Path, layers: dict[str, str]) -> None:
     _append_version(folder, "safety_layers", layers)
 
 
+def note_critic(folder: Path, sha256: str, threshold: float) -> None:
+    """Notes in versions.json which safety critic a run has: the digest of its weights, and its threshold.
+
+    Raises `UserError` where the run was begun with another: its records would be of two arms.
+    """
+    current: dict[str, Any] = {"sha256": sha256, "threshold": threshold}
+    path = folder / VERSIONS_FILE
+    former: list[dict[str, Any]] = read_json(path).get("safety_critics", []) if path.is_file() else []
+    begun = _anything_recorded(folder, [entry.name for entry in folder.iterdir() if not entry.name.startswith(".")])
+    if former and former[-1] != current and begun:
+        there, here = (f"{one['sha256'][:12]}, threshold {one['threshold']:g}" for one in (former[-1], current))
+        raise UserError(
+            f"{folder} was begun with another safety critic (there {there}; in critic_file now {here}): restore that "
+            "one, or choose another out"
+        )
+    _append_version(folder, "safety_critics", current)
+
+
 def _append_version(folder: Path, name: str, current: Mapping[str, Any]) -> None:
     path = folder / VERSIONS_FILE
     versions: dict[str, list[dict[str, Any]]] = read_json(path) if path.is_file() else {"environments": []}

@@ -60,6 +60,8 @@ class WeightsRefusal(IntEnum):
     """Trained for other violation limits or another look-ahead than the motor is configured for."""
     RANGE = 6
     """The discount is not in (0, 1), or the training box is empty."""
+    SAME_VERSION = 7
+    """Another set with the version of the one in use."""
 
 
 REFUSAL_TEXTS = {
@@ -69,6 +71,7 @@ REFUSAL_TEXTS = {
     WeightsRefusal.OLDER: "their version is not above 0, or below the one in use; number them upwards",
     WeightsRefusal.LIMITS: "they were trained for other violation limits or another look-ahead; take this task's",
     WeightsRefusal.RANGE: "their discount is not in (0, 1), or their training box is empty; train them again",
+    WeightsRefusal.SAME_VERSION: "other ones of the same version are in use; number them upwards",
 }
 
 
@@ -78,10 +81,19 @@ def layout_number() -> int:
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:7], "little")
 
 
+def digest(weights: Any) -> str:
+    """Returns the SHA-256 (64 hex digits) of a CRITIC_WEIGHTS record, field by field: gaps do not count."""
+    found = hashlib.sha256()
+    for name in CRITIC_WEIGHTS.names or ():
+        found.update(np.asarray(weights[name]).tobytes())
+    return found.hexdigest()
+
+
 def examine_weights(weights: NDArray[Any], version: int, critic: Any = None) -> WeightsRefusal:
     """Returns whether a () CRITIC_WEIGHTS record may replace the weights of `version`.
 
-    critic: the CRITIC_CONFIG record whose limits they must have been trained for; None where that is not at hand.
+    critic: the CRITIC_CONFIG record with the weights in use, and the limits that the new ones must have been trained
+    for; None where that is not at hand.
     """
     if weights["layout"] != layout_number():
         return WeightsRefusal.LAYOUT
@@ -94,6 +106,8 @@ def examine_weights(weights: NDArray[Any], version: int, critic: Any = None) -> 
         return WeightsRefusal.LIMITS
     if not 0.0 < weights["discount"] < 1.0 or (weights["box_low"] >= weights["box_high"]).any():
         return WeightsRefusal.RANGE
+    if critic is not None and weights["version"] == version and digest(weights) != digest(critic["weights"]):
+        return WeightsRefusal.SAME_VERSION
     return WeightsRefusal.ACCEPTED
 
 

@@ -5,18 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from controllers.chain import ChainConfig
 from data.errors import UserError
 from robot_rl.options import as_declared, expected_names
+from robot_rl.safety_critic.files import Critic, load_critic
 from safety.ledger import LedgerMode
 from safety.reflex import ReflexConfig
 from safety.risk_critic import CriticMode
 from safety.supervision import SupervisorConfig
-
-if TYPE_CHECKING:
-    from robot_rl.safety_critic.files import Critic
 
 _LEDGER_MODES = tuple(mode.name.lower() for mode in LedgerMode)
 _CRITIC_MODES = tuple(mode.name.lower() for mode in CriticMode)
@@ -62,13 +60,16 @@ class SafetyLayers:
             raise UserError(
                 f"safety_config.critic={self.critic} is unknown; {expected_names(self.critic, _CRITIC_MODES)}"
             )
+        if self.critic_file is not None and self.critic != "never" and not self.limiter:
+            raise UserError(
+                "safety_config.limiter=false opens the leash and the speeds by which the safety critic's features were "
+                "scaled in its training: leave limiter on, or give safety_config.critic=never"
+            )
 
     def load_critic(self) -> Critic | None:
         """Returns the critic of critic_file, None without one. Raises UserError for one that does not pass its gate."""
         if self.critic_file is None or self.critic == "never":
             return None
-        from robot_rl.safety_critic.files import load_critic  # late: most environments have none
-
         return load_critic(Path(self.critic_file).expanduser(), override_gate=not self.critic_gate)
 
     def apply_to(self, chain: ChainConfig) -> ChainConfig:

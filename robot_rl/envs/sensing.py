@@ -10,12 +10,10 @@ from numpy.typing import NDArray
 
 from controllers.description.geometry import Pose
 from data.errors import UserError
-from robot_rl.tasks.base import Sensed
+from robot_rl.tasks.base import PEAK_WINDOW_TICKS, Sensed
 
 WRENCH_WINDOW_S = 0.05
 """The wrench of an observation is the mean over this time: single samples are noise."""
-PEAK_WINDOW_TICKS = 3
-"""Peaks are those of means over so many ticks: a real one lasts a few milliseconds, a single sample is noise."""
 
 
 def peak_force(forces_n: NDArray[np.float64]) -> float:

@@ -193,11 +193,12 @@ def _false_reflexes(
     false = decisions = 0
     for trajectory, risk in zip(trajectories, risks, strict=True):
         length = max(1, round(trajectory.decision_s / trajectory.interval_s))
-        remaining_s = trajectory.remaining_s
-        wrong = (risk > threshold) & ~(trajectory.violated & (remaining_s <= ahead_s + trajectory.decision_s))
+        wrong = (risk > threshold) & ~(trajectory.violated & (trajectory.remaining_s <= ahead_s))
         for begin in range(0, len(risk), length):
             decisions += 1
-            false += int(wrong[begin : begin + length].any())
+            decision_over_s = (begin + length) * trajectory.interval_s
+            in_it = trajectory.violated and trajectory.end_s < decision_over_s - 1e-9
+            false += int(wrong[begin : begin + length].any() and not in_it)
     return false, decisions
 
 

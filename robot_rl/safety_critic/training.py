@@ -9,6 +9,7 @@ weighted back to its true frequency, so that the risk stays a probability. Recov
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from controllers.chain import ChainConfig
+from data.errors import UserError
 from robot_rl.safety_critic.networks import ActionScales, CriticNetworks
 from robot_rl.safety_critic.targets import Table, discount_over, tabulate
 from robot_rl.safety_critic.trajectories import F32, Trajectory
@@ -64,6 +66,32 @@ class CriticTrainingConfig:
     """Share of the training samples inside the training box."""
     seed: int = 0
     """Seed of networks and batches."""
+
+    def __post_init__(self) -> None:
+        for allowed, names, fits in _ALLOWED:
+            for name in names:
+                if not fits(value := getattr(self, name)):
+                    raise UserError(f"critic_config.{name}={value} does not fit: expected {allowed}")
+
+
+_ALLOWED: tuple[tuple[str, tuple[str, ...], Callable[[float], bool]], ...] = (
+    ("at least 1", ("updates", "recovery_every"), lambda value: value >= 1),
+    ("at least 3, one sample of each stratum", ("batch_size",), lambda value: value >= 3),
+    ("at least 0", ("seed",), lambda value: value >= 0),
+    (
+        "a finite number above 0",
+        ("time_constant_s", "return_s", "learning_rate"),
+        lambda value: 0.0 < value < math.inf,
+    ),
+    (
+        "a finite number of at least 0",
+        ("weight_decay", "noise", "wrench_bias_n", "delay_s"),
+        lambda value: 0.0 <= value < math.inf,
+    ),
+    ("a share in (0, 1)", ("positive_share",), lambda value: 0.0 < value < 1.0),
+    ("a share in (0, 1]", ("target_rate", "box_share"), lambda value: 0.0 < value <= 1.0),
+    ("a share in [0, 1]", ("noise_share",), lambda value: 0.0 <= value <= 1.0),
+)
 
 
 def training_box(features: F32, share: float) -> tuple[F32, F32]:

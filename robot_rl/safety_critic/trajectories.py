@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,13 +15,15 @@ from numpy.typing import NDArray
 from controllers.link import FeatureLog
 from data.atomic import load_arrays, save_arrays_atomic
 from data.errors import UserError
-from robot_rl.envs.sensing import PEAK_WINDOW_TICKS
+from robot_rl.safety_critic.facts import facts_from
+from robot_rl.tasks.base import PEAK_WINDOW_TICKS
 from safety.risk_memory import FEATURES
 from safety.risk_weights import layout_number
 
 F32 = NDArray[np.float32]
 ENDS = ("violation", "over", "cut")
 """A trajectory ends with a violation, because the episode was over (a success: nothing follows), or was cut off."""
+_FACTS = {"interval_s": float, "end_s": float, "end": str, "decision_s": float, "seed": int}
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,6 +52,14 @@ class Trajectory:
     def violated(self) -> bool:
         """Whether it ended with a violation."""
         return self.end == "violation"
+
+    @property
+    def sha256(self) -> str:
+        """Digest of everything in it."""
+        facts = json.dumps([float(self.interval_s), float(self.end_s), self.end, float(self.decision_s), self.seed])
+        found = hashlib.sha256(facts.encode())
+        found.update(self.features.tobytes())
+        return found.hexdigest()
 
     @property
     def remaining_s(self) -> NDArray[np.float64]:
@@ -112,21 +123,46 @@ def episode_path(folder: Path, number: int) -> Path:
 
 def save_trajectory(path: Path, trajectory: Trajectory, about: dict[str, Any]) -> None:
     """Writes one trajectory as a safetensors file, whole or not at all; about: JSON values for the record."""
-    facts = {name: getattr(trajectory, name) for name in ("interval_s", "end_s", "end", "decision_s", "seed")}
+    facts = {name: getattr(trajectory, name) for name in _FACTS}
     metadata = {"facts": json.dumps({**facts, "layout": layout_number(), "about": about})}
     save_arrays_atomic(path, {"features": trajectory.features}, metadata)
 
 
 def load_trajectory(path: Path) -> Trajectory:
-    """Reads what `save_trajectory` wrote. Raises UserError for another file, or one with other features."""
+    """Reads what `save_trajectory` wrote.
+
+    Raises UserError for another file, one with other features, or one that holds what no episode can give.
+    """
     arrays, metadata = load_arrays(path)
     if "facts" not in metadata or "features" not in arrays:
         raise UserError(f"{path} holds no trajectory of the safety critic; give a folder of `robot-rl safety collect`")
-    facts = json.loads(metadata["facts"])
+    facts = facts_from(metadata["facts"], str(path), {**_FACTS, "layout": int, "about": dict})
     if facts["layout"] != layout_number():
         raise UserError(f"{path} holds other features than this version computes; collect again")
-    names = ("interval_s", "end_s", "end", "decision_s", "seed")
-    return Trajectory(arrays["features"].astype(np.float32), **{name: facts[name] for name in names})
+    features = arrays["features"]
+    if features.dtype != np.float32 or features.ndim != 2 or features.shape[1] != FEATURES or len(arrays) > 1:
+        raise UserError(
+            f"{path} is malformed: expected features alone, float32 of shape (samples, {FEATURES}), got "
+            f"{features.dtype} of shape {features.shape}, {len(arrays)} arrays in all; collect it again"
+        )
+    if not np.isfinite(features).all():
+        raise UserError(f"{path} is malformed: a feature is NaN or infinite; collect it again")
+    _require_possible(facts, len(features), path)
+    return Trajectory(features, **{name: facts[name] for name in _FACTS})
+
+
+def _require_possible(facts: Mapping[str, Any], samples: int, path: Path) -> None:
+    """Raises UserError unless the facts of a trajectory fit each other."""
+    shortest_s = max(samples - 1, 0) * facts["interval_s"]
+    rules = (
+        ("interval_s", facts["interval_s"] > 0.0, "a time above 0"),
+        ("decision_s", facts["decision_s"] > 0.0, "a time above 0"),
+        ("end", facts["end"] in ENDS, f"one of {', '.join(ENDS)}"),
+        ("end_s", facts["end_s"] >= 0.999 * shortest_s >= 0.0, f"a time after the last sample, {shortest_s:g}"),
+    )
+    for name, fits, expected in rules:
+        if not fits:
+            raise UserError(f"{path} is malformed: expected as {name} {expected}, got {facts[name]}; collect it again")
 
 
 def load_folder(folder: Path) -> list[Trajectory]:

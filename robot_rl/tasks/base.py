@@ -21,6 +21,8 @@ from robot_rl.tasks.actions import ActionSpec
 from robot_rl.tasks.resetting import ResetConfig
 
 Array = NDArray[np.float64]
+PEAK_WINDOW_TICKS = 3
+"""Peaks are those of means over so many ticks: a real one lasts a few milliseconds, a single sample is noise."""
 
 
 @dataclass(frozen=True, eq=False)

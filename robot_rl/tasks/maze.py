@@ -84,7 +84,7 @@ class MazeConfig(MazeShape):
     start_y_m: float = 0.03
     """The start lies within this of the channel's middle [m]."""
     observe_tank: bool = False
-    """Let the policy see how full the energy tank is: another observation, `tank`."""
+    """Let the policy see how much energy is in the tank, as a share of the task's own budget: observation `tank`."""
 
     def __post_init__(self) -> None:
         if self.split not in SEEDS:
@@ -100,6 +100,11 @@ class MazeConfig(MazeShape):
             raise UserError(f"decision_s must be a multiple of 0.05 s from 0.1 to 1 s, got {self.decision_s}")
         if not -math.inf < self.violation_reward <= 0.0:
             raise UserError(f"violation_reward must be a finite number of at most 0, got {self.violation_reward}")
+        low, high = self.start_x_m
+        if not 0.0 <= low <= high < self.length_m:
+            raise UserError(
+                f"start_x_m must be two numbers, 0 <= lowest <= highest < length_m={self.length_m}, got {low}, {high}"
+            )
         low, high = self.stiffness_n_m
         if not 0.0 < low < high <= 1000.0:
             raise UserError(f"stiffness_n_m must be two numbers, 0 < lowest < highest <= 1000, got {low}, {high}")
@@ -201,7 +206,7 @@ class Maze(Task):
         return Draw(fixtures, self._T_base_entrance, start, {"maze_seed": seed})
 
     def observation_space(self) -> spaces.Dict:
-        """One vector `state`, see STATE_NAMES; about +-1, bounded at +-10. Perhaps `tank`, 1 at the episode's start."""
+        """One vector `state`, see STATE_NAMES; about +-1, bounded at +-10. Perhaps `tank`, 1: the task's own budget."""
         sizes = {"state": len(STATE_NAMES)} | ({"tank": 1} if self.config.observe_tank else {})
         return spaces.Dict({name: spaces.Box(-10.0, 10.0, (size,), np.float32) for name, size in sizes.items()})
 
@@ -224,7 +229,11 @@ class Maze(Task):
         return observation | (self._tank(sensed) if self.config.observe_tank else {})
 
     def _tank(self, sensed: Sensed) -> dict[str, NDArray[np.float32]]:
-        """Energy in the tank as a share of what it starts with. Raises UserError where no ledger keeps books."""
+        """Energy in the tank as a share of the task's own budget, `tank_start_j` of its `chain_config`.
+
+        Where `safety_config.tank_start_j` sets another, an episode begins with that share instead of 1: the same number
+        of joules looks the same to a policy whatever the budget is. Raises UserError where no ledger keeps books.
+        """
         share = sensed.tank_energy_j / self.chain_config().ledger.tank_start_j
         if math.isnan(share):
             raise UserError(

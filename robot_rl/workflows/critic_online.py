@@ -15,11 +15,11 @@ from robot_rl.runs import CONFIG_FILE
 from robot_rl.safety_critic.files import CRITIC_FILE, Critic
 from robot_rl.safety_critic.online import OnlineConfig, OnlineCritic
 from robot_rl.safety_critic.training import CriticTrainingConfig
-from robot_rl.safety_critic.trajectories import Trajectory, load_folder
+from robot_rl.safety_critic.trajectories import Trajectory
 from robot_rl.training.critic_learner import CriticLearner
 from robot_rl.training.onlooker import Onlooker
 from robot_rl.training.workplace import ArmWorkplace, Workplace
-from robot_rl.workflows.common import read_setup
+from robot_rl.workflows.safety_data import read_collection, require_fitting, resolved
 
 
 def critic_learner(config: Mapping[str, Any], run: Path, workplace: Workplace, evaluation: Workplace) -> Onlooker:
@@ -70,7 +70,7 @@ def lockstep_env(workplace: Workplace) -> tuple[RobotEnv, LockstepLink]:
 def data_folders(settings: OnlineConfig, critic: Critic) -> list[Path] | None:
     """Returns the folders of what the critic learned from; None, after one line, where its file's own are gone."""
     if settings.data is not None:
-        return [Path(folder).expanduser() for folder in settings.data]
+        return [resolved(folder) for folder in settings.data]
     trained = critic.about.get("training", {})
     folders = [Path(folder).expanduser() for folder in (trained.get("data", ""), *trained.get("also", []))]
     missing = [str(folder) for folder in folders if not (folder / CONFIG_FILE).is_file()]
@@ -84,12 +84,14 @@ def data_folders(settings: OnlineConfig, critic: Critic) -> list[Path] | None:
 
 
 def offline_episodes(folders: list[Path], critic: Critic) -> list[Trajectory]:
-    """Returns the episodes of all folders. Raises UserError for those of another task, or if there are none."""
-    for folder in folders:
-        task = read_setup(folder)["task"]
-        if task != critic.task:
-            raise UserError(f"{folder} holds episodes of task {task}, the safety critic is for {critic.task}")
-    return [one for folder in folders for one in load_folder(folder)]
+    """Returns the episodes of all folders.
+
+    Raises UserError for episodes of another task or with other limits than the critic's, or if there are none.
+    """
+    collections = [read_collection(str(folder)) for folder in folders]
+    for collection in collections:
+        require_fitting(critic, "the run's critic", collection)
+    return [one for collection in collections for one in collection.episodes]
 
 
 def own_critic(run: Path) -> dict[str, Any]:

@@ -34,8 +34,6 @@ def run(config: SafetyCollectConfig) -> dict[str, Any]:
     with RunFolder.open(config.out, config, fresh=config.fresh) as folder:
         env = make_env(make_task(config.task, config.variant, config.task_config), seed=config.seed)
         try:
-            if not hasattr(env.task, "operator"):
-                raise UserError(f"task {config.task} has no scripted operator: write one, see docs/your-task.md")
             _fill(folder.path, env, config)
         finally:
             env.close()
@@ -63,7 +61,8 @@ def record_trajectory(
 ) -> Trajectory:
     """Runs the episode of this seed with the task's scripted operator; it ends with the first violation.
 
-    Raises UserError where the environment does not run in lock-step: only there is every tick kept.
+    Raises UserError where nobody wrote an operator for the task, or where the environment does not run in lock-step:
+    only there is every tick kept.
     """
     link = env.link.link if isinstance(env.link, ExploringLink) else env.link
     if not isinstance(link, LockstepLink):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -9,12 +10,14 @@ from typing import Any
 import numpy as np
 
 from data.atomic import write_atomic
+from data.errors import UserError
 from robot_rl.config_critic import SafetyEvaluateConfig
 from robot_rl.report.page import header, page, pairs, picture, section, table, tiles, warning
 from robot_rl.report.plots import AFTER, BEFORE, QUIET, figure, svg_uri
 from robot_rl.safety_critic.calibration import (
     MAX_FALSE_REFLEXES,
     MIN_RECALL,
+    Calibration,
     calibrate,
     reliability,
     sweep,
@@ -23,19 +26,40 @@ from robot_rl.safety_critic.calibration import (
 from robot_rl.safety_critic.files import Critic, load_critic
 from robot_rl.safety_critic.inference import risks_of
 from robot_rl.safety_critic.targets import realised
-from robot_rl.safety_critic.trajectories import Trajectory, load_folder
-from robot_rl.workflows.common import read_setup
+from robot_rl.safety_critic.trajectories import Trajectory
+from robot_rl.workflows.safety_data import Collection, read_collection, require_fitting, resolved, shared_episodes
 from robot_rl.workflows.safety_train import stopping_time
 
 
 def run(config: SafetyEvaluateConfig) -> dict[str, Any]:
     """Measures, writes the page, and returns the figures; `ok` tells whether they pass the gate."""
-    path, folder = Path(config.critic).expanduser(), Path(config.data).expanduser()
-    critic, episodes = load_critic(path, override_gate=True), load_folder(folder)
-    figures = calibrate(critic.weights, episodes, stopping_time(read_setup(folder)), critic.threshold)
+    path = resolved(config.critic)
+    out = resolved(config.out) if config.out else path.with_suffix(".html")
+    _require_place(out)
+    critic, collection = load_critic(path, override_gate=True), read_collection(config.data)
+    require_fitting(critic, str(path), collection)
+    episodes = collection.episodes
+    figures = calibrate(critic.weights, episodes, stopping_time(collection.setup), critic.threshold)
+    write_atomic(out, _page(critic, path, collection, figures))
+    print(f"wrote {out}")
+    return {"ok": not figures.shortcomings(), **figures.as_dict(), "out": str(out)}
+
+
+def _require_place(out: Path) -> None:
+    """Raises UserError where no page can be written, before anything is measured."""
+    if not out.parent.is_dir():
+        raise UserError(f"expected a folder for the page at {out.parent}, found none; make it, or choose another out")
+    if out.is_dir() or not os.access(out.parent, os.W_OK):
+        raise UserError(f"cannot write a page at {out}; choose another out")
+
+
+def _page(critic: Critic, path: Path, collection: Collection, figures: Calibration) -> str:
+    episodes, found = collection.episodes, figures.shortcomings()
     rows = sweep(critic.weights, episodes, figures.stopping_time_s)
-    out = Path(config.out).expanduser() if config.out else path.with_suffix(".html")
-    found = figures.shortcomings()
+    seen = shared_episodes(critic, path, collection)
+    warnings = [*found, *([f"the critic was trained on {seen} of these {len(episodes)} episodes"] if seen else [])]
+    made_from = {"file": path, "sha256": critic.sha256, "episodes": collection.folder}
+    made_from |= critic.about.get("training", {})
     body = [
         header("safety critic", f"Task {critic.task}: {'does not pass' if found else 'passes'} the calibration gate"),
         tiles(
@@ -49,14 +73,12 @@ def run(config: SafetyEvaluateConfig) -> dict[str, Any]:
                 (f"{figures.ece:.4f}", "expected calibration error"),
             ]
         ),
-        *(warning(text) for text in found),
+        *(warning(text) for text in warnings),
         section("Reliability", picture(_diagram(critic, episodes), "reliability"), say=_RELIABILITY),
         section("Thresholds", picture(_trade(rows, critic.threshold), "recall and false reflexes"), _listing(rows)),
-        section("What it was made from", pairs({"file": path, "episodes": folder, **critic.about.get("training", {})})),
+        section("What it was made from", pairs(made_from)),
     ]
-    write_atomic(out, page(f"safety critic {critic.task}", body))
-    print(f"wrote {out}")
-    return {"ok": not found, **figures.as_dict(), "out": str(out)}
+    return page(f"safety critic {critic.task}", body)
 
 
 _RELIABILITY = (

@@ -10,7 +10,7 @@ from typing import Any
 from robot_rl.envs.layer_table import layer_table, unarmed
 from robot_rl.envs.layers import layers_from
 from robot_rl.envs.make import chain_of
-from robot_rl.runs import note_safety_layers
+from robot_rl.runs import note_critic, note_safety_layers
 from robot_rl.tasks.registry import make_task
 
 NO_CRITIC = (
@@ -33,8 +33,14 @@ def say_layers(config: Mapping[str, Any]) -> None:
 
 
 def note_layers(folder: Path, config: Mapping[str, Any]) -> None:
-    """Keeps in a run's folder which safety layers it runs with, for its report; nothing for task=gym."""
+    """Keeps in a run's folder which safety layers and which critic it runs with; nothing for task=gym.
+
+    Raises UserError where the run was begun with another critic.
+    """
     if table := layers_of(config):
+        critic = layers_from(config.get("safety_config") or {}).load_critic()
+        if critic is not None:
+            note_critic(folder, critic.sha256, critic.threshold)
         note_safety_layers(folder, table)
 
 

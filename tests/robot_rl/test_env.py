@@ -15,8 +15,8 @@ from data.errors import UserError
 from robot_rl.envs.checks_again import first_change, free_air, moved
 from robot_rl.envs.make import make_env
 from robot_rl.envs.robot_env import RobotEnv
-from robot_rl.envs.sensing import PEAK_WINDOW_TICKS, peak_force
-from robot_rl.tasks.base import Draw, Judgement, Sensed
+from robot_rl.envs.sensing import peak_force
+from robot_rl.tasks.base import PEAK_WINDOW_TICKS, Draw, Judgement, Sensed
 from robot_rl.tasks.peg_insertion import STATE_SCALE, PegInsertion
 from safety.reasons import Reason
 from tests.robot_rl.env_tools import TIP_DOWN, act, limited, start_over_the_true_hole

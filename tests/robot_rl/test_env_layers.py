@@ -71,6 +71,7 @@ def test_an_open_limiter_lets_the_reference_run_away() -> None:
         ({"ledger": "on"}, "safety_config.ledger=on is unknown; expected one of: enforce, observe, off"),
         ({"watch": 3}, "watch=3 does not fit SafetyLayers: expected true or false"),
         ({"tank_start_j": 100.0}, "safety_config.tank_start_j=100.0 does not fit"),
+        ({"limiter": False, "critic_file": "any"}, "limiter=false opens the leash .* leave limiter on"),
     ],
 )
 def test_layers_that_do_not_exist_are_named(settings: dict[str, Any], message: str) -> None:

@@ -227,6 +227,13 @@ def test_a_policy_moves_in_the_plane_and_chooses_stiffness_and_the_task_holds_th
         ({"decision_s": 0.05}, "decision_s must be a multiple of 0.05 s from 0.1 to 1 s, got 0.05"),
         ({"max_force_n": 0.0}, "max_force_n must be a finite number above 0, got 0.0"),
         ({"stiffness_n_m": [500.0, 100.0]}, "stiffness_n_m must be two numbers"),
+        (
+            {"start_x_m": [float("nan"), 1.0]},
+            "start_x_m must be two numbers, 0 <= lowest <= highest < length_m",
+        ),
+        ({"start_x_m": [0.02, 0.01]}, "start_x_m must be two numbers"),
+        ({"start_x_m": [0.02, float("inf")]}, "start_x_m must be two numbers"),
+        ({"stiffness_n_m": [float("nan"), 100.0]}, "stiffness_n_m must be two numbers"),
         ({"bolts": 9}, "expected 1 to 3 baffles and at most two bolts a baffle, got 2 and 9"),
         ({"baffle_slant_rad": -0.1}, "baffle_slant_rad must be a finite number of at least 0, got -0.1"),
         ({"walls": 3}, "maze has no setting 'walls'; it has length_m"),

@@ -58,7 +58,7 @@ def wall_trajectory(rng: np.random.Generator, interval_s: float = INTERVAL_S) ->
     features[:, AHEAD] = rng.uniform(0.2, 1.0) * (-1.0 if away else 1.0)
     features[:, -6:] = rng.uniform(0.0, 0.8)  # stiffness: of no consequence here, but never the same
     end_s = contact_s - float(times_s[0])
-    return Trajectory(features, interval_s, end_s, "over" if away else "violation", 0.1)
+    return Trajectory(features, interval_s, end_s, "over" if away else "violation", 0.02)
 
 
 def truth(features: Any) -> Any:

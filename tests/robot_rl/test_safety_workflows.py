@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -21,7 +23,9 @@ from robot_rl.envs.layers import layers_from
 from robot_rl.envs.make import chain_of, make_env
 from robot_rl.safety_critic.calibration import Calibration
 from robot_rl.safety_critic.files import Critic, load_critic, save_critic
-from robot_rl.safety_critic.trajectories import load_folder
+from robot_rl.safety_critic.trajectories import load_folder, load_trajectory, save_trajectory
+from robot_rl.tasks.base import Task
+from robot_rl.tasks.maze import Maze
 from robot_rl.tasks.registry import make_task
 from robot_rl.workflows import safety_collect, safety_evaluate, safety_train
 from tests.safety.critic_tools import constant_weights
@@ -74,6 +78,74 @@ def test_an_uncalibrated_critic_is_refused_and_calibrating_says_what_it_is_worth
     stored = load_critic(critic_file, override_gate=True).calibration
     assert stored is not None and stored.recall == figures["recall"] and figures["violations"] >= 2
     assert ("passes" if figures["ok"] else "does not pass") in capsys.readouterr().out
+
+
+def test_no_episode_that_was_learned_from_judges_wherever_it_lies(folder: Path, critic_file: Path) -> None:
+    about = load_critic(critic_file, override_gate=True).about
+    assert about["training"]["data"] == str((folder / "train").resolve())
+    assert len(about["learned_from"]["episodes"]) == 10 and len(about["learned_from"]["sha256"]) == 64
+    copied = folder / "copied"
+    shutil.copytree(folder / "train", copied)
+    config = SafetyCalibrateConfig(critic=str(critic_file), data=str(copied))
+    with pytest.raises(UserError, match=r"^10 of 10 episodes in .*copied are among those that .* was trained on"):
+        safety_train.calibrate_file(config)
+    for path in sorted(copied.glob("episode-*"))[1:]:
+        path.unlink()
+    changed = copied / "episode-000000.safetensors"
+    one = load_trajectory(changed)
+    save_trajectory(changed, replace(one, features=one.features[:-1]), {})
+    with pytest.raises(UserError, match="1 of 1 episodes"):  # the same world, if not the same motion
+        safety_train.calibrate_file(config)
+    figures = safety_evaluate.run(
+        SafetyEvaluateConfig(critic=str(critic_file), data=str(folder / "train"), out=str(folder / "seen.html"))
+    )
+    assert "trained on 10 of these 10 episodes" in Path(figures["out"]).read_text()
+
+
+def other_setup(folder: Path, name: str, **changes: Any) -> Path:
+    """The held-out episodes with another configuration."""
+    other = folder / name
+    shutil.copytree(folder / "heldout", other)
+    stored = json.loads((other / "config.json").read_text())
+    (other / "config.json").write_text(json.dumps({**stored, **changes}))
+    return other
+
+
+def test_task_and_limits_of_data_and_critic_must_agree(folder: Path, critic_file: Path) -> None:
+    hard = other_setup(folder, "hard", task_config={**HASTY, "max_force_n": 40.0})
+    peg = other_setup(folder, "peg", task="peg_insertion", variant="default", task_config={})
+    for data, message in (
+        (hard, "hard holds episodes with max_force_n=40, .* with max_force_n=8: collect episodes with the same"),
+        (peg, "peg holds episodes of task peg_insertion, .* of maze: one critic, one task"),
+    ):
+        with pytest.raises(UserError, match=message):
+            safety_train.calibrate_file(SafetyCalibrateConfig(critic=str(critic_file), data=str(data)))
+        with pytest.raises(UserError, match=message):
+            safety_evaluate.run(SafetyEvaluateConfig(critic=str(critic_file), data=str(data)))
+        with pytest.raises(UserError, match=message):
+            safety_train.run(SafetyTrainConfig(data=str(folder / "train"), also=[str(data)], out=str(folder / "mixed")))
+
+
+@pytest.mark.parametrize(("text", "message"), [("{}", "tells no task"), ("[]", "tells no task"), ("{", "cannot read")])
+def test_a_folder_that_does_not_tell_its_task_is_refused(folder: Path, tmp_path: Path, text: str, message: str) -> None:
+    shutil.copytree(folder / "heldout", tmp_path / "odd")
+    (tmp_path / "odd" / "config.json").write_text(text)
+    with pytest.raises(UserError, match=message):
+        safety_train.run(SafetyTrainConfig(data=str(tmp_path / "odd"), out=str(tmp_path / "run")))
+
+
+@pytest.mark.parametrize(("out", "message"), [("/nonexistent/x.html", "expected a folder"), ("/tmp", "cannot write")])
+def test_a_page_that_cannot_be_written_is_told_before_measuring(
+    folder: Path, critic_file: Path, out: str, message: str
+) -> None:
+    with pytest.raises(UserError, match=message):
+        safety_evaluate.run(SafetyEvaluateConfig(critic=str(critic_file), data=str(folder / "heldout"), out=out))
+
+
+def test_a_task_without_a_scripted_operator_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Maze, "operator", Task.operator)
+    with pytest.raises(UserError, match="task maze has no scripted operator"):
+        safety_collect.run(SafetyCollectConfig(out=str(tmp_path / "none"), task="maze", episodes=1))
 
 
 def test_evaluating_writes_one_page(folder: Path, critic_file: Path) -> None:

@@ -12,13 +12,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from data.errors import UserError
 from data.store import EpisodeStore
 from robot_rl.agents.base import Proposal
 from robot_rl.config import CollectConfig
 from robot_rl.envs.layer_table import unarmed
 from robot_rl.metrics import scalars
 from robot_rl.safety_critic.calibration import Calibration
-from robot_rl.safety_critic.files import Critic, save_critic
+from robot_rl.safety_critic.files import Critic, load_critic, save_critic
 from robot_rl.training.evaluation import EpisodeMeter, EpisodeRecord, evaluate, summary_of
 from robot_rl.training.safety_counts import SafetyCounts
 from robot_rl.training.workplace import F32, Outcome, make_workplace
@@ -253,3 +254,28 @@ def test_collecting_says_it_and_records_it(tmp_path: Path, capsys: pytest.Captur
     with EpisodeStore.open(path) as store:
         info = store[0].info
     assert info["held"] is False and info["lowest_tank_j"] > 0.0 and info["reflexes"] == 0
+
+
+def test_a_run_that_was_begun_is_not_gone_on_with_under_another_critic(tmp_path: Path) -> None:
+    path, run = tmp_path / "critic.safetensors", tmp_path / "run"
+    run.mkdir()
+    config = {"task": "maze", "safety_config": {"critic_file": str(path), "critic_gate": False}}
+
+    def note(risk: float, threshold: float) -> None:
+        save_critic(path, Critic(constant_weights(risk), threshold, "maze"))
+        note_layers(run, config)
+
+    def noted() -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = json.loads((run / "versions.json").read_text())["safety_critics"]
+        return found
+
+    note(0.01, 0.3)
+    assert noted() == [{"sha256": load_critic(path, override_gate=True).sha256, "threshold": 0.3}]
+    note(0.02, 0.3)
+    assert len(noted()) == 2, "a start that recorded nothing binds nobody"
+    (run / "metrics.jsonl").write_text("{}\n")
+    note(0.02, 0.3)
+    for risk, threshold in ((0.01, 0.3), (0.02, 0.4)):
+        with pytest.raises(UserError, match=r"was begun with another safety critic \(there \w{12}, threshold 0.3; "):
+            note(risk, threshold)
+    assert len(noted()) == 2

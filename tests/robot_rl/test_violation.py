@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from robot_rl.envs.make import make_env
-from robot_rl.envs.sensing import PEAK_WINDOW_TICKS, peak_force, peak_norms
+from robot_rl.envs.sensing import peak_force, peak_norms
+from robot_rl.tasks.base import PEAK_WINDOW_TICKS
 from robot_rl.tasks.peg_insertion import PegInsertion
 from tests.robot_rl.env_tools import act
 

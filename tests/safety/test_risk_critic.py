@@ -130,3 +130,15 @@ def test_wrong_weights_are_refused(field: str) -> None:
     assert examine_weights(weights, 3, critic) == verdict
     with pytest.raises(UserError, match=r"weights of the safety critic were refused: \w+"):
         require_acceptable(verdict)
+
+
+def test_other_weights_of_the_version_in_use_are_refused() -> None:
+    critic = RiskCriticConfig().to_record(ReferenceLimiterConfig(), 1e-3)
+    critic["weights"] = random_weights(version=3)
+    same, other = random_weights(version=3), random_weights(version=3, seed=1)
+    assert examine_weights(same, 3, critic) == WeightsRefusal.ACCEPTED
+    assert examine_weights(other, 3, critic) == WeightsRefusal.SAME_VERSION
+    other["version"] = 4
+    assert examine_weights(other, 3, critic) == WeightsRefusal.ACCEPTED
+    with pytest.raises(UserError, match="other ones of the same version are in use"):
+        require_acceptable(WeightsRefusal.SAME_VERSION)

@@ -80,6 +80,8 @@ def test_f19_wrong_weights_are_refused_and_the_old_ones_stay(
         weights["first"][1, 7, 7] = np.nan
     elif refusal == WeightsRefusal.OLDER:
         weights["version"] = in_use - 1
+    elif refusal == WeightsRefusal.SAME_VERSION:
+        weights["version"] = in_use
     elif refusal == WeightsRefusal.LIMITS:
         weights = constant_weights(0.9, in_use + 1, RiskCriticConfig(max_force_n=12.0))
     else:
@@ -100,3 +102,18 @@ def test_the_link_itself_turns_nan_down(link: SharedMemoryLink, in_use: int) -> 
         link.load_critic(weights)
     link.reset()
     assert link.status().critic_version == in_use
+
+
+def test_a_reset_tells_that_the_motor_refused_what_was_handed_over(link: SharedMemoryLink, in_use: int) -> None:
+    link.load_critic(constant_weights(0.9, in_use + 1, RiskCriticConfig(max_force_n=12.0)))
+    with pytest.raises(UserError, match="were refused: they were trained for other violation limits"):
+        link.reset()
+    link.reset()  # said once; the old ones go on
+    assert link.status().critic_version == in_use
+    assert risk_of(link) == pytest.approx(0.25, abs=1e-5)
+    link.load_critic(constant_weights(0.9, in_use))
+    with pytest.raises(UserError, match="other ones of the same version are in use"):
+        link.reset()
+    link.load_critic(constant_weights(0.5, in_use + 1))
+    link.reset()
+    assert risk_of(link) == pytest.approx(0.5, abs=1e-5)
