@@ -43,6 +43,7 @@ _LEASH = int(Reason.LEASH)
 _TORQUE_RATE, _TORQUE = int(Reason.TORQUE_RATE), int(Reason.TORQUE)
 _ENERGY_GATE, _SENSOR_STUCK = int(Reason.ENERGY_GATE), int(Reason.SENSOR_STUCK)
 _JOINT_LIMIT, _STATE_INVALID = int(Reason.JOINT_LIMIT), int(Reason.STATE_INVALID)
+_RISK_STOP, _STOP = int(Reason.RISK_STOP), int(Mode.STOP)
 
 
 @dataclass(frozen=True)
@@ -225,7 +226,8 @@ def seed_entry(terms: Floats, state: Record, config: Record, chain: Record) -> N
     seed_chain(terms[0], quaternion, state[0].tau_applied_nm, state[0].stamp_ns, config[0], chain[0])
     reopen(terms[0], quaternion, state[0].q_rad, config[0], chain[0])
     rearm(chain[0].watch)
-    rearm_reflex(chain[0].reflex)
+    if rearm_reflex(chain[0].reflex, config[0].reflex) == _STOP:
+        chain[0].latched = _RISK_STOP
     forget(chain[0].risk)
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from controllers.impedance import IMPEDANCE, WORKSPACE
-from controllers.types import JOINTS
+from controllers.types import JOINTS, Source
 from safety.ledger import LEDGER, LEDGER_CONFIG
 from safety.reasons import Refusal
 from safety.reference_limiter import LIMITER
@@ -95,8 +95,8 @@ def _word(field: str) -> int:
     return int((CHAIN.fields or {})[field][1]) // 8  # type: ignore[index]
 
 
-_LATCHED_WORD, _ASKED_HOLD_WORD, _COMMANDED_WORD, _HELD_WORD = (
-    _word(name) for name in ("latched", "asked_hold", "commanded", "held")
+_LATCHED_WORD, _ASKED_HOLD_WORD, _COMMANDED_WORD, _HELD_WORD, _SOURCE_WORD = (
+    _word(name) for name in ("latched", "asked_hold", "commanded", "held", "goal_source")
 )
 
 
@@ -129,6 +129,11 @@ class LatchWords:
     def following(self) -> bool:
         """Whether a command was accepted since the last seed."""
         return self._words[_COMMANDED_WORD] != 0
+
+    @property
+    def resetting(self) -> bool:
+        """Whether what is followed came from the automatic reset."""
+        return self.following and self._words[_SOURCE_WORD] == Source.RESET
 
     @property
     def holding(self) -> bool:

@@ -242,12 +242,21 @@ def hold_or_stop(memory: Record, config: Record) -> int:
 
 
 @kernel
-def rearm_reflex(memory: Record) -> None:
-    """A seed: back to NORMAL, nothing followed, no path. Holds stay counted, unless a stop was what the seed ends."""
-    if memory.mode == _STOP:
+def rearm_reflex(memory: Record, config: Record) -> int:
+    """A seed: back to NORMAL, nothing followed, no path; returns the mode.
+
+    Holds stay counted, unless a stop was what the seed ends. A seed in the middle of a reflex counts as a hold of its
+    own (one in a hold was counted when that began), so that no program resets its way past them: the one too many
+    within the window is STOP.
+    """
+    before, mode = memory.mode, _NORMAL
+    if before == _STOP:
         for i in range(MAX_HOLDS):
             memory.hold_tick[i] = 0
-    enter(memory, _NORMAL)
+    elif before == _REFLEX and hold_or_stop(memory, config) == _STOP:
+        mode = _STOP
+    enter(memory, mode)
     memory.dropped = memory.age_ticks = 0
     memory.speed_share = 1.0
     memory.path.count = 0
+    return mode

@@ -199,6 +199,19 @@ def test_an_adversarial_recovery_is_held_after_its_time_and_the_third_hold_latch
     assert live(rig, 50, 0.0)["mode"] == Mode.NORMAL
 
 
+def test_seeds_out_of_a_reflex_latch_at_the_third() -> None:
+    rig = rig_with()
+    for latched in (0, 0, int(Reason.RISK_STOP)):
+        live(rig, 50, 0.9)
+        assert rig.report["mode"][0] == Mode.REFLEX
+        rig.chain.reseed(rig.state, rig.terms)
+        assert rig.chain.latched == latched
+    report = live(rig, 300, 0.0)
+    assert (report["mode"], report["latched"]) == (Mode.STOP, Reason.RISK_STOP)
+    rig.chain.reseed(rig.state, rig.terms)
+    assert live(rig, 50, 0.0)["latched"] == 0
+
+
 def test_a_learned_recovery_is_no_stiffer_than_configured() -> None:
     soft = replace(WIDE, reflex=ReflexConfig(max_recovery_stiffness=(90.0,) * 3 + (5.0,) * 3, max_offset_m=0.004))
     rig = rig_with(config=soft)
