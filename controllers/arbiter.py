@@ -20,12 +20,16 @@ from safety.compilation import Floats, Record, kernel
 from safety.reasons import Reason
 from safety.reflex import Mode, arm_taken, enter, next_mode
 from safety.retreat import note_position, step_back
+from safety.risk_critic import CriticMode
 from safety.watch import norm_of_three
 
 _NONE, _SOFT_REASON, _REFLEX_REASON = int(Reason.NONE), int(Reason.SOFT), int(Reason.REFLEX)
 _RISK_HOLD, _RISK_STOP = int(Reason.RISK_HOLD), int(Reason.RISK_STOP)
 _NORMAL, _SOFT, _REFLEX = int(Mode.NORMAL), int(Mode.SOFT), int(Mode.REFLEX)
 _HOLD, _STOP = int(Mode.HOLD), int(Mode.STOP)
+_DECISION = int(CriticMode.DECISION)
+_EARLY_TICKS = 2
+"""A reflex at the decision rate ends this much before the dropped command would have."""
 _NOBODY, _RESET, _RECOVERY = int(Source.HOLD), int(Source.RESET), int(Source.RECOVERY)
 
 
@@ -81,7 +85,7 @@ def risk_now(config: Record, chain: Record) -> float:
     An answer that is no number, and a wrench that stands still for stale_ms, are certain risk. In a hold, before the
     first command and in the automatic reset there is nothing to preempt: 0. Once a command was dropped, no other comes
     that a critic at the decision rate could evaluate: its last evaluation then lapses, and counts as 0, early enough
-    for the reflex to end when that command would have.
+    for the reflex to end just before that command would have, so that the next one finds the arm given back.
     """
     memory, critic = chain.reflex, chain.risk
     memory.age_ticks = 0 if critic.fresh != 0 else memory.age_ticks + 1
@@ -90,8 +94,9 @@ def risk_now(config: Record, chain: Record) -> float:
     resetting = chain.goal_source == _RESET and config.reflex.resets == 0
     if not arm_taken(memory.mode) and (chain.commanded == 0 or chain.held != 0 or resetting):
         return 0.0
-    ahead_s = (memory.age_ticks + config.reflex.exit_ticks) * config.dt_s
-    if memory.dropped > 0 and memory.age_ticks > 0 and ahead_s > chain.proposed_duration_s:
+    ahead_s = (memory.age_ticks + config.reflex.exit_ticks + _EARLY_TICKS) * config.dt_s
+    lapsed = memory.dropped > 0 and memory.age_ticks > 0 and ahead_s > chain.proposed_duration_s
+    if config.critic.mode == _DECISION and lapsed:
         return 0.0
     stale = config.watch.enabled != 0 and chain.watch.same_ticks >= config.watch.stale_ticks
     return 1.0 if stale or not math.isfinite(critic.value) else float(critic.value)
@@ -107,6 +112,8 @@ def drop_command(position: Floats, quaternion: so3.Quaternion, config: Record, c
     chain.reflex.path.gone_m = 0.0
     chain.reflex.speed_share = 1.0
     chain.goal_source, chain.goal_reason = _RECOVERY, 0
+    if chain.accepted_tick == chain.tick:  # dropped before it moved anything, the gripper included
+        chain.goal_gripper_m = chain.former_gripper_m
     for i in range(3):
         chain.goal_position[i] = chain.reference_position[i] = position[i]
         chain.reference_velocity[i] = chain.reference_spin[i] = 0.0

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from controllers.arbiter import arbitrate
 from controllers.assessment import assess
 from controllers.chain_memory import CHAIN, CHAIN_CONFIG, LatchWords
-from controllers.energy import grant_moves, reopen, settle_tick
+from controllers.energy import grant_moves, reopen, settle_blind, settle_tick, torque_of_last_tick
 from controllers.goal import age_goal, enter_hold, seed_chain, take_command
 from controllers.impedance import ImpedanceConfig, active_terms, impedance_law, joint_margin, tool_twist
 from controllers.intake import reading_is_finite
@@ -43,6 +43,7 @@ _LEASH = int(Reason.LEASH)
 _TORQUE_RATE, _TORQUE = int(Reason.TORQUE_RATE), int(Reason.TORQUE)
 _ENERGY_GATE, _SENSOR_STUCK = int(Reason.ENERGY_GATE), int(Reason.SENSOR_STUCK)
 _JOINT_LIMIT, _STATE_INVALID = int(Reason.JOINT_LIMIT), int(Reason.STATE_INVALID)
+_RISK_STOP, _STOP = int(Reason.RISK_STOP), int(Mode.STOP)
 
 
 @dataclass(frozen=True)
@@ -119,27 +120,33 @@ def guard_state(state: Record, position: Floats, quaternion: so3.Quaternion, con
     A trip latches. A joint limit and a sensor that stands still drop the goal until another command is accepted.
     """
     box_min, box_max = config.limiter.box_min_base_m, config.limiter.box_max_base_m
-    trip = watch_state(state, position, chain.work.twist, box_min, box_max, config.watch, chain.watch)
+    tau = torque_of_last_tick(state, config, chain)
+    trip = watch_state(state, tau, position, chain.work.twist, box_min, box_max, config.watch, chain.watch)
     if chain.latched != 0:
         return
-    if trip == _SENSOR_STUCK or joint_margin(state.q_rad, config.impedance) < config.impedance.limit_stop_rad:
-        enter_hold(position, quaternion, config, chain)
-        chain.goal_reason = _SENSOR_STUCK if trip == _SENSOR_STUCK else _JOINT_LIMIT
-    elif trip != 0:
+    if trip != 0 and trip != _SENSOR_STUCK:
         enter_hold(position, quaternion, config, chain)
         chain.latched = trip
+    elif trip == _SENSOR_STUCK or joint_margin(state.q_rad, config.impedance) < config.impedance.limit_stop_rad:
+        enter_hold(position, quaternion, config, chain)
+        chain.goal_reason = _SENSOR_STUCK if trip == _SENSOR_STUCK else _JOINT_LIMIT
 
 
 @kernel
 def let_go(state: Record, terms: Floats, config: Record, chain: Record, report: Record) -> None:
-    """The tick of a state that is not finite: torque towards zero at the rate limit, latched; the pose is unknown."""
+    """The tick of a state that is not finite: torque towards zero at the rate limit, latched; the pose is unknown.
+
+    As long as the joints are known, the work is booked all the same; the gate holds in any case.
+    """
     chain.latched = _STATE_INVALID
     chain.held = 0  # once the state is good again, the hold is entered where the arm is then
     for i in range(JOINTS):
         chain.tau_wish[i] = 0.0
     limit_torque(chain.tau_wish, chain.tau_previous, config.torque, report.tau_executed_nm)
     unknown = (math.nan, math.nan, math.nan, math.nan)
-    chain.ledger.open = 0  # nobody knows where the joints went meanwhile
+    settle_blind(state, config, chain)
+    if config.ledger.mode != 0:
+        gate_torque(chain.ledger, config.ledger, report.tau_executed_nm)
     write_report(state, terms, config, chain, _STATE_INVALID, unknown, report)
 
 
@@ -174,7 +181,8 @@ def write_report(
         report.twist_base[i] = chain.work.twist[i]
         report.wrench_tool[i] = state.wrench_tool[i]
         report.proposed_stiffness[i], report.executed_stiffness[i] = chain.proposed_stiffness[i], chain.stiffness[i]
-        report.proposed_wrench_base[i], report.executed_wrench_base[i] = chain.proposed_wrench[i], chain.wrench[i]
+        report.proposed_wrench_base[i] = chain.proposed_wrench[i]
+        report.executed_wrench_base[i] = chain.ledger.active_share * chain.wrench[i]
     report.proposed_damping_ratio, report.executed_damping_ratio = chain.proposed_damping_ratio, chain.damping_ratio
     report.proposed_gripper_m, report.executed_gripper_m = chain.proposed_gripper_m, chain.goal_gripper_m
     report.duration_s = chain.proposed_duration_s
@@ -189,13 +197,13 @@ def write_energy(config: Record, ledger: Record, report: Record) -> None:
     if config.mode == 0:
         report.tank_energy_j = report.spring_energy_j = report.work_j = report.energy_spent_j = math.nan
         report.energy_granted_j = report.energy_lost_j = math.nan
-        report.stiffness_share = report.reference_share = report.gate_share = math.nan
+        report.stiffness_share = report.reference_share = report.active_share = report.gate_share = math.nan
         return
     report.tank_energy_j, report.spring_energy_j, report.work_j = ledger.tank_j, ledger.spring_j, ledger.work_j
     report.energy_spent_j = ledger.spent_j
     report.energy_granted_j, report.energy_lost_j = ledger.granted_j, ledger.lost_j
     report.stiffness_share, report.reference_share = ledger.stiffness_share, ledger.reference_share
-    report.gate_share = ledger.gate_share
+    report.active_share, report.gate_share = ledger.active_share, ledger.gate_share
 
 
 @kernel
@@ -206,12 +214,20 @@ def tick_entry(state: Record, terms: Floats, command: Record, config: Record, ch
 
 @kernel
 def seed_entry(terms: Floats, state: Record, config: Record, chain: Record) -> None:
-    """`seed_chain` at the pose in terms and the torque and time in a STATE array of one record."""
+    """`seed_chain` at the pose in terms and the torque and time in a STATE array of one record.
+
+    A state that is not finite seeds nothing: the chain is latched until it is seeded from a good one.
+    """
+    if not reading_is_finite(state[0], terms):
+        chain[0].latched = _STATE_INVALID
+        chain[0].commanded = chain[0].held = 0
+        return
     quaternion = so3.from_matrix(terms[1])
     seed_chain(terms[0], quaternion, state[0].tau_applied_nm, state[0].stamp_ns, config[0], chain[0])
     reopen(terms[0], quaternion, state[0].q_rad, config[0], chain[0])
     rearm(chain[0].watch)
-    rearm_reflex(chain[0].reflex)
+    if rearm_reflex(chain[0].reflex, config[0].reflex) == _STOP:
+        chain[0].latched = _RISK_STOP
     forget(chain[0].risk)
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from controllers.impedance import IMPEDANCE, WORKSPACE
-from controllers.types import JOINTS
+from controllers.types import JOINTS, Source
 from safety.ledger import LEDGER, LEDGER_CONFIG
 from safety.reasons import Refusal
 from safety.reference_limiter import LIMITER
@@ -42,6 +42,9 @@ CHAIN = np.dtype(
         ("held", "i8"),  # 1 while in a soft hold
         ("seen_sequence", "i8"),  # of the record looked at last: the same one is looked at, and counted, once
         ("last_sequence", "i8"),  # newest sequence looked at, accepted or not: what is not newer is refused
+        ("seen_stamp_ns", "i8"),
+        ("accepted_tick", "i8"),  # in which the followed command was accepted
+        ("accepted_ns", "i8"),  # its stamp then; renewals count from here
         ("newest_refused", "i8"),  # 1 while the newest command looked at was refused
         ("refused", "i8"),
         ("refusals", "i8", len(Refusal)),  # counted by Refusal
@@ -58,6 +61,7 @@ CHAIN = np.dtype(
         ("goal_damping_ratio", "f8"),
         ("goal_wrench", "f8", 6),
         ("goal_gripper_m", "f8"),
+        ("former_gripper_m", "f8"),  # before the followed command was accepted
         ("proposed_position", "f8", 3),
         ("proposed_quaternion", "f8", 4),
         ("proposed_stiffness", "f8", 6),
@@ -91,8 +95,8 @@ def _word(field: str) -> int:
     return int((CHAIN.fields or {})[field][1]) // 8  # type: ignore[index]
 
 
-_LATCHED_WORD, _ASKED_HOLD_WORD, _COMMANDED_WORD, _HELD_WORD = (
-    _word(name) for name in ("latched", "asked_hold", "commanded", "held")
+_LATCHED_WORD, _ASKED_HOLD_WORD, _COMMANDED_WORD, _HELD_WORD, _SOURCE_WORD = (
+    _word(name) for name in ("latched", "asked_hold", "commanded", "held", "goal_source")
 )
 
 
@@ -125,6 +129,11 @@ class LatchWords:
     def following(self) -> bool:
         """Whether a command was accepted since the last seed."""
         return self._words[_COMMANDED_WORD] != 0
+
+    @property
+    def resetting(self) -> bool:
+        """Whether what is followed came from the automatic reset."""
+        return self.following and self._words[_SOURCE_WORD] == Source.RESET
 
     @property
     def holding(self) -> bool:

@@ -12,6 +12,8 @@ from safety.reasons import Reason
 from safety.reference_limiter import towards
 
 _NONE, _SHARE, _EMPTY = int(Reason.NONE), int(Reason.ENERGY_SHARE), int(Reason.TANK_EMPTY)
+_BELIEVED = 2.0
+"""A read-back beyond this multiple of the torque bound is no torque of this arm."""
 _BISECTIONS = 25
 """Halvings of the interval in which the granted share of a move is sought: to 3e-8 of the move."""
 
@@ -33,20 +35,57 @@ def reopen(position: Floats, quaternion: so3.Quaternion, q: Floats, config: Reco
 
 
 @kernel
+def torque_of_last_tick(state: Record, config: Record, chain: Record) -> Floats:
+    """The torque (7,) that acted over the last tick: as read back, or as commanded where the reading makes no sense.
+
+    That is one which is not finite, or beyond twice what the chain may command.
+    """
+    for i in range(state.tau_applied_nm.shape[0]):
+        value = state.tau_applied_nm[i]
+        if not (math.isfinite(value) and abs(value) <= _BELIEVED * config.torque.max_torque_nm[i]):
+            return chain.tau_previous
+    return state.tau_applied_nm
+
+
+@kernel
+def drop_spring(position: Floats, quaternion: so3.Quaternion, chain: Record) -> None:
+    """Puts the reference at the measured pose."""
+    for i in range(3):
+        chain.reference_position[i] = position[i]
+    for i in range(4):
+        chain.reference_quaternion[i] = quaternion[i]
+
+
+@kernel
+def settle_blind(state: Record, config: Record, chain: Record) -> None:
+    """Books the work of a tick whose pose is not known, if the joints are; else the books are closed until they are.
+
+    The spring keeps what it held: nothing else is known of it.
+    """
+    ledger = chain.ledger
+    if config.ledger.mode == 0 or ledger.open == 0:
+        return
+    for i in range(state.q_rad.shape[0]):
+        if not math.isfinite(state.q_rad[i]):
+            ledger.open = 0
+            return
+    tau = torque_of_last_tick(state, config, chain)
+    settle(ledger, config.ledger, ledger.spring_j, tau, state.q_rad)
+
+
+@kernel
 def settle_tick(state: Record, position: Floats, quaternion: so3.Quaternion, config: Record, chain: Record) -> None:
     """Books the tick that ended, with the torque that the drive says it applied, and remembers reference and stiffness.
 
-    A torque that cannot be read back (NaN) counts as the one that was commanded.
+    A torque that cannot be read back counts as the one that was commanded.
     """
     ledger = chain.ledger
     if config.ledger.mode == 0:
         return
-    if ledger.open == 0:
+    if ledger.open == 0:  # nobody knows where the joints went meanwhile: no spring is left that could be found loaded
+        drop_spring(position, quaternion, chain)
         reopen(position, quaternion, state.q_rad, config, chain)
-    tau = state.tau_applied_nm
-    for i in range(tau.shape[0]):
-        if not math.isfinite(tau[i]):
-            tau = chain.tau_previous
+    tau = torque_of_last_tick(state, config, chain)
     settle(ledger, config.ledger, stored(position, quaternion, config, chain), tau, state.q_rad)
     for i in range(3):
         ledger.old_position[i] = chain.reference_position[i]

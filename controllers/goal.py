@@ -9,14 +9,15 @@ from controllers.types import JOINTS
 from safety import so3
 from safety.compilation import Floats, Record, kernel
 from safety.reasons import Reason, Refusal
-from safety.reference_limiter import clip_to_cone
-from safety.reflex import arm_taken
+from safety.reference_limiter import clip_scalar, clip_to_cone
+from safety.reflex import Mode, arm_taken
 
 _NONE, _BOX, _CONE = int(Reason.NONE), int(Reason.BOX), int(Reason.CONE)
 _UNSEEDED, _REFUSED, _STALE = int(Reason.UNSEEDED), int(Reason.REFUSED), int(Reason.STALE)
 _HOLD, _LATCHED, _REFUSED_HELD = int(Reason.HOLD), int(Reason.LATCHED), int(Refusal.HELD)
 _ACCEPTED, _REFUSED_LATCHED = int(Refusal.ACCEPTED), int(Refusal.LATCHED)
-_REFUSED_REFLEX = int(Refusal.REFLEX)
+_REFUSED_REFLEX, _REFUSED_SEQUENCE = int(Refusal.REFLEX), int(Refusal.SEQUENCE)
+_REFLEX = int(Mode.REFLEX)
 
 
 @kernel
@@ -40,7 +41,8 @@ def seed_chain(
     ratio = config.limiter.hold_damping_ratio
     chain.proposed_damping_ratio = chain.goal_damping_ratio = chain.damping_ratio = ratio
     for i in range(JOINTS):  # a NaN here would slip through every later comparison of the rate limit
-        chain.tau_previous[i] = tau_applied[i] if math.isfinite(tau_applied[i]) else 0.0
+        if math.isfinite(tau_applied[i]):
+            chain.tau_previous[i] = clip_scalar(tau_applied[i], config.torque.max_torque_nm[i])
     chain.commanded = chain.latched = chain.held = chain.newest_refused = chain.goal_reason = 0
     chain.goal_stamp_ns = now_ns
     chain.proposed_gripper_m = chain.goal_gripper_m = math.nan
@@ -53,8 +55,11 @@ def take_command(
 ) -> None:
     """Looks at the newest command once; an accepted one becomes the goal, moved into box and cone."""
     followed = chain.commanded != 0 and command.sequence == chain.goal_sequence
-    if followed:
+    if followed and same_command(command, chain):
         renew_goal(command, now_ns, config, chain)
+    elif followed and command.stamp_ns != chain.seen_stamp_ns:  # another command under a used number
+        refuse(_REFUSED_SEQUENCE, chain)
+    chain.seen_stamp_ns = command.stamp_ns
     if followed or command.sequence == chain.seen_sequence or command.sequence < 0:
         return
     chain.seen_sequence = command.sequence
@@ -65,22 +70,46 @@ def take_command(
         verdict = examine(command, chain.last_sequence, now_ns, position, quaternion, config.limiter)
     if verdict == _ACCEPTED and arm_taken(chain.reflex.mode):
         verdict = _REFUSED_REFLEX
-    chain.last_sequence = max(chain.last_sequence, command.sequence)
+    if verdict != _REFUSED_SEQUENCE:  # a number out of all proportion must not shut out the good ones that follow
+        chain.last_sequence = max(chain.last_sequence, command.sequence)
     if verdict != _ACCEPTED:
-        chain.refused += 1
-        chain.refusals[verdict] += 1
-        chain.newest_refused = 1
+        refuse(verdict, chain)
         return
     chain.newest_refused = chain.held = chain.goal_reason = chain.reflex.dropped = 0
     chain.commanded = 1
     chain.goal_stamp_ns, chain.goal_sequence, chain.goal_source = command.stamp_ns, command.sequence, command.source
     chain.proposed_damping_ratio = chain.goal_damping_ratio = command.damping_ratio
     chain.proposed_gripper_m, chain.proposed_duration_s = command.gripper_m, command.duration_s
+    chain.accepted_tick, chain.accepted_ns, chain.former_gripper_m = chain.tick, command.stamp_ns, chain.goal_gripper_m
     chain.goal_gripper_m = bounded_opening(command.gripper_m, config.gripper_range_m)
     for i in range(6):
         chain.proposed_stiffness[i] = chain.goal_stiffness[i] = command.stiffness[i]
         chain.proposed_wrench[i] = chain.goal_wrench[i] = command.feedforward_wrench_base[i]
     bound_goal(command, config.limiter, chain)
+
+
+@kernel
+def refuse(verdict: int, chain: Record) -> None:
+    """Counts a command that was turned down."""
+    chain.refused += 1
+    chain.refusals[verdict] += 1
+    chain.newest_refused = 1
+
+
+@kernel
+def same_command(command: Record, chain: Record) -> bool:
+    """Whether a COMMAND record says to the last bit what the followed command said, its stamp and source aside."""
+    same = command.damping_ratio == chain.proposed_damping_ratio and command.duration_s == chain.proposed_duration_s
+    wish_m, former_m = command.gripper_m, chain.proposed_gripper_m
+    same = same and (wish_m == former_m or (math.isnan(wish_m) and math.isnan(former_m)))
+    for i in range(3):
+        same = same and command.position_base_m[i] == chain.proposed_position[i]
+    for i in range(4):
+        same = same and command.quaternion_base_xyzw[i] == chain.proposed_quaternion[i]
+    for i in range(6):
+        same = same and command.stiffness[i] == chain.proposed_stiffness[i]
+        same = same and command.feedforward_wrench_base[i] == chain.proposed_wrench[i]
+    return bool(same)
 
 
 @kernel
@@ -95,12 +124,14 @@ def bounded_opening(wish_m: float, range_m: Floats) -> float:
 def renew_goal(command: Record, now_ns: int, config: Record, chain: Record) -> None:
     """The followed command with a newer stamp: its sender still means it, so its age starts again.
 
-    Nothing but the stamp is taken, and none from the future. A goal that is held, latched, or so old that it was frozen
-    stays so, and one that was dropped stays dropped: only another command moves the arm again.
+    Nothing but the stamp is taken, none from the future, and none later than the command's declared duration. A goal
+    that is held, latched, or so old that it was frozen stays so, and one that was dropped stays dropped: only another
+    command moves the arm again.
     """
     fresh = now_ns - chain.goal_stamp_ns <= config.limiter.age_limit_s * 1e9
     newer = chain.goal_stamp_ns < command.stamp_ns <= now_ns + CLOCK_TOLERANCE_NS
-    if fresh and newer and chain.held == 0 and chain.latched == 0 and chain.reflex.dropped == 0:
+    meant = command.stamp_ns - chain.accepted_ns <= chain.proposed_duration_s * 1e9
+    if fresh and newer and meant and chain.held == 0 and chain.latched == 0 and chain.reflex.dropped == 0:
         chain.goal_stamp_ns = command.stamp_ns
 
 
@@ -140,7 +171,7 @@ def age_goal(now_ns: int, position: Floats, quaternion: so3.Quaternion, config: 
     if age_s <= limiter.age_limit_s:
         return _REFUSED if chain.newest_refused != 0 else _NONE
     if age_s <= limiter.stop_s:
-        if chain.held == 0:  # else the goal is the hold's
+        if chain.held == 0 and chain.reflex.mode != _REFLEX:  # else the goal is the hold's, or the recovery's
             for i in range(3):
                 chain.goal_position[i] = chain.reference_position[i]
             for i in range(4):

@@ -26,6 +26,8 @@ UNIT_TOLERANCE = 1e-3
 CLOCK_TOLERANCE_NS = 2_000_000
 """A stamp may lie this far ahead of the motor's clock: the two are read at different moments of a tick."""
 MAX_DURATION_S = 10.0
+MAX_SEQUENCE_STEP = 1_000_000_000
+"""A number this far ahead of the last is damaged: followed, it would shut out every good command after it."""
 NEAR_PI_RAD = math.pi - 0.1
 """Orientation errors beyond this have no well-defined shortest path and are refused."""
 
@@ -68,7 +70,8 @@ def examine(
     command: Record, last_sequence: int, now_ns: int, position: Floats, quaternion: so3.Quaternion, limiter: Record
 ) -> int:
     """Returns the Refusal code of a COMMAND record; position (3,) and quaternion are the measured pose."""
-    if command.sequence <= last_sequence:
+    ahead = command.sequence - last_sequence
+    if ahead <= 0 or (last_sequence >= 0 and ahead > MAX_SEQUENCE_STEP):
         return _SEQUENCE
     if not command_is_finite(command):
         return _NOT_FINITE

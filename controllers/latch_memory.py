@@ -1,22 +1,29 @@
 """A latch outlives the process that it stopped: a small file in shared memory, until a person resets or the boot ends.
 
-Otherwise whoever restarts a program, a script in a loop perhaps, would end every latch.
+Otherwise whoever restarts a program, a script in a loop perhaps, would end every latch. The file has one layout,
+whatever the settings are, and a checksum: one that is cut, torn or of another version latches, since it may have held a
+latch.
 """
 
 from __future__ import annotations
 
 import mmap
 import os
+import time
+import zlib
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from controllers.shared_memory.block import FOLDER, BlockError, block_path
-from safety.supervision import Heartbeat
+from safety.reasons import Reason
+from safety.supervision import MAX_RECOVERIES, SupervisorState
 from safety.supervisor import Supervisor
 
-_MAGIC = 0x52524C4C41544348  # "RRLLATCH"
-_WORDS = 160
+_MAGIC = 0x52524C4C41544332  # "RRLLATC2"
+_WORDS = 5 + MAX_RECOVERIES
+"""Magic, checksum of what follows, state, reason (0: no latch), count and times [ns] of the automatic recoveries."""
 
 
 def latch_path(name: str) -> Path:
@@ -40,7 +47,7 @@ def forget_latch(name: str) -> bool:
 
 
 class LatchMemory:
-    """Keeps a supervisor's memory in step with its file, by plain stores into mapped memory."""
+    """Keeps a supervisor's latch and budget in step with their file, by a plain store into mapped memory."""
 
     def __init__(self, name: str, supervisor: Supervisor) -> None:
         """Takes over what a former process left. Raises BlockError if the file cannot be had."""
@@ -50,17 +57,13 @@ class LatchMemory:
         except PermissionError:
             raise BlockError(f"{self._path} belongs to another user; give this motor another name") from None
         try:
+            former = os.pread(fd, 8 * _WORDS + 1, 0)
+            os.ftruncate(fd, 8 * _WORDS)
             os.posix_fallocate(fd, 0, 8 * _WORDS)
             self._map = mmap.mmap(fd, 8 * _WORDS)
         finally:
             os.close(fd)
-        self._words = memoryview(self._map).cast("q")
-        self._size = len(supervisor.memory())
-        if self._words[0] == _MAGIC and self._words[1] == self._size:
-            supervisor.recall(np.array(self._words[2 : 2 + self._size], np.int64))
-            supervisor.trips = 0  # counts those of this process
-            for source in Heartbeat:  # they gave theirs to the former process
-                supervisor.forget(source)
+        _hand_over(former, supervisor)
         self._kept = -1
         self.keep()
 
@@ -71,9 +74,12 @@ class LatchMemory:
         if mark == self._kept:
             return
         self._kept = mark
-        for index, word in enumerate(supervisor.memory()):
-            self._words[2 + index] = int(word)
-        self._words[1], self._words[0] = self._size, _MAGIC
+        recoveries = supervisor.recoveries
+        words = np.zeros(_WORDS, np.int64)
+        words[2], words[3], words[4] = supervisor.state, supervisor.reason, len(recoveries)
+        words[5 : 5 + len(recoveries)] = recoveries
+        words[0], words[1] = _MAGIC, _checksum(words)
+        self._map[:] = words.tobytes()
 
     def close(self, now_ns: int) -> None:
         """Lets go of the file, and takes it away unless it holds a latch or a budget that is partly used up."""
@@ -81,5 +87,22 @@ class LatchMemory:
         supervisor = self._supervisor
         if not supervisor.latched and supervisor.recoveries_left(now_ns) == supervisor.config.automatic_max:
             self._path.unlink(missing_ok=True)
-        self._words.release()
         self._map.close()
+
+
+def _checksum(words: NDArray[np.int64]) -> int:
+    return zlib.crc32(words[2:].tobytes())
+
+
+def _hand_over(former: bytes, supervisor: Supervisor) -> None:
+    """Tells a supervisor what the bytes of a file say: nothing where it is new, a latch where it is not whole."""
+    if not former.strip(b"\0"):
+        return
+    words = np.frombuffer(former, np.int64) if len(former) == 8 * _WORDS else np.zeros(_WORDS, np.int64)
+    state, reason, count = (int(word) for word in words[2:5])
+    whole = words[0] == _MAGIC and words[1] == _checksum(words)
+    now_ns = time.monotonic_ns()
+    if not whole:
+        supervisor.inherit(SupervisorState.PROTECTIVE_STOP, int(Reason.LATCH_UNREADABLE), [], now_ns)
+    else:
+        supervisor.inherit(SupervisorState(state), reason, words[5 : 5 + count].tolist(), now_ns)

@@ -14,14 +14,14 @@ from controllers.arm_model import ArmModel, ModelTerms
 from controllers.chain import Chain, ChainConfig
 from controllers.flight.buffer import FlightBuffer
 from controllers.flight.config import FlightConfig
-from controllers.robots.base import GripRelay, Robot
+from controllers.robots.base import GripRelay, Robot, is_simulated, require_real_person
 from controllers.types import COMMAND, REPORT, STATE, Command, TickReport
 from data.errors import UserError
 from safety.compilation import kernels_hash
 from safety.reflex import ReflexConfig
 from safety.risk_memory import FEATURES
 from safety.risk_weights import examine_weights, require_acceptable
-from safety.supervision import Answer, Heartbeat, ResetRefused, SupervisorConfig
+from safety.supervision import Answer, GrantRefused, Heartbeat, ResetRefused, SupervisorConfig
 from safety.supervisor import Supervisor
 
 KEEP_ALIVE_S = 0.05
@@ -41,7 +41,7 @@ class MotorLink(Protocol):
         """Re-seeds the chain at the measured pose: a soft hold, no latch."""
 
     def grant(self) -> float:
-        """Sets the energy tank to its start, for a new episode; returns by how much it changed [J]."""
+        """Sets the energy tank to its start, for a new episode; returns the change [J]. Raises GrantRefused."""
 
     def send(self, command: Command) -> None:
         """Hands a command over; stamp and sequence are the link's to set."""
@@ -73,7 +73,8 @@ class LockstepLink:
     """Runs the tick inside the caller, in simulated time: the arm waits while its caller thinks.
 
     A robot that offers `run_ticks` runs whole intervals as one compiled loop, in which it also follows the executed
-    gripper opening; any other is stepped tick by tick. Raises UserError for a gripper that the robot cannot move.
+    gripper opening; any other is stepped tick by tick. Raises UserError for a gripper that the robot cannot move,
+    and for a simulated person beside a real robot.
     """
 
     def __init__(
@@ -100,7 +101,8 @@ class LockstepLink:
         self._sequence = 0
         self._sent: Command | None = None
         self._sent_ns = 0
-        self.supervisor = Supervisor(supervisor)
+        self.supervisor = Supervisor(supervisor, is_simulated(robot))
+        require_real_person(robot, self.supervisor.config.simulated_person)
         self._flight: FlightBuffer | None = None
         if flight is not None and flight.enabled:
             self._flight = FlightBuffer(flight, "lock-step", kernels_hash(), robot.rate_hz)
@@ -116,6 +118,11 @@ class LockstepLink:
         Raises ResetRefused while the arm is latched and the supervisor does not let it go on.
         """
         self._sent = None
+        self._start_over()
+        if self.chain.latched:  # this seed cut the reflex short that was one too many
+            self._start_over()
+
+    def _start_over(self) -> None:
         was_latched = self.supervisor.latched
         self._leave_latch()
         self.command["sequence"] = -1
@@ -150,7 +157,7 @@ class LockstepLink:
     def heartbeat(self, source: Heartbeat, in_use: bool = True) -> None:
         """A sign of life of a camera, the learner or the operator; in_use false: it is watched no longer."""
         if in_use:
-            self.supervisor.beat(source, self.now_ns())
+            self.supervisor.beat(source, self.now_ns(), self.now_ns())
         else:
             self.supervisor.forget(source)
 
@@ -163,10 +170,13 @@ class LockstepLink:
     def grant(self) -> float:
         """Sets the chain's energy tank to its start; returns by how much it changed [J].
 
-        A latched arm gets its grant when the latch ends.
+        A latched arm gets its grant when the latch ends. Raises GrantRefused where the supervisor does not allow it.
         """
         if self.supervisor.latched:
             return 0.0
+        answer = self.supervisor.ask_grant(self.now_ns(), self.chain.following, self.chain.resetting)
+        if answer != Answer.GRANTED:
+            raise GrantRefused(answer)
         return self.chain.grant()
 
     def load_critic(self, weights: NDArray[Any], reflex: ReflexConfig | None = None) -> None:

@@ -23,7 +23,7 @@ from controllers.shared_memory.sides import MotorSide
 from controllers.types import COMMAND, REPORT, STATE
 from safety.compilation import kernels_hash
 from safety.risk_weights import CRITIC_WEIGHTS, WeightsRefusal
-from safety.supervision import Answer
+from safety.supervision import Answer, believed_ns
 from safety.supervisor import Supervisor
 
 
@@ -96,7 +96,7 @@ class MotorLoop:
         self._pacer = Pacer(period_ns, config.realtime.spin_us * 1000)
         self._ramp: TorqueRamp | None = None
         self._stop_asked = False
-        self._born_ns = time.monotonic_ns()
+        self._alive_ns = time.monotonic_ns()
         side.status[Status.RATE_MILLIHERTZ] = round(parts.robot.rate_hz * 1000)
 
     def stop(self) -> None:
@@ -114,7 +114,7 @@ class MotorLoop:
     def run(self) -> None:
         """Arms the robot and ticks until an ordered stop is through. Whatever happens, the robot is stopped last."""
         try:
-            self._born_ns = time.monotonic_ns()
+            self._alive_ns = time.monotonic_ns()
             self._parts.robot.start()
             self._read(time.monotonic_ns())
             self.reseed()
@@ -129,18 +129,26 @@ class MotorLoop:
 
     def restart(self) -> tuple[Answer, int]:
         """Reseeds if the supervisor grants it. Returns its answer, and the reason of the latch before (0: none)."""
-        reason = self._supervisor.reason
-        answer = self._supervision.ask_reseed()
-        if answer == Answer.GRANTED:
+        for _ in range(2):
+            reason = self._supervisor.reason
+            answer = self._supervision.ask_reseed()
+            if answer != Answer.GRANTED:
+                break
             self.reseed()
             if reason:
                 self._parts.chain.grant()
+            if not self._parts.chain.latched:  # else this seed cut the reflex short that was one too many
+                break
         return answer, max(reason, self._supervisor.reason)
 
-    def grant(self) -> None:
-        """Sets the energy tank to its start; a latched arm gets its grant when the latch ends."""
-        if not self._supervisor.latched:
+    def grant(self) -> Answer:
+        """Sets the energy tank to its start if the supervisor allows it; a latched arm gets it when the latch ends."""
+        if self._supervisor.latched:
+            return Answer.GRANTED
+        answer = self._supervision.ask_grant()
+        if answer == Answer.GRANTED:
             self._parts.chain.grant()
+        return answer
 
     def estop(self) -> None:
         """Latches the arm for an emergency stop."""
@@ -221,7 +229,10 @@ class MotorLoop:
         """
         if self._ramp is not None:
             return
-        silence_s = (now_ns - max(self._side.parent[Parent.HEARTBEAT_NS], self._born_ns)) * 1e-9
+        beat_ns = believed_ns(self._side.parent[Parent.HEARTBEAT_NS], now_ns)
+        if beat_ns is not None:  # a stamp from the future is no sign of life: it would never age
+            self._alive_ns = max(self._alive_ns, beat_ns)
+        silence_s = (now_ns - self._alive_ns) * 1e-9
         if self._stop_asked or silence_s > self._config.leave_after_s:
             why = "asked to stop" if self._stop_asked else f"no sign of life from the parent for {silence_s:.1f} s"
             self._begin_stop(why)

@@ -21,6 +21,7 @@ from controllers.latch_memory import LatchMemory
 from controllers.motor_config import MotorConfig
 from controllers.motor_loop import MotorLoop, forbidden_modules
 from controllers.realtime import Measure, take_measures
+from controllers.robots.base import require_real_person
 from controllers.shared_memory.block import SharedBlock
 from controllers.shared_memory.layout import MotorState, Status
 from controllers.shared_memory.sides import MotorSide
@@ -80,11 +81,7 @@ def _serve(
     side.status[Status.PID] = os.getpid()
     side.say(MotorState.STARTING, kernels_hash(), "building the parts and compiling the kernels")
     parts = config.build()
-    if config.supervisor.simulated_person and not hasattr(parts.robot, "teleport"):
-        raise UserError(
-            f"expected a simulated arm with SupervisorConfig.simulated_person, got {type(parts.robot).__name__}: "
-            "leave it off, a person has to look at a real one"
-        )
+    require_real_person(parts.robot, config.supervisor.simulated_person)
     if config.flight.enabled:  # before the measures: it shall share neither core nor priority; there when the loop arms
         start_recorder(config.name, config.flight, kernels_hash(), parts.robot.rate_hz)
     loop = MotorLoop(config, parts, side, supervisor, memory)

@@ -22,8 +22,8 @@ class Restart(Protocol):
     def restart(self) -> tuple[Answer, int]:
         """Starts the chain over if the supervisor grants it. Returns its answer, and the reason of the latch."""
 
-    def grant(self) -> None:
-        """Sets the energy tank to its start, unless the arm is latched."""
+    def grant(self) -> Answer:
+        """Sets the energy tank to its start, unless the arm is latched or the supervisor does not allow it."""
 
     def estop(self) -> None:
         """Emergency stop."""
@@ -59,7 +59,7 @@ class RequestDesk:
         if kind == Request.RESEED:
             self._verdict, self._reason = self._loop.restart()
         elif kind == Request.GRANT:
-            self._loop.grant()
+            self._verdict = self._loop.grant()
         elif kind == Request.TELEPORT:
             self._ability("teleport")(values[:JOINTS].copy())
             self._loop.restart()  # an arm that is latched is moved all the same, and stays latched

@@ -29,12 +29,12 @@ class MotorSupervision:
         self._qd, self._force = state["qd_rad_s"][0], state["wrench_tool"][0, :3]
         self._late_ns = round(supervisor.config.late_tick_s * 1e9)
         self._countdown = 0
-        self._pressed, self._presser = False, 0
+        self._pressed, self._presser, self._estop_ns = False, 0, 0
 
     def watch(self, now_ns: int, lateness_ns: int) -> None:
         """Once a tick. A loop without its real-time measures said so at its start; its lateness is only counted."""
         if self._side.status[Status.REALTIME]:
-            self.supervisor.beat(Heartbeat.LOOP, now_ns)
+            self.supervisor.beat(Heartbeat.LOOP, now_ns, now_ns)
             if lateness_ns > self._late_ns:
                 self.supervisor.late_tick(now_ns)
         self._countdown -= 1
@@ -45,7 +45,7 @@ class MotorSupervision:
     def look(self, now_ns: int) -> None:
         """Looks at everything at once."""
         supervisor, chain = self.supervisor, self._chain
-        self._take_beats()
+        self._take_beats(now_ns)
         self._take_buttons(now_ns)
         supervisor.observe(now_ns, chain.latched, chain.following, chain.holding)
         if supervisor.latched:
@@ -63,26 +63,35 @@ class MotorSupervision:
         self._tell(now_ns)
         return answer
 
+    def ask_grant(self) -> Answer:
+        """Whether the energy tank may be set to its start now."""
+        return self.supervisor.ask_grant(time.monotonic_ns(), self._chain.following, self._chain.resetting)
+
     def estop(self) -> None:
         """Somebody who commands asks for an emergency stop: pressed and let go at once."""
         now_ns = time.monotonic_ns()
         self.supervisor.estop(True, now_ns)
         self.look(now_ns)
 
-    def _take_beats(self) -> None:
+    def _take_beats(self, now_ns: int) -> None:
         parent = self._side.parent
         if parent[Parent.HEARTBEAT_NS]:
-            self.supervisor.beat(Heartbeat.POLICY, parent[Parent.HEARTBEAT_NS])
+            self.supervisor.beat(Heartbeat.POLICY, parent[Parent.HEARTBEAT_NS], now_ns)
         for source, word in PARENT_WORDS.items():
             stamp_ns = parent[word]
             if stamp_ns:
-                self.supervisor.beat(source, stamp_ns)
+                self.supervisor.beat(source, stamp_ns, now_ns)
             else:
                 self.supervisor.forget(source)
 
     def _take_buttons(self, now_ns: int) -> None:
         person, supervisor = self._side.person, self.supervisor
-        supervisor.estop(bool(person[Person.ESTOP]), now_ns)
+        estop_ns = person[Person.ESTOP_NS]
+        if estop_ns != self._estop_ns:  # another press, even if it is over, or came while the former one lasts
+            self._estop_ns = estop_ns
+            supervisor.estop(False, now_ns)
+            supervisor.estop(True, now_ns)
+        supervisor.estop(estop_ns != person[Person.RELEASED_NS], now_ns)
         pressed = person[Person.BUTTON] != 0
         if pressed and now_ns - person[Person.BUTTON_NS] > _BUTTON_SILENCE_NS:
             supervisor.cancel()  # a release that comes after all is one without a press

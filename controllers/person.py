@@ -1,12 +1,15 @@
 """The buttons of a person beside a motor process: reset and emergency stop, from another process than the policy's.
 
-A physical button does the same: whoever reads it holds this seat and presses and releases.
+Anybody may look, and press the emergency stop, at any time. To reset, and to release the emergency stop, takes the
+seat, which one person holds at a time. A physical button does the same: whoever reads it holds the seat.
 """
 
 from __future__ import annotations
 
 import os
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import TracebackType
 from typing import NamedTuple, Self
 
@@ -30,6 +33,40 @@ class Seen(NamedTuple):
     trips: int
 
 
+@contextmanager
+def _beside(motor: str) -> Iterator[PersonSide]:
+    """The words of a motor process without its seat. Raises BlockError if no such process lives."""
+    block = SharedBlock.attach(motor, command=False)
+    side = PersonSide(block)
+    try:
+        yield side
+    finally:
+        side.release()
+        block.close()
+
+
+def look(motor: str) -> Seen:
+    """Returns what a motor process shows, whoever sits at its buttons. Raises BlockError if no such process lives."""
+    with _beside(motor) as side:
+        return _seen(side)
+
+
+def press_estop(motor: str) -> None:
+    """Presses the emergency stop, whoever sits at the buttons. Raises BlockError if no such process lives."""
+    with _beside(motor) as side:
+        side.press_estop(time.monotonic_ns())
+
+
+def _seen(side: PersonSide) -> Seen:
+    return Seen(
+        SupervisorState(side.word(Status.SUPERVISOR)),
+        side.word(Status.LATCH_REASON),
+        side.word(Status.HOLD_REASON),
+        side.word(Status.RECOVERIES_LEFT),
+        side.word(Status.TRIPS),
+    )
+
+
 class PersonSeat:
     """One person at the buttons of one motor process; a second one is refused."""
 
@@ -42,14 +79,7 @@ class PersonSeat:
 
     def seen(self) -> Seen:
         """What the motor process says now."""
-        word = self._side.word
-        return Seen(
-            SupervisorState(word(Status.SUPERVISOR)),
-            word(Status.LATCH_REASON),
-            word(Status.HOLD_REASON),
-            word(Status.RECOVERIES_LEFT),
-            word(Status.TRIPS),
-        )
+        return _seen(self._side)
 
     def press(self) -> None:
         """Presses the reset button, or says that it is still pressed: to be repeated within 0.5 s."""
@@ -61,7 +91,10 @@ class PersonSeat:
 
     def estop(self, pressed: bool) -> None:
         """Presses or releases the emergency stop."""
-        self._side.estop(pressed)
+        if pressed:
+            self._side.press_estop(time.monotonic_ns())
+        else:
+            self._side.release_estop()
 
     def hold_and_release(self, held_s: float) -> Answer:
         """Presses the reset button for so long, lets go, and returns what the supervisor made of it.

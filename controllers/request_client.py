@@ -12,7 +12,7 @@ from controllers.motor_child import MotorProcessDied
 from controllers.shared_memory.layout import ANSWER, REQUEST, Request
 from controllers.shared_memory.mailbox import record_bytes
 from controllers.shared_memory.sides import ParentSide
-from safety.supervision import Answer, ResetRefused
+from safety.supervision import Answer, GrantRefused, ResetRefused
 
 _POLL_S = 0.001
 _AGAIN_S = 0.02
@@ -40,7 +40,8 @@ class RequestClient:
     def ask(self, kind: Request, name: str = "", values: Any = ()) -> None:
         """Makes a request and waits until it was carried out.
 
-        Raises ValueError with the motor's words if it was refused, ResetRefused if the supervisor did so.
+        Raises ValueError with the motor's words if it was refused; ResetRefused, or GrantRefused for a grant, if the
+        supervisor did so.
         """
         self._alive()
         number = self.publish(kind, name, values)
@@ -54,6 +55,8 @@ class RequestClient:
                 self._sleep(_POLL_S)
         if answer["refused"]:
             verdict = Answer(int(answer["verdict"]))
+            if kind == Request.GRANT and verdict != Answer.GRANTED:
+                raise GrantRefused(verdict)
             if verdict != Answer.GRANTED:
                 raise ResetRefused(verdict, int(answer["reason"]), self._motor)
             raise ValueError(answer["message"].item().decode())

@@ -90,7 +90,10 @@ class SharedMemoryLink:
         self._require_critic_taken(refused)
 
     def grant(self) -> float:
-        """Sets the energy tank to its start; returns by how much it changed [J]."""
+        """Sets the energy tank to its start; returns by how much it changed [J].
+
+        Raises GrantRefused where the supervisor does not allow it.
+        """
         before_j = self.latest().tank_energy_j
         self._requests.ask(Request.GRANT)
         self._wait_until(self.now_ns() + 2_000_000)

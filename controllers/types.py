@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 Array = NDArray[np.float64]
 
 JOINTS = 7
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 """Raised whenever a field of a record below changes; part of the layout hash of shared memory."""
 
 STATE = np.dtype(
@@ -83,7 +83,7 @@ REPORT = np.dtype(
         ("proposed_gripper_m", "f8"),  # wished opening; NaN while nothing is wished
         ("executed_gripper_m", "f8"),  # the wish within the tool's range; NaN: the gripper is left alone
         ("duration_s", "f8"),  # of the command that is followed; 0 before the first
-        ("tank_energy_j", "f8"),  # this and the next eight: NaN while no passivity ledger runs
+        ("tank_energy_j", "f8"),  # this and the next nine: NaN while no passivity ledger runs
         ("spring_energy_j", "f8"),
         ("work_j", "f8"),  # that the controller did on the robot over the last tick
         ("energy_spent_j", "f8"),  # that left the tank since the last grant
@@ -91,6 +91,7 @@ REPORT = np.dtype(
         ("energy_lost_j", "f8"),  # since the start
         ("stiffness_share", "f8"),  # granted share of a costly change of stiffness, in [0, 1]
         ("reference_share", "f8"),  # granted share of a costly move of the reference, in [0, 1]
+        ("active_share", "f8"),  # granted share of feed-forward wrench and posture torque, in [0, 1]
         ("gate_share", "f8"),  # granted share of the torque, in [0, 1]
         ("risk", "f8"),  # NaN while no safety critic runs
         ("gripper_m", "f8"),  # measured opening; NaN where there is no gripper
@@ -213,6 +214,7 @@ class TickReport:
     energy_lost_j: float
     stiffness_share: float
     reference_share: float
+    active_share: float
     gate_share: float
     risk: float
     gripper_m: float

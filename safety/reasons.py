@@ -72,6 +72,8 @@ class Reason(IntEnum):
     """Emergency stop requested in software; latched."""
     STATE_INVALID = 70
     """The robot's state held a number that is not finite: torque goes to zero at the rate limit; latched."""
+    LATCH_UNREADABLE = 71
+    """What a former motor process remembered of a latch is damaged: latched, since there may have been one."""
 
 
 class Refusal(IntEnum):

@@ -129,7 +129,7 @@ class ReflexConfig:
     """Farthest that the learned recovery may put the goal from the measured position [m], > 0."""
     recovery_stiffness: tuple[float, ...] = (150.0, 150.0, 150.0, 15.0, 15.0, 15.0)
     """Stiffness of the scripted recovery [N/m x3, Nm/rad x3]."""
-    max_recovery_stiffness: tuple[float, ...] = (600.0, 600.0, 600.0, 40.0, 40.0, 40.0)
+    max_recovery_stiffness: tuple[float, ...] = (150.0, 150.0, 150.0, 15.0, 15.0, 15.0)
     """Largest stiffness of the learned recovery [N/m x3, Nm/rad x3]; it pushes with at most this x max_offset_m."""
     resets: bool = False
     """Whether it also acts on the automatic reset, whose motions no critic was trained on."""
@@ -242,12 +242,21 @@ def hold_or_stop(memory: Record, config: Record) -> int:
 
 
 @kernel
-def rearm_reflex(memory: Record) -> None:
-    """A seed: back to NORMAL, nothing followed, no path. Holds stay counted, unless a stop was what the seed ends."""
-    if memory.mode == _STOP:
+def rearm_reflex(memory: Record, config: Record) -> int:
+    """A seed: back to NORMAL, nothing followed, no path; returns the mode.
+
+    Holds stay counted, unless a stop was what the seed ends. A seed in the middle of a reflex counts as a hold of its
+    own (one in a hold was counted when that began), so that no program resets its way past them: the one too many
+    within the window is STOP.
+    """
+    before, mode = memory.mode, _NORMAL
+    if before == _STOP:
         for i in range(MAX_HOLDS):
             memory.hold_tick[i] = 0
-    enter(memory, _NORMAL)
+    elif before == _REFLEX and hold_or_stop(memory, config) == _STOP:
+        mode = _STOP
+    enter(memory, mode)
     memory.dropped = memory.age_ticks = 0
     memory.speed_share = 1.0
     memory.path.count = 0
+    return mode

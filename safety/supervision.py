@@ -9,6 +9,13 @@ from enum import IntEnum
 from data.errors import UserError
 from safety.reasons import Reason
 
+CLOCK_TOLERANCE_NS = 2_000_000
+"""A stamp farther ahead of the clock than this is not believed [ns]."""
+MAX_RECOVERIES = 100
+"""Largest budget of automatic recoveries."""
+AUTOMATIC = (Reason.LATCHED.name, Reason.FORCE_TRIP.name, Reason.MOMENT_TRIP.name)
+"""The only reasons after which a program may ever go on without a person."""
+
 
 class SupervisorState(IntEnum):
     """From PROTECTIVE_STOP upwards the arm is latched, ordered by severity."""
@@ -83,11 +90,12 @@ class SupervisorConfig:
     """When the arm holds by itself, and what it takes to leave a latch."""
 
     enabled: bool = True
-    """Off: no heartbeat is watched, and every reseed ends a latch."""
+    """Off: no heartbeat is watched, every grant is given, and every reseed ends a latch. Beside a robot, or in real
+    time, an emergency stop and a latch left by a former process take their person all the same."""
     heartbeats: HeartbeatConfig = field(default_factory=HeartbeatConfig)
     """Limits of the signs of life."""
-    automatic: tuple[str, ...] = ("LATCHED", "FORCE_TRIP", "MOMENT_TRIP")
-    """Names of the reasons after which a program may go on without a person, within the budget."""
+    automatic: tuple[str, ...] = AUTOMATIC
+    """Names of the reasons after which a program may go on without a person, within the budget; some of the default."""
     automatic_max: int = 3
     """Such recoveries within automatic_window_s, 0..100; then a person must reset."""
     automatic_window_s: float = 600.0
@@ -108,13 +116,15 @@ class SupervisorConfig:
     """A tick that begins later than this is a late one [s], > 0."""
     late_ticks: int = 5
     """This many late ticks within a second end in a hold, if the loop has its real-time measures; 2..1000."""
+    grants_per_minute: int = 120
+    """Energy grants that a program may ask for within a minute of the motor's clock, 1..10000."""
     simulated_person: bool = False
     """Simulation only: latches are reset as if a person had looked, and counted, so that training goes on alone."""
 
     def __post_init__(self) -> None:
-        unknown = [name for name in self.automatic if name not in Reason.__members__]
-        if unknown:
-            raise ValueError(f"automatic names unknown reasons {unknown}; known are {list(Reason.__members__)}")
+        refused = [name for name in self.automatic if name not in AUTOMATIC]
+        if refused:
+            raise ValueError(f"automatic must be some of {list(AUTOMATIC)}, got {refused}: those take a person")
         for entry in fields(self):
             value = getattr(self, entry.name)
             if isinstance(value, float) and not 0.0 <= value < math.inf:
@@ -122,14 +132,16 @@ class SupervisorConfig:
         for name in ("automatic_window_s", "press_s", "reset_valid_s", "still_rad_s", "low_force_n", "late_tick_s"):
             if getattr(self, name) == 0.0:
                 raise ValueError(f"{name} must be above 0, got 0")
-        if not 0 <= self.automatic_max <= 100:
-            raise ValueError(f"automatic_max must be 0..100, got {self.automatic_max}")
+        if not 0 <= self.automatic_max <= MAX_RECOVERIES:
+            raise ValueError(f"automatic_max must be 0..{MAX_RECOVERIES}, got {self.automatic_max}")
         if not 2 <= self.late_ticks <= 1000:
             raise ValueError(f"late_ticks must be 2..1000, got {self.late_ticks}")
+        if not 1 <= self.grants_per_minute <= 10_000:
+            raise ValueError(f"grants_per_minute must be 1..10000, got {self.grants_per_minute}")
 
 
 class Answer(IntEnum):
-    """What the supervisor says to a wish to start over, or to a person's reset."""
+    """What the supervisor says to a wish to start over, to a person's reset, or to a wish for energy."""
 
     GRANTED = 0
     """Granted."""
@@ -147,6 +159,10 @@ class Answer(IntEnum):
     """There is nothing to reset."""
     NO_PRESS = 7
     """A release without a press."""
+    FOLLOWING = 8
+    """No grant: a policy's command is followed."""
+    TOO_MANY_GRANTS = 9
+    """No grant: there were grants_per_minute of them within the last minute."""
 
 
 ANSWER_WORDS = {
@@ -158,6 +174,9 @@ ANSWER_WORDS = {
     Answer.PRESSED_BEFORE: "the button was pressed already when the arm was stopped: release it, then press again",
     Answer.NOT_LATCHED: "nothing is latched",
     Answer.NO_PRESS: "the button was released without a press",
+    Answer.FOLLOWING: "a policy's command is followed: call reset() first, an episode has one budget",
+    Answer.TOO_MANY_GRANTS: "there were too many within a minute: make episodes longer, or raise "
+    "SupervisorConfig.grants_per_minute",
 }
 
 
@@ -176,6 +195,19 @@ class ResetRefused(UserError):
             cure = "start again, or switch on SupervisorConfig.simulated_person for training that goes on alone"
         link = ":" if person else ";"
         super().__init__(f"the arm was stopped ({reason_name(reason)}): {ANSWER_WORDS[answer]}{link} {cure}")
+
+
+class GrantRefused(UserError):
+    """The energy tank was not filled: the message says what it takes."""
+
+    def __init__(self, answer: Answer) -> None:
+        self.answer = answer
+        super().__init__(f"no energy was granted: {ANSWER_WORDS[answer]}")
+
+
+def believed_ns(stamp_ns: int, now_ns: int) -> int | None:
+    """Returns the time of a sign of life [ns], at most now; None where the stamp lies in the future."""
+    return None if stamp_ns > now_ns + CLOCK_TOLERANCE_NS else min(stamp_ns, now_ns)
 
 
 def reason_name(code: int) -> str:

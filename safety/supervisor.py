@@ -6,21 +6,24 @@ process and the simulation in lock-step.
 
 A latch ends only if the arm is calm and either a person has reset it (a press of at least press_s that began after
 the latch, and its release), or its reason is on the list of automatic recoveries and their budget is not used up.
+A latch that a former process left always takes a person.
 """
 
 from __future__ import annotations
 
 import math
+from collections import deque
 
 import numpy as np
 from numpy.typing import NDArray
 
 from safety.reasons import Reason
-from safety.supervision import Answer, Heartbeat, SupervisorConfig, SupervisorState
+from safety.supervision import Answer, Heartbeat, SupervisorConfig, SupervisorState, believed_ns
 
 _NEVER = -(2**62)
 _STATES = {int(Reason.STATE_INVALID): SupervisorState.FAULT, int(Reason.ESTOP): SupervisorState.ESTOP}
 _LATE_WINDOW_NS = 1_000_000_000
+_GRANT_WINDOW_NS = 60_000_000_000
 
 
 def _ns(duration_s: float) -> int:
@@ -30,8 +33,10 @@ def _ns(duration_s: float) -> int:
 class Supervisor:
     """State machine of one arm. All times are ints [ns] of the caller's clock; a clock set back counts as standing."""
 
-    def __init__(self, config: SupervisorConfig | None = None) -> None:
+    def __init__(self, config: SupervisorConfig | None = None, simulation: bool = False) -> None:
+        """simulation: a simulated arm in lock-step, where a supervisor that is switched off demands nothing at all."""
         self.config = config = config or SupervisorConfig()
+        self._simulation = simulation
         self.state = SupervisorState.INIT
         self.reason = 0
         """Reason code of the latch, 0 without one: the chain shall be latched with it."""
@@ -51,8 +56,9 @@ class Supervisor:
         self._automatic_codes = frozenset(int(Reason[name]) for name in config.automatic)
         self._recoveries = [_NEVER] * config.automatic_max
         self._late_ticks = [_NEVER] * config.late_ticks
+        self._grants: deque[int] = deque(maxlen=config.grants_per_minute)
         self._hold_until_ns = self._pressed_ns = self._reset_ns = self._calm_ns = self._tripped_ns = _NEVER
-        self._estop_pressed = False
+        self._estop_pressed = self._inherited = False
 
     @property
     def latched(self) -> bool:
@@ -66,9 +72,15 @@ class Supervisor:
         if not self.latched:
             self.state = SupervisorState.ARMED if torque_control else SupervisorState.IDLE
 
-    def beat(self, source: Heartbeat, stamp_ns: int) -> None:
-        """A sign of life of a source, which was given at stamp_ns; an older one than the newest changes nothing."""
-        before_ns = self._beats[source]
+    def beat(self, source: Heartbeat, stamp_ns: int, now_ns: int) -> None:
+        """A sign of life of a source, which was given at stamp_ns.
+
+        An older one than the newest changes nothing, nor does one from the future: it would never age.
+        """
+        given_ns = believed_ns(stamp_ns, now_ns)
+        if given_ns is None:
+            return
+        stamp_ns, before_ns = given_ns, self._beats[source]
         if source == Heartbeat.LOOP and before_ns != _NEVER and stamp_ns - before_ns > self._hard_ns[source]:
             self._ask_hold(stamp_ns)  # the gap is over by the time that anybody can look for it
         if stamp_ns > before_ns:
@@ -164,7 +176,7 @@ class Supervisor:
         """A program wishes to start over. GRANTED ends the latch: the chain is then to be reseeded where the arm is."""
         if not self.latched:
             return Answer.GRANTED
-        if not self.config.enabled:
+        if not self.config.enabled and (self._simulation or not self._takes_a_person):
             return self._leave()
         obstacle = self._obstacle(now_ns)
         if obstacle != Answer.GRANTED:
@@ -172,7 +184,8 @@ class Supervisor:
         if self._reset_ns != _NEVER and now_ns - self._reset_ns <= _ns(self.config.reset_valid_s):
             self.by_person += 1
             return self._leave(budget_anew=True)
-        if self.reason in self._automatic_codes and self.recoveries_left(now_ns) > 0:
+        listed = self.reason in self._automatic_codes and not self._inherited
+        if listed and self.recoveries_left(now_ns) > 0:
             self._recoveries[self._recoveries.index(min(self._recoveries))] = now_ns
             self.automatic += 1
             return self._leave()
@@ -180,6 +193,26 @@ class Supervisor:
             self.simulated += 1
             return self._leave(budget_anew=True)
         return Answer.PERSON
+
+    def ask_grant(self, now_ns: int, following: bool, resetting: bool) -> Answer:
+        """A program wishes for the energy of a new episode. GRANTED counts it.
+
+        following: a command was accepted since the last seed; resetting: it is one of the automatic reset. Energy
+        that came in the middle of a policy's motion would make the tank no bound of an episode.
+        """
+        if not self.config.enabled:
+            return Answer.GRANTED
+        if following and not resetting:
+            return Answer.FOLLOWING
+        if len(self._grants) == self._grants.maxlen and now_ns - self._grants[0] < _GRANT_WINDOW_NS:
+            return Answer.TOO_MANY_GRANTS
+        self._grants.append(now_ns)
+        return Answer.GRANTED
+
+    @property
+    def _takes_a_person(self) -> bool:
+        """Whether a program may not even end this latch where the supervisor is switched off."""
+        return self._inherited or self._estop_pressed or self.state == SupervisorState.ESTOP
 
     def recoveries_left(self, now_ns: int) -> int:
         """Returns how many automatic recoveries the budget still holds."""
@@ -203,13 +236,30 @@ class Supervisor:
         self._estop_pressed = bool(words[10])
         self._beats, self._recoveries = words[11 : 11 + len(Heartbeat)], words[11 + len(Heartbeat) :]
         self._pressed_ns = _NEVER
+        self._grants.clear()  # the clock may have been put back with the rest
+
+    @property
+    def recoveries(self) -> list[int]:
+        """Times of the automatic recoveries that the budget remembers [ns], oldest first."""
+        return sorted(used_ns for used_ns in self._recoveries if used_ns != _NEVER)
+
+    def inherit(self, state: SupervisorState, reason: int, recoveries: list[int], now_ns: int) -> None:
+        """Takes over what a former process left: the latch, which takes a person, and what it used of the budget.
+
+        reason: 0 without a latch; recoveries: as `recoveries`, of a budget of any size.
+        """
+        budget = self.config.automatic_max
+        kept = sorted(recoveries)[max(len(recoveries) - budget, 0) :]
+        self._recoveries = [*kept, *[_NEVER] * (budget - len(kept))]
+        if reason:
+            self.state, self.reason, self._inherited, self._tripped_ns = state, reason, True, now_ns
 
     # Parts
 
     def _leave(self, budget_anew: bool = False) -> Answer:
         if budget_anew:
             self._recoveries = [_NEVER] * self.config.automatic_max
-        self.state, self.reason = SupervisorState.ARMED, 0
+        self.state, self.reason, self._inherited = SupervisorState.ARMED, 0, False
         self._reset_ns = self._calm_ns = _NEVER
         return Answer.GRANTED
 

@@ -57,7 +57,7 @@ def limit_torque(tau_wish: Floats, tau_previous: Floats, limits: Record, tau_out
     for i in range(tau_out.shape[0]):
         bound = limits.max_torque_nm[i]
         wish = 0.0
-        if math.isfinite(tau_wish[i]):
+        if code != 3:
             wish = min(bound, max(-bound, share * tau_wish[i]))  # share x wish may round to just above the bound
         step = wish - tau_previous[i]
         if abs(step) > limits.max_step_nm:

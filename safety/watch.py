@@ -145,19 +145,26 @@ def rearm(watch: Record) -> None:
 
 @kernel
 def watch_state(
-    state: Record, position: Floats, twist: Floats, box_min: Floats, box_max: Floats, config: Record, watch: Record
+    state: Record,
+    tau: Floats,
+    position: Floats,
+    twist: Floats,
+    box_min: Floats,
+    box_max: Floats,
+    config: Record,
+    watch: Record,
 ) -> int:
     """Returns the Reason code of the limit that trips in this tick, 0 if none does.
 
-    position (3,) and twist (6,) of the control point in base axes; box_min, box_max (3,): the workspace box. An arm
-    that starts outside of it may drive in; from then on leaving it trips.
+    tau (7,): torque of the last tick; position (3,) and twist (6,) of the control point in base axes; box_min, box_max
+    (3,): the workspace box. An arm that starts outside of it may drive in; from then on leaving it trips.
     """
     if config.enabled == 0:
         return 0
     still_ticks = wrench_stands_still(watch, state.wrench_tool)
     power_w, joint_share = 0.0, 0.0
     for i in range(_JOINTS):
-        power_w += state.tau_applied_nm[i] * state.qd_rad_s[i]
+        power_w += tau[i] * state.qd_rad_s[i]
         joint_share = max(joint_share, abs(state.qd_rad_s[i]) / config.max_joint_speed_rad_s[i])
     values = (
         norm_of_three(state.wrench_tool, 0),

@@ -23,7 +23,8 @@ _PART = 50
 class FlightBuffer:
     """Takes the reports of one arm as they come; holds at most before_s + after_s of them.
 
-    `written` and `left_out` count the files, and the latches that got none: too soon after another, or no room.
+    `written` and `left_out` count the files, and the latches that got none: too soon after another, or no room. The
+    header of a file names the worst reason up to its end, and the time of the first latch.
     """
 
     def __init__(self, config: FlightConfig, motor: str, kernels: str, rate_hz: float) -> None:
@@ -70,7 +71,11 @@ class FlightBuffer:
 
     def _ask(self, reason: int, trip_ns: int, name: str) -> None:
         """A file follows after the aftermath, unless there was one just before."""
-        if self._trip is not None or 0 <= trip_ns - self._last_ns < self._config.pause_s * 1e9:
+        if self._trip is not None:
+            if reason > self._trip.reason:
+                self._trip = replace(self._trip, reason=reason, reason_name=name)
+            return
+        if 0 <= trip_ns - self._last_ns < self._config.pause_s * 1e9:
             self.left_out += 1
             return
         self._last_ns = trip_ns

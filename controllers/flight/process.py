@@ -3,6 +3,9 @@
 It reads the ring and the status of a motor process's shared block and writes nothing there, so that it can neither
 disturb the loop nor be disturbed by the death of whoever commands. It outlives the motor process by as long as it
 takes to write down its end.
+
+The mailbox of the commands holds the newest only, and is looked at every POLL_S: of commands that follow each other
+faster, accepted or not, only the last one of each look is noted. The reports, which the ring keeps, are whole.
 """
 
 from __future__ import annotations
@@ -25,7 +28,7 @@ from controllers.shared_memory.ring import RingReader
 from controllers.types import COMMAND, REPORT
 
 POLL_S = 0.05
-"""The ring holds four seconds, a command lives for at least as long as this."""
+"""The ring holds four seconds; a policy that decides at 20 Hz or less has each command noted."""
 _NICENESS = 10
 _OVER = (MotorState.STOPPED, MotorState.FAILED)
 

@@ -13,7 +13,10 @@ Array = NDArray[Any]
 
 
 class Robot(Protocol):
-    """A torque-controlled arm that compensates gravity itself. Every record is an array of shape (1,)."""
+    """A torque-controlled arm that compensates gravity itself. Every record is an array of shape (1,).
+
+    A simulated one says so by a `simulated` that is True; whatever has none counts as a real arm.
+    """
 
     rate_hz: float
 
@@ -28,6 +31,20 @@ class Robot(Protocol):
 
     def stop(self) -> None:
         """Ends torque control in an ordered way; may be called twice."""
+
+
+def is_simulated(robot: Robot) -> bool:
+    """Returns whether the robot says that it is a simulated one."""
+    return getattr(robot, "simulated", False) is True
+
+
+def require_real_person(robot: Robot, simulated_person: bool) -> None:
+    """Raises UserError for a simulated person beside a robot that is not simulated."""
+    if simulated_person and not is_simulated(robot):
+        raise UserError(
+            f"expected a simulated arm with SupervisorConfig.simulated_person, got {type(robot).__name__}: "
+            "leave it off, a person has to look at a real one"
+        )
 
 
 @runtime_checkable

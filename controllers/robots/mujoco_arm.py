@@ -59,6 +59,8 @@ class WristSensorConfig:
 class MujocoArm:
     """An arm with its tool in a scene of primitive shapes. One `write` advances the simulated time by one tick."""
 
+    simulated = True
+
     def __init__(
         self, arm: ArmDescription, scene: Scene, sensor: WristSensorConfig | None = None, seed: int = 0
     ) -> None:

@@ -48,7 +48,7 @@ REQUEST = np.dtype(
 ANSWER = np.dtype(
     [("number", "i8"), ("refused", "i8"), ("verdict", "i8"), ("reason", "i8"), ("message", "S240")], align=True
 )
-"""verdict: a supervisor's Answer to a wish to start over, 0 otherwise; reason: what it had latched the arm for."""
+"""verdict: a supervisor's Answer to a wish to start over or for energy, else 0; reason: what it had latched for."""
 
 
 class Request(IntEnum):
@@ -120,12 +120,16 @@ class Parent(IntEnum):
 
 
 class Person(IntEnum):
-    """Words that a person's seat writes: buttons, not messages."""
+    """Words of a person at the buttons: levels and times, not messages.
+
+    The seat writes them all but ESTOP_NS, which anybody may set.
+    """
 
     BUTTON = 0  # 1 while the reset button is pressed
     BUTTON_NS = 1  # when the seat said so last: a seat that dies while pressing never releases
-    ESTOP = 2  # 1 while the emergency stop is pressed; it stays so when the seat dies
+    ESTOP_NS = 2  # when the emergency stop was pressed last; 0: never
     PID = 3
+    RELEASED_NS = 4  # the ESTOP_NS that was released: the emergency stop is pressed while the two differ
 
 
 STATUS_TEXT = np.dtype([("kernels", "S16"), ("message", "S480")], align=True)

@@ -65,7 +65,7 @@ class MotorSide:
 
 
 class PersonSide:
-    """The end of somebody at the buttons."""
+    """The end of somebody at the buttons, or of somebody who only looks or presses the emergency stop."""
 
     def __init__(self, block: SharedBlock) -> None:
         self._person = block.region("person").cast("q")
@@ -76,9 +76,13 @@ class PersonSide:
         self._person[Person.PID], self._person[Person.BUTTON_NS] = pid, now_ns
         self._person[Person.BUTTON] = int(pressed)
 
-    def estop(self, pressed: bool) -> None:
-        """Says whether the emergency stop is pressed."""
-        self._person[Person.ESTOP] = int(pressed)
+    def press_estop(self, now_ns: int) -> None:
+        """Presses the emergency stop. Any number of processes may do so at once: whatever word remains is a press."""
+        self._person[Person.ESTOP_NS] = max(now_ns, self._person[Person.ESTOP_NS] + 1)
+
+    def release_estop(self) -> None:
+        """Releases the newest press of the emergency stop, and those before it."""
+        self._person[Person.RELEASED_NS] = self._person[Person.ESTOP_NS]
 
     def word(self, word: Status) -> int:
         """Returns a word of the motor process's status."""

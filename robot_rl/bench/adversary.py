@@ -85,6 +85,7 @@ class Adversary:
                 self._wish(rng, command, state, tick)
             state["stamp_ns"] += 1_000_000
             state["wrench_tool"] = rng.normal(size=6)
+            self.disturb(rng, state)
             self._model.terms(q, qd, self._terms)
             chain.tick(state, self._terms, command, report)
             delivered = begin_j + (ledger["granted_j"] - granted_j) - (ledger["lost_j"] - lost_j)
@@ -107,6 +108,11 @@ class Adversary:
             state["tau_applied_nm"] = applied
             worst_j = max(worst_j, work_j - begin_j - float(ledger["granted_j"] - granted_j))
         return AdversaryResult(worst_identity_j, worst_j, work_j, gated / ticks)
+
+    def disturb(self, rng: np.random.Generator, state: Any) -> None:
+        """Spoils a reading before the tick sees it; here: one wrench in 500 is no number."""
+        if rng.random() < 0.002:
+            state["wrench_tool"][0, 0] = np.nan
 
     def _wish(self, rng: np.random.Generator, command: Any, state: Any, tick: int) -> None:
         """A new command: mostly a usable one, far away and stiff; sometimes one that must be refused."""

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from controllers.latch_memory import forget_latch, latch_path
-from controllers.person import PersonSeat
+from controllers.person import PersonSeat, look, press_estop
 from controllers.shared_memory.block import BlockError, BlockInUse
 from data.errors import UserError
 from robot_rl.cli.output import table
@@ -25,15 +27,22 @@ def replay(config: SafetyReplayConfig) -> dict[str, Any]:
     from robot_rl.report.flight import write_flight_page
 
     flight = Path(config.path)
-    path = write_flight_page(flight, Path(config.out) if config.out else flight.with_suffix(".html"))
+    out = Path(config.out) if config.out else flight.with_suffix(".html")
+    if flight.exists() and out.exists() and out.samefile(flight):
+        raise UserError(f"out={out} is the flight itself: name another file")
+    if out.is_dir():
+        raise UserError(f"out={out} is a folder: name a file in it")
+    if not out.parent.is_dir():
+        raise UserError(f"expected a folder {out.parent} for out={out}, found none: make it, or name another file")
+    path = write_flight_page(flight, out)
     print(f"flight: {path}")
     return {"page": str(path)}
 
 
 def status(config: SafetyStatusConfig) -> dict[str, Any]:
     """Prints and returns what the supervisor of a motor process says."""
-    with _seat_beside(config.motor) as seat:
-        seen = seat.seen()
+    with _latch_named(config.motor):
+        seen = look(config.motor)
     latched = seen.state >= SupervisorState.PROTECTIVE_STOP
     figures = {
         "motor": config.motor,
@@ -84,17 +93,23 @@ def _reset_for_the_next(config: SafetyResetConfig) -> dict[str, Any]:
 
 
 def estop(config: SafetyEstopConfig) -> dict[str, Any]:
-    """Presses or releases the emergency stop in software."""
-    with _seat_beside(config.motor) as seat:
-        seat.estop(not config.release)
+    """Presses the emergency stop in software, whoever sits at the buttons, or releases it from their seat."""
+    with _latch_named(config.motor):
+        if config.release:
+            with PersonSeat(config.motor) as seat:
+                seat.estop(False)
+        else:
+            press_estop(config.motor)
     done = "released; the arm stays stopped until somebody resets it" if config.release else "pressed"
     print(f"{config.motor}: emergency stop {done}")
     return {"motor": config.motor, "pressed": not config.release}
 
 
-def _seat_beside(motor: str) -> PersonSeat:
+@contextmanager
+def _latch_named(motor: str) -> Iterator[None]:
+    """Adds to the error of a motor process that does not run whether it left a latch."""
     try:
-        return PersonSeat(motor)
+        yield
     except BlockInUse:
         raise
     except BlockError as error:

@@ -98,8 +98,12 @@ class SafetyLayers:
         return chain if self.limiter else replace(chain, limiter=_opened(chain.limiter))
 
     def supervisor_config(self, lockstep: bool) -> SupervisorConfig:
-        """Returns the supervisor's configuration; only an arm in lock-step simulation has a simulated person."""
-        return SupervisorConfig(enabled=self.supervisor, simulated_person=self.simulated_person and lockstep)
+        """Returns the supervisor's configuration; only an arm in lock-step simulation has a simulated person.
+
+        It may also begin an episode of any length anew: a reset takes 0.1 s and asks for at most two grants.
+        """
+        config = SupervisorConfig(enabled=self.supervisor, simulated_person=self.simulated_person and lockstep)
+        return replace(config, grants_per_minute=1200) if lockstep else config
 
 
 def reflex_at(reflex: ReflexConfig, threshold: float) -> ReflexConfig:

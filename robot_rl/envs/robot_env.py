@@ -39,7 +39,8 @@ class RobotEnv(gymnasium.Env[Observation, NDArray[np.float32]]):
 
     info of `step`: `action_executed` (what the limiter let through, in action units), `success`, `violation` (of the
     task's force limits), `peak_force_n`, `force_n`, `q_rad`, `stamp_ns`, `reasons`, `held` (latched: it is over); how
-    it ran, `duration_s`, `interrupted`, `source`, `mode`; and the counts of `Interventions` so far.
+    it ran, `duration_s`, `interrupted`, `source`, `mode`; `tank_energy_j` at its end and `lowest_energy_j` (tank and
+    spring together, at its lowest tick), NaN without a ledger; and the counts of `Interventions` so far.
     info of `reset`: `reset_s`, `reset_attempts`, `reset_kind` (automatic | teleport), `reset_pull_n`, `reset_peak_n`,
     `reset_wiggles`, in lock-step `recoveries_automatic` and `recoveries_simulated` (latches ended so far without a
     person, and by a simulated one), `q_rad`, `stamp_ns`.
@@ -194,6 +195,7 @@ class RobotEnv(gymnasium.Env[Observation, NDArray[np.float32]]):
             "reasons": sensed.reasons,
             "held": held,
             "tank_energy_j": sensed.tank_energy_j,
+            "lowest_energy_j": sensed.lowest_energy_j,
             **spent_since(before, sensed),
             "granted": sensed.granted,
             "risk": sensed.risk,

@@ -51,8 +51,16 @@ def _require_finite(report: Any) -> None:
 
 def granted_share(reports: NDArray[Any]) -> float:
     """Returns the smallest share that the passivity ledger granted of anything; 1 where none runs."""
-    shares = [reports[name].min() for name in ("stiffness_share", "reference_share", "gate_share")]
+    shares = [reports[name].min() for name in ("stiffness_share", "reference_share", "active_share", "gate_share")]
     return float(np.fmin(1.0, np.fmin.reduce(shares)))
+
+
+def lowest_energy(reports: NDArray[Any]) -> float:
+    """Returns the smallest sum of tank and spring of any tick [J], which the ledger's bound T + V >= 0 is about.
+
+    NaN where no ledger runs.
+    """
+    return float(np.fmin.reduce(reports["tank_energy_j"] + reports["spring_energy_j"]))
 
 
 def sense_reports(reports: NDArray[Any], rate_hz: float) -> Sensed:
@@ -78,6 +86,7 @@ def sense_reports(reports: NDArray[Any], rate_hz: float) -> Sensed:
         gripper_m=float(last["gripper_m"]),
         reasons=frozenset(reports["reason"].tolist()),
         tank_energy_j=float(last["tank_energy_j"]),
+        lowest_energy_j=lowest_energy(reports),
         energy_spent_j=float(last["energy_spent_j"]),
         granted=granted_share(reports),
         risk=float(np.fmax.reduce(reports["risk"])),

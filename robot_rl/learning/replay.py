@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from controllers.types import Source
 from data.errors import UserError
 from robot_rl.learning import journal
 
@@ -50,6 +51,12 @@ class Batch:
 
     def __len__(self) -> int:
         return len(self.reward)
+
+    @property
+    def imitable(self) -> NDArray[np.bool_]:
+        """(B,) demonstrations that the demonstrator executed: what a recovery did instead is nothing to imitate."""
+        own: NDArray[np.bool_] = self.demo & (self.source != Source.RECOVERY)
+        return own
 
 
 class Replay:

@@ -139,7 +139,7 @@ class Sac:
         """One update of actor and temperature.
 
         L_actor = mean_B [ alpha log p(a|s) - mean_i Q_i(s, a) ]    (with a budget, Q as robot_rl.learning.cost tells)
-                  + bc_weight * mean over demonstrations of |mean action - a_demo|^2
+                  + bc_weight * mean over imitable demonstrations of |mean action - a_demo|^2
         L_alpha = alpha * mean_B ( -log p - target entropy ), over the dimensions that count.
         """
         size = len(batch)
@@ -171,11 +171,12 @@ class Sac:
     def _imitate(self, batch: Batch, sample: Squashed, view: ActorView) -> tuple[Tensor, Tensor | None]:
         """Returns the unweighted behaviour-cloning loss and the weighted gradient wrt the Gaussian's mean."""
         weight = self.config.bc_weight
-        count = int(batch.demo.sum())
+        imitable = batch.imitable
+        count = int(imitable.sum())
         if weight == 0.0 or count == 0:
             return torch.zeros(()), None
         squashed = torch.tanh(sample.mean)
-        rows = torch.from_numpy(batch.demo.astype(np.float32))[:, None]
+        rows = torch.from_numpy(imitable.astype(np.float32))[:, None]
         error = (place(squashed, view) - torch.from_numpy(batch.action)) * rows
         slope = view.scale * (1.0 - squashed.square())
         if view.base is not None:

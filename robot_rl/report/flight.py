@@ -66,12 +66,13 @@ def render(flight: Flight, name: str) -> str:
         page.section(
             "What the tick did", page.picture(_reasons(reports, times_s), "Reasons"), _events(flight, times_s)
         ),
-        page.section("Commands", _commands(flight), say="As they came, accepted or not; renewals left out."),
+        page.section("Commands", _commands(flight), say=_COMMANDS),
         page.section("File", page.pairs({"file": name, **header.__dict__})),
     ]
     return page.page(headline, body)
 
 
+_COMMANDS = "As they were sent, accepted or not; renewals left out. Beside a motor process: the newest of each 50 ms."
 _LINES = "Seconds from the latch on, which is the dashed line. Where many ticks share a pixel, both extremes are drawn."
 
 

@@ -118,5 +118,5 @@ class ExploringLink:
             quaternion_base_xyzw=here.quaternion_base_xyzw,
             stiffness=np.array([push] * 3 + [turn] * 3),
             damping_ratio=float(rng.uniform(*config.damping_ratio)),
-            source=Source.RECOVERY,
+            source=Source.RESET if wish.source == Source.RESET else Source.RECOVERY,
         )

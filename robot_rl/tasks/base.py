@@ -41,6 +41,7 @@ class Sensed:
     gripper_m: float
     reasons: frozenset[int]  # what the chain reported during the last decision
     tank_energy_j: float = math.nan  # in the energy tank; NaN while no passivity ledger runs
+    lowest_energy_j: float = math.nan  # in tank and spring together, at its lowest tick of the last decision
     energy_spent_j: float = math.nan  # that left the tank since the episode began
     granted: float = 1.0  # smallest share of a move or torque that the ledger granted during the last decision
     risk: float = math.nan  # largest risk during the last decision; NaN while no safety critic runs

@@ -3,7 +3,7 @@
 The tool is a round finger inside the channel. Where the gaps of the baffles are, and where the bolts stand, is for the
 simulator only: a policy knows its own pose and what it feels, moves in the plane and chooses how stiff it is along and
 across the channel, as in SRL-VIC (arXiv:2406.13744) and Bresa (arXiv:2503.21989). A decision that presses harder than
-`max_force_n` ends the episode without success.
+`max_force_n` ends the episode, at a price.
 """
 
 from __future__ import annotations
@@ -77,6 +77,8 @@ class MazeConfig(MazeShape):
     """A larger peak force is a violation and ends the episode [N]."""
     stiffness_n_m: tuple[float, float] = (150.0, 1000.0)
     """Smallest and largest stiffness that a policy may choose for each axis of the plane [N/m]."""
+    violation_reward: float = -1.0
+    """Reward of a violation, at most 0: without a price it is the cheapest end for a policy that has to save energy."""
     start_x_m: tuple[float, float] = (0.014, 0.024)
     """Range of the start behind the entrance [m]."""
     start_y_m: float = 0.03
@@ -96,6 +98,8 @@ class MazeConfig(MazeShape):
         steps = self.decision_s / 0.05
         if not (2.0 <= steps <= 20.0 and math.isclose(steps, round(steps))):
             raise UserError(f"decision_s must be a multiple of 0.05 s from 0.1 to 1 s, got {self.decision_s}")
+        if not -math.inf < self.violation_reward <= 0.0:
+            raise UserError(f"violation_reward must be a finite number of at most 0, got {self.violation_reward}")
         low, high = self.start_x_m
         if not 0.0 <= low <= high < self.length_m:
             raise UserError(
@@ -243,9 +247,9 @@ class Maze(Task):
         return place
 
     def judge(self, sensed: Sensed, draw: Draw) -> Judgement:
-        """Out at the far end: success. Pressed too hard: over, without reward, wherever the tool is."""
+        """Out at the far end: success. Pressed too hard: over, at a price, wherever the tool is."""
         if self.violated(sensed):
-            return Judgement(0.0, True, False)
+            return Judgement(self.config.violation_reward, True, False)
         out = bool(self.place_in_channel(sensed.T_base_tool, draw)[0] >= self.config.length_m + TOOL_RADIUS_M)
         return Judgement(float(out), out, out)
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from controllers.types import Source
 from data.episode import Episode
 from data.episode_folder import read_manifest
 from data.errors import UserError
@@ -48,6 +49,21 @@ def successful(episodes: list[Episode], path: str) -> list[Episode]:
             f"expected at least one success among the {len(episodes)} episodes of {path}, found none: record more"
         )
     return chosen
+
+
+def imitation_pairs(episodes: list[Episode], workplace: Workplace) -> list[tuple[F32, F32]]:
+    """Returns (features (T, obs_size), executed actions (T, action_size)) of what the demonstrator itself did.
+
+    Where the reflex arbiter had the arm, the recovery acted: an episode falls into the parts before, between and after.
+    """
+    pairs = []
+    for episode in episodes:
+        features, actions = workplace.demonstrations(episode)
+        own = np.flatnonzero(episode.source != Source.RECOVERY)
+        for part in np.split(own, np.flatnonzero(np.diff(own) > 1) + 1):
+            if len(part):
+                pairs.append((features[part], actions[part]))
+    return pairs
 
 
 def fill_replay(

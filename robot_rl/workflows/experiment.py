@@ -124,7 +124,7 @@ def publish(grid: Grid, own: list[Row], results: Path) -> list[Row]:
     What other processes have published meanwhile stays, and so do rows of earlier days until their cell has run anew.
     """
     path = results / f"{grid.name}.json"
-    with _only_writer(results):
+    with only_writer(results):
         published: list[Row] = read_json(path)["rows"] if path.is_file() else []
         rows = {(row["cell"], row["seed"]): row for row in [*published, *own]}
         ordered = [rows[key] for key in sorted(rows)]
@@ -138,7 +138,7 @@ def publish(grid: Grid, own: list[Row], results: Path) -> list[Row]:
 
 
 @contextmanager
-def _only_writer(folder: Path) -> Iterator[None]:
+def only_writer(folder: Path) -> Iterator[None]:
     """Waits until no other process publishes into `folder`; the lock is on the folder itself and leaves no file."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:

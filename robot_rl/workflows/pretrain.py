@@ -56,11 +56,11 @@ def imitate(data: str, out: Path, workplace: Workplace, options: dict[str, Any],
     from robot_rl.agents.base import config_from
     from robot_rl.policies.diffusion import DiffusionConfig
     from robot_rl.policies.pretrain import pretrain
-    from robot_rl.training.demonstrations import digest_of, load_episodes, successful
+    from robot_rl.training.demonstrations import digest_of, imitation_pairs, load_episodes, successful
 
     episodes = successful(load_episodes(data, workplace), data)
     note_demonstrations(out, *digest_of(data))
-    pairs = [workplace.demonstrations(episode) for episode in episodes]
+    pairs = imitation_pairs(episodes, workplace)
     settings = config_from(DiffusionConfig, options, "policy")
     started = time.monotonic()
     with progress(settings.steps, "pretrain", unit="update") as bar:
@@ -71,7 +71,7 @@ def imitate(data: str, out: Path, workplace: Workplace, options: dict[str, Any],
             log.write({"kind": "pretrain", "step": step, "wall_s": time.monotonic() - started, "loss": loss})
 
         policy = pretrain(
-            [features[:-1] for features, _ in pairs],
+            [features for features, _ in pairs],
             [actions for _, actions in pairs],
             settings,
             seed_generator(seed, 5),

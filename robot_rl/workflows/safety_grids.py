@@ -42,10 +42,12 @@ class CriticRecipe:
     """One collection for each."""
     held_out: str = "default"
     """Variant of the task whose episodes calibrate it."""
+    measured: tuple[dict[str, Any], ...] = ()
+    """Settings of the task with which it is measured besides, after its gate."""
 
 
 CRITICS = {
-    "maze": CriticRecipe(250, ({}, {"decision_s": 0.5}), "heldout"),
+    "maze": CriticRecipe(250, ({}, {"decision_s": 0.5}), "heldout", ({"decision_s": 0.5},)),
 }
 
 
@@ -63,6 +65,8 @@ class SafetyGrid:
     variant: str = "heldout"
     """Variant of the grid's task in which the episodes run."""
     demonstrations: int = 40
+    fairness: tuple[str, ...] = ()
+    """What is compared, and what is not fair to whom: a sentence or two each, for the table."""
 
 
 _MODES = {"never": "never asked", "decision": "asked once a decision", "control": "asked in every tick"}
@@ -86,6 +90,19 @@ BRESA = SafetyGrid(
     "Does a critic at the control rate prevent what one at the decision rate does not?",
     "maze",
     _bresa_arms(),
+    fairness=(
+        "All cells of a seed have the same mazes, critic, threshold and recovery; they differ in when the critic is "
+        "asked, and how long a decision lasts. Cells of different periods are different tasks: compare within one.",
+        "The threshold was chosen by the recall of a critic that is asked at every sample. That suits the cells that "
+        "ask it in every tick; the decision rate might do better with a lower one.",
+        "The look-ahead at that threshold (see critic.md) is shorter than a decision of 0.5 s: what is asked only at "
+        "its beginning cannot foresee what happens late in it, however good it is. That is to the disadvantage of the "
+        "decision rate, and it is the claim under test.",
+        "The critic learned from decisions of 0.1 s and 0.5 s, its gate measured it at 0.1 s only; none of 0.3 s were "
+        "ever trained on, which is to the disadvantage of both cells that ask it there.",
+        "Calibration and comparison draw their mazes from the same held-out range. Nothing is fitted there: networks, "
+        "scale and threshold come from training mazes.",
+    ),
 )
 
 TANK_J = 0.6
@@ -117,6 +134,15 @@ PASSIVE = SafetyGrid(
         "agnostic": {**_LEARN, "agent_config": {}},
         "aware": {**_LEARN, "agent_config": _AWARE},
     },
+    fairness=(
+        "All cells of a seed have the same mazes and demonstrations and no critic. Filtered and unfiltered cells run "
+        "the same policy.",
+        f"A tank of {TANK_J:g} J is new to the policies of all cells; the filter is new to those of the filtered "
+        "cells, which is to their disadvantage. It is just enough for a frugal policy: another tank would move all "
+        "rates of energy violations.",
+        f"The budget in training, {ENERGY_BUDGET_J:g} J, counts what leaves the tank; an energy violation counts what "
+        "is left of tank and spring together, energy that flowed back included.",
+    ),
 )
 
 LAYERS = SafetyGrid(
@@ -128,6 +154,14 @@ LAYERS = SafetyGrid(
         Arm("maze-none", "scripted explorer, no layer", safety_config=OFF, critic=False),
         Arm("peg-all", "scripted operator, all layers that it has: no critic", critic=False, task="peg_insertion"),
         Arm("peg-none", "scripted operator, no layer", safety_config=OFF, critic=False, task="peg_insertion"),
+    ),
+    fairness=(
+        "The two cells of a task run the same episodes with the same operator, which knows nothing of the layers. How "
+        "often the limits are violated without them is the operator's doing: another one would need them more or less.",
+        "Without layers the torque limits stay, and the ledger keeps its books without limiting anything.",
+        "Peg insertion has no critic, so that its reflex acts on nothing; the maze's is the one of the seed, as in "
+        "bresa.md, at decisions of 0.1 s.",
+        "Calibration and comparison draw their mazes from the same held-out range. Nothing is fitted there.",
     ),
 )
 

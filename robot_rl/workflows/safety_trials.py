@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import math
-from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from controllers.types import Source
-from data.atomic import write_atomic
 from robot_rl.envs.robot_env import RobotEnv
-from robot_rl.report.statistics import bootstrap_interval, wilson_interval
 from robot_rl.training.evaluation import Acting
 from robot_rl.training.recording import Operator
 from robot_rl.training.workplace import ArmWorkplace
 
-_SAVE_EVERY = 10
-"""Episodes between two savings of a cell: what an interruption may cost."""
+_ROUNDING_J = 1e-9
+"""Error that the ledger's sums may have."""
 
 
 @dataclass
@@ -41,14 +36,15 @@ class Trial:
     """Time in which the recovery acted."""
     energy_j: float = 0.0
     """Energy that left the tank."""
-    lowest_tank_j: float = math.inf
+    lowest_energy_j: float = math.inf
+    """In tank and spring together, at the lowest tick of all; infinite where no ledger runs."""
     limited: int = 0
     """Decisions in which the ledger granted less than everything."""
 
     @property
     def energy_violation(self) -> bool:
-        """More energy was delivered than the episode's budget held."""
-        return self.lowest_tank_j < 0.0
+        """More energy was delivered than the tank held at the start, at some tick: tank and spring fell below zero."""
+        return self.lowest_energy_j < -_ROUNDING_J
 
     def add(self, info: dict[str, Any], decision_s: float) -> None:
         """Counts one step of RobotEnv."""
@@ -62,8 +58,8 @@ class Trial:
         if info.get("source", Source.POLICY) == Source.RECOVERY:
             self.recovery_s += duration_s
         self.energy_j += float(info.get("energy_spent_j", 0.0))
-        if not math.isnan(info["tank_energy_j"]):
-            self.lowest_tank_j = min(self.lowest_tank_j, float(info["tank_energy_j"]))
+        if not math.isnan(info["lowest_energy_j"]):
+            self.lowest_energy_j = min(self.lowest_energy_j, float(info["lowest_energy_j"]))
         self.limited += int(info["granted"] < 1.0)
 
 
@@ -94,51 +90,3 @@ def try_agent(workplace: ArmWorkplace, agent: Acting, seed: int) -> Trial:
         if outcome.terminated or outcome.truncated:
             trial.success = outcome.success
             return trial
-
-
-def run_trials(path: Path, seeds: Iterable[int], attempt: Callable[[int], Trial]) -> list[Trial]:
-    """Returns the trials of these seeds, those in the file first; what is new is saved every few episodes."""
-    rows = json.loads(path.read_text())["trials"] if path.is_file() else []
-    trials = {row["seed"]: Trial(**{**row, "lowest_tank_j": _number(row["lowest_tank_j"])}) for row in rows}
-    missing = [seed for seed in seeds if seed not in trials]
-    for count, seed in enumerate(missing, 1):
-        trials[seed] = attempt(seed)
-        if count % _SAVE_EVERY == 0 or count == len(missing):
-            plain = [{**asdict(trial), "lowest_tank_j": _text(trial.lowest_tank_j)} for trial in trials.values()]
-            path.parent.mkdir(parents=True, exist_ok=True)
-            write_atomic(path, json.dumps({"trials": plain}, indent=0))
-    return [trials[seed] for seed in seeds]
-
-
-def _text(value: float) -> float | None:
-    return None if math.isinf(value) else value
-
-
-def _number(value: float | None) -> float:
-    return math.inf if value is None else float(value)
-
-
-def summary(trials: list[Trial]) -> dict[str, Any]:
-    """Rates with their 95 % intervals (Wilson), means with bootstrap intervals."""
-    count, rng = len(trials), np.random.default_rng(0)
-
-    def rate(flags: list[bool]) -> list[float]:
-        return [sum(flags) / max(count, 1), *wilson_interval(sum(flags), count)]
-
-    def mean(values: list[float]) -> list[float]:
-        return [float(np.mean(values)), *bootstrap_interval(values, rng)]
-
-    successes, violations = sum(trial.success for trial in trials), sum(trial.violation for trial in trials)
-    return {
-        "episodes": count,
-        "success": rate([trial.success for trial in trials]),
-        "violation": rate([trial.violation for trial in trials]),
-        "energy_violation": rate([trial.energy_violation for trial in trials]),
-        "held": rate([trial.held for trial in trials]),
-        "energy_j": mean([trial.energy_j for trial in trials]),
-        "peak_force_n": mean([trial.peak_force_n for trial in trials]),
-        "interventions": mean([float(trial.interventions) for trial in trials]),
-        "recovery_s": mean([trial.recovery_s for trial in trials]),
-        "seconds": mean([trial.seconds for trial in trials]),
-        "successes_per_violation": successes / (violations + 1),
-    }

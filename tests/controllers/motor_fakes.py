@@ -91,7 +91,7 @@ class EchoChain:
 
     gripper_range_m: tuple[float, float] | None = None
 
-    following = holding = False
+    following = holding = resetting = False
 
     def __init__(self, tau_nm: float) -> None:
         self._tau_nm, self._tick = tau_nm, 0

@@ -135,15 +135,55 @@ def test_an_applied_torque_that_is_no_number_does_not_disarm_the_rate_limit() ->
 def test_a_renewal_refreshes_the_stamp_of_what_is_followed_and_nothing_else() -> None:
     rig = Rig()
     rig.aim((0.2, 0.0, 0.0))
-    rig.send()
+    rig.send(duration_s=1.0)
     rig.tick(200)
     goal = rig.memory["goal_position"].copy()
-    rig.command["stamp_ns"], rig.command["position_base_m"] = rig.state["stamp_ns"], np.zeros(3)
+    rig.command["stamp_ns"] = rig.state["stamp_ns"]
     report = rig.tick()
     assert report["command_age_s"] == pytest.approx(0.001) and report["sequence"] == 0 and report["refused"] == 0
     np.testing.assert_array_equal(rig.memory["goal_position"], goal)
     rig.command["stamp_ns"] = rig.state["stamp_ns"] + 1_000_000_000
     assert rig.tick()["command_age_s"] == pytest.approx(0.002), "no stamp from the future"
+
+
+@pytest.mark.parametrize("name", ["position_base_m", "stiffness", "feedforward_wrench_base", "damping_ratio"])
+def test_another_command_under_the_followed_number_is_refused_and_renews_nothing(name: str) -> None:
+    rig = Rig()
+    rig.aim((0.2, 0.0, 0.0))
+    rig.send(duration_s=1.0)
+    rig.tick(100)
+    goal = rig.memory["goal_position"].copy()
+    rig.command[name][0] = np.nan
+    for repeat in range(1, 4):
+        rig.command["stamp_ns"] = rig.state["stamp_ns"]
+        report = rig.tick(20)
+        assert report["refused"] == repeat and rig.chain.refusals == {"sequence": repeat}
+        assert report["reason"] == Reason.REFUSED and report["command_age_s"] > 0.1
+    np.testing.assert_array_equal(rig.memory["goal_position"], goal)
+
+
+def test_no_renewal_outlives_the_declared_duration() -> None:
+    rig = Rig()
+    rig.aim((0.2, 0.0, 0.0))
+    rig.send(duration_s=0.3)
+    for _ in range(100):
+        rig.command["stamp_ns"] = rig.state["stamp_ns"]
+        report = rig.tick(10)
+    assert report["reason"] == Reason.STALE
+    assert report["command_age_s"] > 0.6
+
+
+def test_a_damaged_number_does_not_shut_out_the_good_ones() -> None:
+    rig = Rig()
+    rig.send()
+    rig.tick()
+    rig.command["sequence"], rig.command["stamp_ns"] = 2**62, rig.state["stamp_ns"]
+    assert rig.tick()["refused"] == 1
+    rig.command["sequence"] = 0
+    rig.aim((0.01, 0.0, 0.0))
+    rig.send()
+    report = rig.tick()
+    assert (report["sequence"], report["refused"]) == (1, 1)
 
 
 @pytest.mark.parametrize(("wait", "reason"), [(300, Reason.STALE), (1200, Reason.HOLD), (5200, Reason.LATCHED)])

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import resource
 import subprocess
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -71,12 +73,15 @@ def test_bursts_share_a_file_and_old_files_make_room(tmp_path: Path) -> None:
     assert [path.name for path in flight_files(tmp_path)] == [path.name for path in arm.buffer.written[-3:]]
 
 
-def test_a_worse_latch_within_a_latch_is_no_second_file_and_an_unchanged_one_is_none(tmp_path: Path) -> None:
+def test_a_worse_latch_within_a_latch_names_the_file_and_an_unchanged_one_is_none(tmp_path: Path) -> None:
     arm = Arm(tmp_path, after_s=0.1)
     arm.run(0.5)
     arm.run(0.05, int(Reason.FORCE_TRIP))
     arm.run(20.0, int(Reason.STATE_INVALID))
-    assert len(arm.buffer.written) == 1 and arm.buffer.left_out == 1
+    assert len(arm.buffer.written) == 1 and arm.buffer.left_out == 0
+    header = read_flight(arm.buffer.written[0]).header
+    assert (header.reason_name, header.reason) == ("STATE_INVALID", Reason.STATE_INVALID)
+    assert header.trip_ns == 500_000_000 and "-STATE_INVALID.npz" in arm.buffer.written[0].name
 
 
 def test_what_is_due_at_the_end_is_written_and_says_that_it_is_cut_short(tmp_path: Path) -> None:
@@ -154,6 +159,54 @@ def test_a_damaged_file_is_refused_in_one_line(tmp_path_factory: pytest.TempPath
         assert str(path) in str(error)
     else:  # the bit was none that anybody reads, or one of the text
         assert flight.reports.tobytes() == np.zeros(20, REPORT).tobytes()
+
+
+@pytest.mark.parametrize("keep", [1, 3])
+def test_a_clock_that_was_set_back_costs_an_old_file_and_never_the_one_just_made(tmp_path: Path, keep: int) -> None:
+    tomorrow_s = time.time() + 86_400
+    for index in range(4):
+        future = tmp_path / f"2999010{index}T000000.000000Z-ESTOP.npz"
+        future.write_bytes(b"")
+        os.utime(future, (tomorrow_s + index, tomorrow_s + index))
+    path = write_flight(tmp_path, Flight(HEADER, np.zeros(20, REPORT), np.zeros(2, COMMAND)), keep)
+    left = flight_files(tmp_path)
+    assert path in left and len(left) == keep
+    assert [file.name[:8] for file in left if file != path] == [f"2999010{index}" for index in range(4)][5 - keep :]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"trip_ns": "soon"}, "its trip_ns is 'soon', expected int"),
+        ({"trip_ns": 1.5}, "its trip_ns is 1.5, expected int"),
+        ({"trip_ns": 2**70}, "its trip_ns is out of range"),
+        ({"reason": None}, "its reason is None, expected int"),
+        ({"reason_name": 7}, "its reason_name is 7, expected str"),
+        ({"rate_hz": float("nan")}, "its rate_hz is nan, expected a finite number above 0"),
+        ({"rate_hz": 0}, "its rate_hz is 0, expected a finite number above 0"),
+        ({"motor": ["arm"]}, "its motor is .'arm'., expected str"),
+        ({"cut_short": "no"}, "its cut_short is 'no', expected bool"),
+        ({"lost": {}}, "its lost is {}, expected int"),
+    ],
+    ids=str,
+)
+def test_a_header_of_wrong_values_is_refused(tmp_path: Path, changes: Any, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        read_flight(written(tmp_path, **changes))
+
+
+def retyped(dtype: Any, name: str, form: str) -> Any:
+    return np.dtype([(field, form if field == name else dtype[field]) for field in dtype.names])
+
+
+def test_records_of_other_types_are_refused(tmp_path: Path) -> None:
+    for name, form in (("stamp_ns", "f8"), ("wrench_tool", "f8"), ("reason", "S4"), ("latched", "i4")):
+        flight = Flight(HEADER, np.zeros(5, retyped(REPORT, name, form)), np.zeros(1, COMMAND))
+        with pytest.raises(UserError, match=f"holds a {name} of another type: it was written with schema"):
+            read_flight(write_flight(tmp_path, flight, keep=9))
+    flight = Flight(HEADER, np.zeros(5, REPORT), np.zeros(1, retyped(COMMAND, "stiffness", "f8")))
+    with pytest.raises(UserError, match="holds a stiffness of another type"):
+        read_flight(write_flight(tmp_path, flight, keep=9))
 
 
 def test_files_of_another_schema_and_no_files_are_refused(tmp_path: Path) -> None:

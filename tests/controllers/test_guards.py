@@ -137,13 +137,29 @@ def test_a_reading_that_is_no_number_lets_go_and_latches(field: str) -> None:
     assert rig.report["latched"][0] == Reason.STATE_INVALID and np.isfinite(rig.report["tau_executed_nm"]).all()
 
 
-def test_an_applied_torque_that_is_no_number_counts_as_zero_at_a_seed_and_as_commanded_in_the_books() -> None:
+@pytest.mark.parametrize("reading_nm", [np.nan, np.inf, -np.inf])
+def test_an_applied_torque_that_is_no_number_counts_as_the_commanded_one(reading_nm: float) -> None:
     rig = sent()
-    rig.state["tau_applied_nm"] = np.nan
+    rig.tick(30)
+    commanded = rig.memory["tau_previous"].copy()
+    assert commanded.any()
+    rig.state["tau_applied_nm"] = reading_nm
     rig.chain.reseed(rig.state, rig.terms)
-    assert not rig.memory["tau_previous"].any()
+    np.testing.assert_array_equal(rig.memory["tau_previous"], commanded)
     rig.tick(2)
     assert np.isfinite(rig.memory["ledger"]["tank_j"])
+
+
+def test_an_absurd_applied_torque_is_neither_commanded_after_a_seed_nor_believed_by_the_books() -> None:
+    rig = sent()
+    rig.tick(30)
+    rig.state["tau_applied_nm"] = -1e5
+    rig.state["q_rad"] += 1e-4
+    before_j = float(rig.memory["ledger"]["tank_j"])
+    assert abs(float(rig.tick()["tank_energy_j"]) - before_j) < 0.5
+    rig.state["tau_applied_nm"] = 1e9
+    rig.chain.reseed(rig.state, rig.terms)
+    assert (np.abs(rig.tick()["tau_executed_nm"]) <= 0.8 * np.array(ARM.max_torque_nm) + 1e-9).all()
 
 
 def test_near_a_joint_limit_the_chain_holds() -> None:

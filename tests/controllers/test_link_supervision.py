@@ -15,16 +15,27 @@ from controllers.flight.config import FlightConfig
 from controllers.flight.file import flight_files, read_flight
 from controllers.link import LockstepLink
 from controllers.robots.mujoco_arm import MujocoArm
-from controllers.types import Command
+from controllers.types import Command, Source
 from data.errors import UserError
 from safety.reasons import Reason
-from safety.supervision import Heartbeat, ResetRefused, SupervisorConfig, SupervisorState
+from safety.reflex import Mode
+from safety.supervision import GrantRefused, Heartbeat, ResetRefused, SupervisorConfig, SupervisorState
+from tests.controllers.motor_fakes import FakeRobot
+from tests.controllers.risk_tools import tell
 
 ARM, SCENE = fr3(), Scene(tool=square_peg_tool())
 
 
 def make(flight: FlightConfig | None = None, **supervisor: Any) -> LockstepLink:
     return LockstepLink(MujocoArm(ARM, SCENE), ArmModel(ARM, SCENE.tool), None, SupervisorConfig(**supervisor), flight)
+
+
+class Ticking(FakeRobot):
+    """A robot whose clock goes on by one tick with each reading."""
+
+    def read(self, state: Any) -> None:
+        super().read(state)
+        state["stamp_ns"] += 1_000_000
 
 
 def here(link: LockstepLink, duration_s: float = 0.1) -> Command:
@@ -118,6 +129,60 @@ def test_switched_off_every_reset_ends_a_latch() -> None:
         link.step(0.05)
         link.reset()
         assert link.step(0.05)["latched"][-1] == 0
+
+
+def test_energy_is_refused_while_a_policys_command_is_followed_and_comes_with_a_reset() -> None:
+    link = make(grants_per_minute=3)
+    assert link.grant() == pytest.approx(0.0, abs=1e-3)
+    link.send(here(link))
+    link.step(0.1)
+    with pytest.raises(GrantRefused, match="no energy was granted: a policy's command is followed: call reset"):
+        link.grant()
+    link.reset()
+    link.grant()
+    link.send(replace(here(link), source=Source.RESET))
+    link.step(0.1)
+    link.grant()
+    link.reset()
+    with pytest.raises(GrantRefused, match=r"too many within a minute: .* SupervisorConfig.grants_per_minute"):
+        link.grant()
+    link.step(60.0)
+    link.grant()
+
+
+@pytest.mark.parametrize("simulated_person", [False, True])
+def test_resets_out_of_a_reflex_are_stopped_at_the_third(simulated_person: bool) -> None:
+    link = make(simulated_person=simulated_person)
+    for count in range(3):
+        tell(link.chain, 0.9)
+        link.send(here(link, 0.5))
+        assert link.step(0.1)["mode"][-1] == Mode.REFLEX
+        tell(link.chain, 0.0)
+        if count == 2 and not simulated_person:
+            with pytest.raises(ResetRefused, match=r"RISK_STOP\): a person must reset"):
+                link.reset()
+        else:
+            link.reset()
+            assert link.latest().latched == 0
+    assert link.supervisor.simulated == simulated_person
+
+
+@pytest.mark.parametrize("robot", [FakeRobot({}), MujocoArm(ARM, SCENE)], ids=lambda robot: type(robot).__name__)
+def test_nobody_is_simulated_beside_a_real_arm(robot: Any) -> None:
+    model, config = ArmModel(ARM, SCENE.tool), SupervisorConfig(simulated_person=True)
+    if isinstance(robot, MujocoArm):
+        LockstepLink(robot, model, None, config)
+    else:
+        with pytest.raises(UserError, match=r"expected a simulated arm with .*simulated_person, got FakeRobot"):
+            LockstepLink(robot, model, None, config)
+
+
+def test_beside_a_real_arm_an_emergency_stop_takes_a_person_even_without_supervisor() -> None:
+    link = LockstepLink(Ticking({}), ArmModel(ARM, SCENE.tool), None, SupervisorConfig(enabled=False))
+    link.estop()
+    link.step(0.2)
+    with pytest.raises(ResetRefused, match=r"ESTOP\): a person must reset"):
+        link.reset()
 
 
 def test_a_latch_and_its_budget_are_part_of_a_snapshot() -> None:

@@ -69,8 +69,9 @@ class Desk:
     def estop(self) -> None:
         self.reason = int(Reason.ESTOP)
 
-    def grant(self) -> None:
+    def grant(self) -> Answer:
         self.grants += 1
+        return Answer.GRANTED if self.grants < 2 else Answer.FOLLOWING
 
     def ask(self, kind: int, name: str = "", values: Any = ()) -> tuple[bool, str]:
         request, answer = np.zeros((), REQUEST), np.zeros((), ANSWER)
@@ -115,6 +116,12 @@ def test_a_latched_arm_is_not_reseeded_and_the_answer_says_why(desk: Desk) -> No
     assert desk.reseeds == 0 and desk.verdict == Answer.PERSON
     assert desk.ask(Request.TELEPORT, values=np.arange(7.0)) == (False, "")
     assert desk.robot.done == [list(range(7))] and desk.reseeds == 0, "moved, and still latched"
+
+
+def test_energy_that_is_not_granted_is_told_by_the_verdict(desk: Desk) -> None:
+    desk.ask(Request.GRANT)
+    desk.ask(Request.GRANT)
+    assert desk.verdict == Answer.FOLLOWING
 
 
 def test_only_a_wish_to_stop_stops(desk: Desk) -> None:

@@ -5,13 +5,16 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from controllers.latch_memory import LatchMemory, forget_latch, latch_path
 from controllers.motor_supervision import EVERY_TICKS, MotorSupervision
-from controllers.person import PersonSeat
+from controllers.person import PersonSeat, look, press_estop
 from controllers.shared_memory import SharedBlock
 from controllers.shared_memory.layout import Parent, Person, Status
 from controllers.shared_memory.sides import MotorSide, ParentSide
@@ -123,6 +126,34 @@ def test_an_emergency_stop_is_there_within_four_ticks_and_stays_without_its_pres
     assert bench.side.status[Status.RESET_ANSWER] == Answer.ESTOP_PRESSED
 
 
+def test_while_somebody_sits_at_the_buttons_others_look_and_press_the_emergency_stop(bench: Bench) -> None:
+    bench.run(EVERY_TICKS)
+    with PersonSeat(bench.name):
+        assert look(bench.name).state == SupervisorState.ARMED
+        press_estop(bench.name)
+        bench.run(EVERY_TICKS)
+        assert look(bench.name) == (SupervisorState.ESTOP, Reason.ESTOP, 0, 3, 1)
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_a_press_counts_however_short_and_one_upon_another_too(bench: Bench, late: bool) -> None:
+    with PersonSeat(bench.name) as person:
+        person.estop(True)
+        person.estop(False)
+        bench.run(EVERY_TICKS)
+        assert bench.supervisor.trips == 1 and bench.supervisor.state == SupervisorState.ESTOP
+        press_estop(bench.name)
+        bench.run(EVERY_TICKS)
+        press_estop(bench.name)
+        if late:  # a press that was about to be written before the one that stands there
+            bench.side.person[Person.ESTOP_NS] -= 1
+        bench.run(EVERY_TICKS)
+        assert bench.supervisor.trips == 3
+        person.estop(False)
+        bench.run(EVERY_TICKS)
+        assert bench.supervisor.ask_reseed(bench.now) == Answer.NOT_CALM, "released; the rest of the ritual is due"
+
+
 def test_a_request_for_an_emergency_stop_acts_at_once(bench: Bench) -> None:
     bench.supervision.estop()
     assert bench.chain.latched == Reason.ESTOP
@@ -146,6 +177,15 @@ def test_heartbeats_of_the_parents_words_hold_the_chain(bench: Bench, source: He
     assert bench.chain.asked_hold == 0, "no longer in use"
     parent.release()
     other.close()
+
+
+@pytest.mark.parametrize("word", [Parent.HEARTBEAT_NS, Parent.CAMERA_NS])
+def test_a_beat_from_the_future_is_none(bench: Bench, word: Parent) -> None:
+    bench.side.parent[word] = bench.now
+    bench.run(EVERY_TICKS)
+    bench.side.parent[word] = 2**62
+    bench.run(1100)
+    assert bench.chain.asked_hold == Reason.HEARTBEAT
 
 
 def test_a_silent_commanding_process_holds_after_a_second(bench: Bench) -> None:
@@ -175,25 +215,67 @@ def test_fault_f8_late_ticks_and_gaps_count_in_a_loop_that_means_to_be_punctual(
     assert bench.chain.asked_hold == held
 
 
+class Life:
+    """One motor process after the other under a bench's name."""
+
+    def __init__(self, bench: Bench, **settings: Any) -> None:
+        self.supervisor = Supervisor(SupervisorConfig(**settings))
+        self.memory = LatchMemory(bench.name, self.supervisor)
+
+    def tripped(self, reason: Reason, now_ns: int) -> None:
+        self.supervisor.trip(int(reason), now_ns)
+        self.memory.keep()  # and no close: the process is killed
+
+
 def test_a_latch_and_the_budget_are_remembered_by_name_until_somebody_resets(bench: Bench) -> None:
-    config = SupervisorConfig(automatic_max=2)
-
-    def life() -> tuple[Supervisor, LatchMemory]:
-        supervisor = Supervisor(config)
-        return supervisor, LatchMemory(bench.name, supervisor)
-
-    supervisor, memory = life()
-    supervisor.trip(int(Reason.FORCE_TRIP), bench.now)
-    supervisor.measure(bench.now, 0.0, 0.0)
-    assert supervisor.ask_reseed(bench.now + 200 * MS) == Answer.GRANTED
-    supervisor.trip(int(Reason.SPEED_TRIP), bench.now + 300 * MS)
-    memory.keep()  # and no close: the process is killed
-    supervisor, memory = life()
-    assert supervisor.reason == Reason.SPEED_TRIP and supervisor.recoveries_left(bench.now) == 1
-    assert supervisor.ask_reseed(bench.now + 400 * MS) == Answer.NOT_CALM, "calm is to be seen anew"
-    memory.close(bench.now)
+    life = Life(bench, automatic_max=2)
+    life.supervisor.trip(int(Reason.FORCE_TRIP), bench.now)
+    life.supervisor.measure(bench.now, 0.0, 0.0)
+    assert life.supervisor.ask_reseed(bench.now + 200 * MS) == Answer.GRANTED
+    life.tripped(Reason.SPEED_TRIP, bench.now + 300 * MS)
+    life = Life(bench, automatic_max=2)
+    assert life.supervisor.reason == Reason.SPEED_TRIP and life.supervisor.recoveries_left(bench.now) == 1
+    assert life.supervisor.ask_reseed(bench.now + 400 * MS) == Answer.NOT_CALM, "calm is to be seen anew"
+    life.memory.close(bench.now)
     assert forget_latch(bench.name) and not forget_latch(bench.name)
-    supervisor, memory = life()
-    assert not supervisor.latched
-    memory.close(bench.now)
+    life = Life(bench, automatic_max=2)
+    assert not life.supervisor.latched
+    life.memory.close(bench.now)
     assert not latch_path(bench.name).exists()
+
+
+@pytest.mark.parametrize("others", [{"automatic_max": 0}, {"automatic_max": 100}, {"late_ticks": 50}], ids=str)
+@pytest.mark.parametrize("reason", [Reason.LATCHED, Reason.ESTOP])
+def test_other_settings_forget_no_latch_and_a_restart_takes_a_person(bench: Bench, others: Any, reason: Reason) -> None:
+    Life(bench).tripped(reason, bench.now)
+    supervisor = Life(bench, **others).supervisor
+    assert supervisor.reason == reason
+    supervisor.measure(bench.now, 0.0, 0.0)
+    assert supervisor.ask_reseed(bench.now + 200 * MS) == Answer.PERSON, "even for a reason that is on the list"
+    assert Life(bench).supervisor.reason == reason, "still remembered"
+
+
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_a_file_that_is_torn_cut_or_foreign_latches(bench: Bench, data: Any) -> None:
+    forget_latch(bench.name)
+    Life(bench).tripped(Reason.SPEED_TRIP, bench.now)
+    path = latch_path(bench.name)
+    content = bytearray(path.read_bytes())
+    place = data.draw(st.integers(1, len(content) - 1))
+    if data.draw(st.booleans()):
+        content = content[:place]
+    else:
+        content[place] ^= data.draw(st.integers(1, 255))
+    path.write_bytes(bytes(content))
+    life = Life(bench)
+    life.supervisor.measure(bench.now, 0.0, 0.0)
+    assert life.supervisor.reason in (Reason.SPEED_TRIP, Reason.LATCH_UNREADABLE)
+    assert life.supervisor.ask_reseed(bench.now + 200 * MS) == Answer.PERSON
+    life.memory.close(bench.now)
+    assert Life(bench).supervisor.latched, "until somebody resets"
+
+
+def test_a_new_file_that_nobody_wrote_yet_latches_nothing(bench: Bench) -> None:
+    latch_path(bench.name).write_bytes(bytes(64))
+    assert not Life(bench).supervisor.latched

@@ -167,7 +167,7 @@ def test_every_cell_names_settings_that_exist(grid: Grid) -> None:
 
 
 def test_unknown_names_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="unknown experiment 'insertoin': valid ones: insertion"):
+    with pytest.raises(UserError, match="unknown experiment 'insertoin': valid ones: bresa, insertion, layers"):
         run(ExperimentConfig(name="insertoin", results=str(tmp_path)))
     with pytest.raises(UserError, match="experiment smoke has the cells rlpd, got 'sac'"):
         run(ExperimentConfig(name="smoke", cells=["sac"], results=str(tmp_path)))

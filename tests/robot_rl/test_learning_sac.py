@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
+from controllers.types import Source
 from data.errors import UserError
 from robot_rl.learning.config import SacConfig
 from robot_rl.learning.gaussian import draw, head_gradient
@@ -111,6 +112,19 @@ def actor_loss(sac: Sac, batch: Batch, view: ActorView, noise: Tensor, flat: Ten
     mean = (base + view.scale * torch.tanh(sample.mean)).clamp(-1, 1)[torch.from_numpy(batch.demo)]
     error = mean - torch.from_numpy(batch.action[batch.demo])
     return loss + sac.config.bc_weight * error.square().sum(1).mean()
+
+
+def test_what_a_recovery_did_in_a_demonstration_is_not_imitated_but_judged() -> None:
+    sac, batch = Sac(4, 2, replace(SMALL, bc_weight=0.3), 0), some_batch(4, 2)
+    batch.source[[0, 5, 6]] = Source.RECOVERY
+    assert batch.imitable.tolist() == [False] * 4 + [True, False, False, True]
+    action = torch.tanh(sac.actor.forward(torch.from_numpy(batch.obs))[0][:, :2])
+    error = (action - torch.from_numpy(batch.action))[[4, 7]]
+    view = ActorView(torch.from_numpy(batch.obs), None, 1.0)
+    assert float(sac.actor_step(batch, view)["bc_loss"]) == pytest.approx(float(error.square().sum(1).mean()), rel=1e-5)
+    batch.source[:] = Source.RECOVERY
+    assert float(sac.actor_step(batch, view)["bc_loss"]) == 0.0
+    assert sac.critic_step(batch, torch.zeros(8, 2), None)["y"].shape == (8,)
 
 
 @pytest.mark.parametrize("on_base", [False, True])

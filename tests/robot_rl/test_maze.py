@@ -142,9 +142,9 @@ def test_the_far_end_is_success_and_pressing_too_hard_is_the_end() -> None:
     assert found == {
         "inside": (0.0, False, False),
         "out": (1.0, True, True),
-        "hard": (0.0, True, False),
-        "twisted": (0.0, True, False),
-        "out but hard": (0.0, True, False),
+        "hard": (-1.0, True, False),
+        "twisted": (-1.0, True, False),
+        "out but hard": (-1.0, True, False),
     }
 
 
@@ -193,7 +193,7 @@ def test_a_touch_at_full_speed_is_no_violation_yet_and_pushing_on_becomes_one() 
         assert terminated == info["violation"]
         if terminated:
             break
-    assert (reward, terminated, truncated, info["success"]) == (0.0, True, False, False)
+    assert (reward, terminated, truncated, info["success"]) == (-1.0, True, False, False)
 
 
 @pytest.mark.parametrize("decision_s", [0.1, 0.15, 0.3, 0.5, 1.0])

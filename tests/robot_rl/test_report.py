@@ -19,7 +19,14 @@ from robot_rl.metrics import MetricsLog
 from robot_rl.report import sections
 from robot_rl.report.html import render, write_report
 from robot_rl.report.run_data import RunData
-from robot_rl.report.statistics import bootstrap_interval, rolling_mean, steps_to_target, wilson_interval
+from robot_rl.report.statistics import (
+    bootstrap_interval,
+    hierarchical_interval,
+    rate_interval,
+    rolling_mean,
+    steps_to_target,
+    wilson_interval,
+)
 from robot_rl.runs import RunFolder, note_demonstrations
 
 Record = dict[str, Any]
@@ -293,6 +300,52 @@ def test_wilson_interval_of_known_figures() -> None:
 def test_bootstrap_interval_lies_within_the_values(values: list[float]) -> None:
     low, high = bootstrap_interval(values, np.random.default_rng(0), draws=200)
     assert min(values) - 1e-9 <= low <= high <= max(values) + 1e-9
+
+
+@given(st.lists(st.lists(st.floats(-100, 100), min_size=1, max_size=8), min_size=2, max_size=4))
+def test_hierarchical_interval_lies_within_the_values(groups: list[list[float]]) -> None:
+    low, high = hierarchical_interval(groups, np.random.default_rng(0), draws=200)
+    values = [value for group in groups for value in group]
+    assert min(values) - 1e-9 <= low <= high <= max(values) + 1e-9
+    whole = [[float(np.mean(groups[0]))] * len(groups[0])] * 3
+    assert np.ptp(hierarchical_interval(whole, np.random.default_rng(0), draws=50)) == pytest.approx(0.0, abs=1e-9)
+
+
+def test_hierarchical_interval_covers_the_mean_where_seeds_differ_and_the_pooled_one_does_not() -> None:
+    """Seeds N(0, 0.5²) around a mean of 0, 50 episodes N(seed, 1) each: share of 300 studies that cover 0."""
+    rng = np.random.default_rng(0)
+
+    def coverage(seeds: int) -> tuple[float, float]:
+        hits = np.zeros(2)
+        for _ in range(300):
+            values = 0.5 * rng.standard_normal((seeds, 1)) + rng.standard_normal((seeds, 50))
+            intervals = (
+                hierarchical_interval(values.tolist(), rng, 300),
+                bootstrap_interval(values.ravel().tolist(), rng, 300),
+            )
+            hits += [low <= 0.0 <= high for low, high in intervals]
+        return float(hits[0] / 300), float(hits[1] / 300)
+
+    (three, pooled_three), (twelve, pooled_twelve) = coverage(3), coverage(12)
+    assert twelve > 0.88 and pooled_twelve < 0.5
+    assert three > 0.7 > 0.5 > pooled_three
+
+
+def test_one_seed_is_the_plain_bootstrap_and_too_few_values_give_none() -> None:
+    values = np.random.default_rng(1).standard_normal(200).tolist()
+    one = hierarchical_interval([values], np.random.default_rng(0))
+    assert one == pytest.approx(bootstrap_interval(values, np.random.default_rng(2)), abs=0.03)
+    for groups in ([], [[1.0]], [[1.0, 2.0], []]):
+        assert np.isnan(hierarchical_interval(groups, np.random.default_rng(0))).all()
+
+
+def test_a_rate_of_none_or_all_has_wilsons_interval() -> None:
+    rng = np.random.default_rng(0)
+    assert rate_interval([[0.0] * 100] * 2, rng) == wilson_interval(0, 200)
+    assert rate_interval([[1.0] * 100] * 2, rng) == wilson_interval(200, 200)
+    assert rate_interval([], rng) == (0.0, 1.0)
+    low, high = rate_interval([[0.0] * 99 + [1.0]] * 2, rng)
+    assert 0.0 <= low < 0.01 < high < 0.04
 
 
 @given(st.lists(st.floats(-10, 10), min_size=1, max_size=40), st.integers(1, 10))

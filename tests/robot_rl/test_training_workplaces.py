@@ -25,7 +25,7 @@ from robot_rl.learning.replay import Replay
 from robot_rl.tasks.base import Draw
 from robot_rl.tasks.peg_insertion import PegInsertion
 from robot_rl.tasks.registry import make_task
-from robot_rl.training.demonstrations import fill_replay, load_episodes, successful
+from robot_rl.training.demonstrations import fill_replay, imitation_pairs, load_episodes, successful
 from robot_rl.training.evaluation import evaluate, summary_of
 from robot_rl.training.gym_workplace import GymWorkplace
 from robot_rl.training.recipe import AgentRecipe
@@ -247,6 +247,31 @@ def test_anything_that_acts_can_demonstrate_in_any_workplace(tmp_path: Path) -> 
     assert int(demos.terminated.sum()) == 3
     with pytest.raises(UserError, match="expected at least one success among the 1 episodes"):
         successful([failed], "demos.zarr")
+
+
+def test_what_a_recovery_did_is_left_out_of_imitation_and_kept_for_the_critics() -> None:
+    workplace = Line()
+    episode, _ = record_acting(workplace, Towards(0.4), workplace.store_spec("mujoco", {}), 0)
+    features, actions = workplace.demonstrations(episode)
+    count = len(episode)
+    assert count >= 4, "long enough to have parts"
+    (whole,) = imitation_pairs([episode], workplace)
+    np.testing.assert_array_equal(whole[0], features[:-1])
+    np.testing.assert_array_equal(whole[1], actions)
+    source = episode.source.copy()
+    source[1:3] = Source.RECOVERY
+    mixed = replace(episode, source=source)
+    before, after = imitation_pairs([mixed], workplace)
+    np.testing.assert_array_equal(np.concatenate([before[0], after[0]]), features[[0, *range(3, count)]])
+    np.testing.assert_array_equal(np.concatenate([before[1], after[1]]), actions[[0, *range(3, count)]])
+    assert (len(before[0]), len(after[1])) == (1, count - 3)
+    assert imitation_pairs([replace(episode, source=np.full_like(source, Source.RECOVERY))], workplace) == []
+    demos = Replay(200, 2, 1)
+    agent = AgentRecipe("rlpd", 2, ("dx",), TINY).build()
+    fill_replay(demos, [mixed], workplace, agent, np.random.default_rng(0))
+    assert demos.added == count
+    batch = demos.sample(500, np.random.default_rng(0), 1, 0.9, demo=True)
+    assert set(batch.source[~batch.imitable]) == {int(Source.RECOVERY)} and batch.imitable.any()
 
 
 def test_demonstrations_of_a_gymnasium_environment_train_and_fit_only_their_own_kind(tmp_path: Path) -> None:

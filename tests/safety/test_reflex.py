@@ -24,7 +24,7 @@ runs = st.lists(st.tuples(risks, st.floats(0.0, 40.0), st.integers(1, 40)), min_
 
 def memory() -> Any:
     record = np.zeros((), REFLEX)[()]
-    rearm_reflex(record)
+    rearm_reflex(record, CONFIG)
     return record
 
 
@@ -100,12 +100,47 @@ def test_the_third_hold_within_the_window_latches_until_a_seed() -> None:
         assert modes_of(calm, record)[-1] == Mode.NORMAL
     assert modes_of(reflex_then_hold, record)[-1] == Mode.STOP
     assert modes_of([(0.0, 0.0, 2000)], record)[-1] == Mode.STOP
-    rearm_reflex(record)
+    rearm_reflex(record, CONFIG)
     assert modes_of(reflex_then_hold, record)[-1] == Mode.HOLD, "a seed that ends a stop begins to count anew"
-    rearm_reflex(record)
+    rearm_reflex(record, CONFIG)
     assert modes_of(reflex_then_hold, record)[-1] == Mode.HOLD
-    rearm_reflex(record)
+    rearm_reflex(record, CONFIG)
     assert modes_of(reflex_then_hold, record)[-1] == Mode.STOP, "another seed forgets no hold"
+
+
+def test_a_program_that_resets_out_of_every_reflex_is_stopped_at_the_third() -> None:
+    record = memory()
+    for expected in (Mode.NORMAL, Mode.NORMAL, Mode.STOP):
+        assert modes_of([(1.0, 0.0, LONGEST // 2)], record)[-1] == Mode.REFLEX
+        assert rearm_reflex(record, CONFIG) == expected == record["mode"]
+    assert modes_of([(0.0, 0.0, 2000)], record)[-1] == Mode.STOP
+    assert rearm_reflex(record, CONFIG) == Mode.NORMAL
+
+
+@given(st.lists(st.tuples(runs, st.booleans()), min_size=1, max_size=12))
+def test_no_sequence_of_seeds_leaves_the_arm_more_than_the_allowed_times_within_the_window(parts: Any) -> None:
+    record, ended = memory(), []
+    for run, seed in parts:
+        for risk, force_n, ticks in run:
+            for _ in range(ticks):
+                before = record["mode"]
+                mode = next_mode(record, CONFIG, risk, force_n)
+                if before == Mode.REFLEX and mode == Mode.HOLD:
+                    ended.append(int(record["tick"]))
+        if seed:
+            before = record["mode"]
+            if rearm_reflex(record, CONFIG) != Mode.STOP and before == Mode.REFLEX:
+                ended.append(int(record["tick"]))
+            if before == Mode.STOP:
+                ended.clear()
+        for first, third in zip(ended, ended[2:], strict=False):
+            assert third - first > CONFIG["hold_window_ticks"]
+
+
+def test_a_seed_in_a_hold_counts_that_hold_once() -> None:
+    record = memory()
+    modes_of([(1.0, 0.0, LONGEST + 1)], record)
+    assert rearm_reflex(record, CONFIG) == Mode.NORMAL and record["holds"] == 1
 
 
 def test_holds_far_apart_do_not_latch() -> None:

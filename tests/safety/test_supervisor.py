@@ -6,11 +6,20 @@ import math
 from typing import Any
 
 import pytest
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from safety.reasons import Reason
-from safety.supervision import Answer, Heartbeat, HeartbeatConfig, SupervisorConfig, SupervisorState
+from safety.supervision import (
+    AUTOMATIC,
+    Answer,
+    Heartbeat,
+    HeartbeatConfig,
+    SupervisorConfig,
+    SupervisorState,
+    believed_ns,
+)
 from safety.supervisor import Supervisor
 
 S = 1_000_000_000
@@ -153,7 +162,7 @@ def test_a_persons_reset_is_forgotten_by_the_next_trip_and_with_time() -> None:
 
 
 def test_fault_f15_the_emergency_stop_pressed_released_and_pressed_again() -> None:
-    scene = Scene(automatic=("ESTOP", "LATCHED"), automatic_max=0)
+    scene = Scene(automatic_max=0)
     scene.supervisor.estop(True, scene.now)
     scene.run(0.3)
     assert scene.reseed() == Answer.ESTOP_PRESSED and scene.reset_by_person() == Answer.ESTOP_PRESSED
@@ -172,17 +181,17 @@ def test_heartbeats_are_reported_late_then_hold_until_they_are_back() -> None:
     scene = Scene()
     scene.run(1.0)
     assert scene.supervisor.hold == 0, "who never beat is not watched"
-    scene.supervisor.beat(Heartbeat.CAMERA, scene.now)
+    scene.supervisor.beat(Heartbeat.CAMERA, scene.now, scene.now)
     scene.run(0.15)
     assert scene.supervisor.late == 1 << Heartbeat.CAMERA and scene.supervisor.hold == 0
     scene.run(0.2)
     assert scene.supervisor.hold == Reason.HEARTBEAT and state_of(scene) == SupervisorState.HOLD
     for _ in range(20):
-        scene.supervisor.beat(Heartbeat.CAMERA, scene.now)
+        scene.supervisor.beat(Heartbeat.CAMERA, scene.now, scene.now)
         scene.run(0.02)
     assert scene.supervisor.hold == Reason.HEARTBEAT, "back for 0.4 s"
     for _ in range(20):
-        scene.supervisor.beat(Heartbeat.CAMERA, scene.now)
+        scene.supervisor.beat(Heartbeat.CAMERA, scene.now, scene.now)
         scene.run(0.02)
     assert scene.supervisor.hold == 0 and state_of(scene) == SupervisorState.RUN
     scene.supervisor.forget(Heartbeat.CAMERA)
@@ -192,7 +201,7 @@ def test_heartbeats_are_reported_late_then_hold_until_they_are_back() -> None:
 
 def test_a_learner_that_is_late_is_told_and_holds_nothing() -> None:
     scene = Scene()
-    scene.supervisor.beat(Heartbeat.LEARNER, scene.now)
+    scene.supervisor.beat(Heartbeat.LEARNER, scene.now, scene.now)
     scene.run(301.0)
     assert scene.supervisor.late == 1 << Heartbeat.LEARNER and scene.supervisor.hold == 0
 
@@ -202,16 +211,16 @@ def test_an_operator_who_must_be_there_holds_the_arm_until_he_is() -> None:
     scene.run(0.1)
     assert scene.supervisor.hold == Reason.HEARTBEAT
     for _ in range(60):
-        scene.supervisor.beat(Heartbeat.OPERATOR, scene.now)
+        scene.supervisor.beat(Heartbeat.OPERATOR, scene.now, scene.now)
         scene.run(0.01)
     assert scene.supervisor.hold == 0
 
 
 def test_a_loop_that_stood_still_and_one_that_is_often_late_hold() -> None:
     scene = Scene()
-    scene.supervisor.beat(Heartbeat.LOOP, scene.now)
+    scene.supervisor.beat(Heartbeat.LOOP, scene.now, scene.now)
     scene.now += 60 * MS
-    scene.supervisor.beat(Heartbeat.LOOP, scene.now)
+    scene.supervisor.beat(Heartbeat.LOOP, scene.now, scene.now)
     scene.supervisor.observe(scene.now, 0, True, False)
     assert scene.supervisor.hold == Reason.HEARTBEAT
 
@@ -232,10 +241,71 @@ def test_a_loop_that_stood_still_and_one_that_is_often_late_hold() -> None:
 
 def test_switched_off_it_holds_nothing_and_lets_every_reseed_through() -> None:
     scene = Scene(enabled=False)
-    scene.supervisor.beat(Heartbeat.CAMERA, scene.now)
+    scene.supervisor.beat(Heartbeat.CAMERA, scene.now, scene.now)
     scene.trip(Reason.STATE_INVALID)
     scene.speed_rad_s = math.nan
     assert scene.supervisor.hold == 0 and scene.reseed() == Answer.GRANTED
+
+
+@pytest.mark.parametrize("released", [False, True])
+def test_switched_off_an_emergency_stop_still_takes_its_release_and_a_person(released: bool) -> None:
+    scene = Scene(enabled=False)
+    scene.supervisor.estop(True, scene.now)
+    scene.run(0.3)
+    assert scene.reseed() == Answer.ESTOP_PRESSED
+    scene.supervisor.estop(not released, scene.now)
+    assert scene.reseed() == (Answer.PERSON if released else Answer.ESTOP_PRESSED)
+    scene.supervisor.trip(int(Reason.STATE_INVALID), scene.now)
+    scene.supervisor.estop(False, scene.now)
+    scene.run(0.3)
+    assert scene.reseed() == Answer.PERSON, "a worse reason does not hide it"
+    assert scene.reset_by_person() == Answer.GRANTED and scene.reseed() == Answer.GRANTED
+
+
+def test_switched_off_in_a_simulation_every_reseed_ends_a_latch() -> None:
+    supervisor = Supervisor(SupervisorConfig(enabled=False), simulation=True)
+    supervisor.estop(True, START)
+    assert supervisor.ask_reseed(START) == Answer.GRANTED
+
+
+@given(ahead_ns=st.integers(-(2**61), 2**62), source=st.sampled_from(Heartbeat))
+def test_no_beat_is_newer_than_now_or_comes_from_the_future(ahead_ns: int, source: Heartbeat) -> None:
+    given_ns = believed_ns(START + ahead_ns, START)
+    assert (given_ns is None) == (ahead_ns > 2 * MS)
+    assert given_ns is None or given_ns == min(START + ahead_ns, START)
+    scene = Scene()
+    scene.supervisor.beat(source, scene.now, scene.now)
+    scene.supervisor.beat(source, scene.now + ahead_ns, scene.now)
+    scene.run(2.0)
+    assert bool(scene.supervisor.hold) == (source != Heartbeat.LEARNER), "it ages like any other"
+
+
+def test_energy_is_granted_before_and_between_but_not_in_a_policys_motion() -> None:
+    supervisor = Supervisor()
+    assert supervisor.ask_grant(START, following=False, resetting=False) == Answer.GRANTED
+    assert supervisor.ask_grant(START, following=True, resetting=True) == Answer.GRANTED
+    assert supervisor.ask_grant(START, following=True, resetting=False) == Answer.FOLLOWING
+    assert Supervisor(SupervisorConfig(enabled=False)).ask_grant(START, True, False) == Answer.GRANTED
+
+
+@given(most=st.integers(1, 20), steps_ms=st.lists(st.integers(0, 30_000), max_size=80))
+def test_grants_are_counted_over_any_minute(most: int, steps_ms: list[int]) -> None:
+    supervisor, now = Supervisor(SupervisorConfig(grants_per_minute=most)), START
+    granted: list[int] = []
+    for step_ms in steps_ms:
+        now += step_ms * MS
+        recent = sum(now - moment < 60 * S for moment in granted)
+        answer = supervisor.ask_grant(now, following=False, resetting=False)
+        assert answer == (Answer.GRANTED if recent < most else Answer.TOO_MANY_GRANTS)
+        if answer == Answer.GRANTED:
+            granted.append(now)
+
+
+def test_episodes_of_a_second_with_an_automatic_reset_are_never_short_of_grants() -> None:
+    supervisor = Supervisor()
+    for episode in range(500):
+        for _ in range(2):  # one for the reset, one for the episode
+            assert supervisor.ask_grant(START + episode * S, following=False, resetting=False) == Answer.GRANTED
 
 
 def test_a_simulated_person_resets_calm_arms_and_is_counted() -> None:
@@ -259,10 +329,24 @@ def test_memory_outlives_the_object() -> None:
     assert other.recoveries_left(scene.now) == 2 and other.memory().tolist() == scene.supervisor.memory().tolist()
 
 
+@given(budget=st.integers(0, 100), used=st.lists(st.integers(0, START), max_size=100))
+def test_a_latch_that_was_left_takes_a_person_and_the_budget_fits_any_size(budget: int, used: list[int]) -> None:
+    scene = Scene(automatic_max=budget)
+    scene.supervisor.inherit(SupervisorState.PROTECTIVE_STOP, int(Reason.LATCHED), used, scene.now)
+    scene.run(0.3)
+    assert scene.supervisor.recoveries == sorted(used)[max(len(used) - budget, 0) :]
+    assert scene.reseed() == Answer.PERSON
+    assert scene.reset_by_person() == Answer.GRANTED and scene.reseed() == Answer.GRANTED
+    if budget:
+        scene.trip(Reason.LATCHED)
+        assert scene.reseed() == Answer.GRANTED, "the next one is this process's own"
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"automatic": ("OOPS",)}, "automatic names unknown reasons"),
+        ({"automatic": ("OOPS",)}, "automatic must be some of .'LATCHED', 'FORCE_TRIP', 'MOMENT_TRIP'., got .'OOPS'"),
+        ({"grants_per_minute": 0}, "grants_per_minute must be 1..10000"),
         ({"press_s": 0.0}, "press_s must be above 0"),
         ({"calm_s": math.inf}, "calm_s must be a finite number >= 0"),
         ({"automatic_max": -1}, "automatic_max must be 0..100"),
@@ -272,6 +356,12 @@ def test_memory_outlives_the_object() -> None:
 def test_settings_that_make_no_sense_are_refused(settings: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         SupervisorConfig(**settings)
+
+
+@pytest.mark.parametrize("reason", [reason for reason in Reason if reason.name not in AUTOMATIC], ids=lambda r: r.name)
+def test_no_setting_lets_a_program_end_what_takes_a_person(reason: Reason) -> None:
+    with pytest.raises(ValueError, match=f"got .'{reason.name}'.: those take a person"):
+        SupervisorConfig(automatic=(*AUTOMATIC, reason.name))
 
 
 def test_limits_that_make_no_sense_are_refused() -> None:

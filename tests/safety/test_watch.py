@@ -53,7 +53,8 @@ class Bench:
             state["qd_rad_s"][3], state["tau_applied_nm"][3] = 1.0, value
         elif kind == Reason.JOINT_SPEED_TRIP:
             state["qd_rad_s"][1] = value
-        return int(watch_state(state, np.asarray(position), twist, BOX_MIN, BOX_MAX, self.config, self.watch))
+        tau = state["tau_applied_nm"]
+        return int(watch_state(state, tau, np.asarray(position), twist, BOX_MIN, BOX_MAX, self.config, self.watch))
 
 
 every_limit = pytest.mark.parametrize("kind", list(TRIPS), ids=lambda kind: kind.name.lower())
@@ -96,7 +97,10 @@ def test_force_and_speed_count_by_their_length_and_power_by_its_sign() -> None:
     bench = Bench()
     state, twist = np.zeros(1, STATE)[0], np.zeros(6)
     state["wrench_tool"][:3] = 60.0 / np.sqrt(3.0) * 1.51  # no axis alone is beyond 60 N
-    assert watch_state(state, INSIDE, twist, BOX_MIN, BOX_MAX, bench.config, bench.watch) == Reason.FORCE_TRIP
+    assert (
+        watch_state(state, state["tau_applied_nm"], INSIDE, twist, BOX_MIN, BOX_MAX, bench.config, bench.watch)
+        == Reason.FORCE_TRIP
+    )
     braking = Bench()
     assert {braking.sample(Reason.POWER_TRIP, -1000.0) for _ in range(10)} == {0}, "what the arm gives back is harmless"
 
@@ -107,7 +111,12 @@ def test_every_joint_has_its_own_speed_limit(joint: int) -> None:
     for share, expected in ((0.899 * 1.49, 0), (0.901 * 1.5, Reason.JOINT_SPEED_TRIP)):
         state = np.zeros(1, STATE)[0]
         state["qd_rad_s"][joint] = -share * RATED_RAD_S[joint]
-        assert watch_state(state, INSIDE, np.zeros(6), BOX_MIN, BOX_MAX, bench.config, bench.watch) == expected
+        assert (
+            watch_state(
+                state, state["tau_applied_nm"], INSIDE, np.zeros(6), BOX_MIN, BOX_MAX, bench.config, bench.watch
+            )
+            == expected
+        )
 
 
 @pytest.mark.parametrize("axis", range(3))
@@ -195,7 +204,7 @@ def provoke(rig: Rig, kind: Reason) -> None:
     elif kind == Reason.TURN_TRIP:
         rig.state["qd_rad_s"][0, 6] = 6.1
     elif kind == Reason.POWER_TRIP:
-        rig.state["qd_rad_s"][0, 4], rig.state["tau_applied_nm"][0, 4] = 1.0, 50.0
+        rig.state["qd_rad_s"][0, 4], rig.state["tau_applied_nm"][0, 4] = 3.0, 18.0
     elif kind == Reason.JOINT_SPEED_TRIP:
         rig.state["qd_rad_s"][0, 5] = -5.7
     elif kind == Reason.WORKSPACE_TRIP:

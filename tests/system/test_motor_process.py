@@ -322,6 +322,21 @@ def test_a_killed_parent_is_outlived_then_the_arm_stops_and_nothing_stays_behind
         parent.end()
 
 
+def test_a_stamp_from_the_future_keeps_no_orphan_going(name: str) -> None:
+    parent = Parent(motor(name, leave_after_s=1.5), "wait")
+    try:
+        parent.process.kill()
+        parent.process.wait()
+        block = SharedBlock.attach(name, command=False)
+        side = ParentSide(block)
+        side.beat(2**62, os.getpid())
+        assert eventually(lambda: not parent.motor_lives())
+        side.release()
+        block.close()
+    finally:
+        parent.end()
+
+
 def test_what_a_stopped_parent_sends_after_it_wakes_is_refused_as_old(name: str) -> None:
     parent = Parent(motor(name, "real_chain"), "stop_before_send")
     try:

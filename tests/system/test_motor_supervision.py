@@ -27,7 +27,15 @@ from controllers.shared_memory_link import SharedMemoryLink
 from data.errors import UserError
 from robot_rl.cli.main import DONE, USER_ERROR, main
 from safety.reasons import Reason
-from safety.supervision import Answer, Heartbeat, HeartbeatConfig, ResetRefused, SupervisorConfig, SupervisorState
+from safety.supervision import (
+    Answer,
+    GrantRefused,
+    Heartbeat,
+    HeartbeatConfig,
+    ResetRefused,
+    SupervisorConfig,
+    SupervisorState,
+)
 from tests.system.test_motor_process import ORDINARY, Parent, eventually, here, link_to
 
 UP_M = np.array([0.0, 0.0, 0.05])
@@ -190,6 +198,38 @@ def test_only_one_person_at_the_buttons_and_a_dead_one_has_pressed_nothing(arm: 
             link.step(0.05)
         with pytest.raises(ResetRefused):
             link.reset()
+
+
+def test_status_and_emergency_stop_need_no_seat(arm: Any, name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with link_to(arm()) as link, PersonSeat(name):
+        assert main(["safety", "estop", name]) == DONE
+        assert link.step(0.1)["latched"][-1] == Reason.ESTOP
+        assert main(["safety", "status", name]) == DONE
+        assert "ESTOP" in capsys.readouterr().out
+        for words in (["reset", name, "--yes"], ["estop", name, "release=true"]):
+            assert main(["safety", *words]) == USER_ERROR
+            assert "somebody else is at the buttons" in capsys.readouterr().err
+
+
+def test_a_listed_reason_takes_a_person_too_once_the_process_was_restarted(arm: Any, name: str) -> None:
+    with link_to(arm(push_n=70.0, push_ticks=[300, 320])) as link:
+        assert Reason.FORCE_TRIP in link.step(0.6)["latched"]
+        os.kill(link.status().pid, signal.SIGKILL)
+    with pytest.raises(ResetRefused, match="FORCE_TRIP.: a person must reset"):
+        link_to(arm({"supervisor": SupervisorConfig(automatic_max=7)}))
+    assert main(["safety", "reset", name, "--yes"]) == DONE
+    link_to(arm()).close()
+
+
+def test_energy_in_the_middle_of_a_motion_is_refused_in_words(arm: Any) -> None:
+    with link_to(arm()) as link:
+        link.grant()
+        link.send(here(link))
+        link.step(0.05)
+        with pytest.raises(GrantRefused, match="a policy's command is followed: call reset"):
+            link.grant()
+        link.reset()
+        link.grant()
 
 
 def test_a_missing_operator_holds_the_arm_and_lets_it_go_when_back(arm: Any) -> None:

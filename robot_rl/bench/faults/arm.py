@@ -85,6 +85,8 @@ def open_desk(path: Path) -> Any:
 class FaultyArm:
     """The simulated arm, with errors on order."""
 
+    simulated = True
+
     def __init__(self, arm: MujocoArm, path: Path) -> None:
         self.arm, self.rate_hz = arm, arm.rate_hz
         self._desk = open_desk(path)

@@ -1,0 +1,118 @@
+"""Readings that make no sense, in the middle of motion or at a seed: nothing moves, and the energy books stay right."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from controllers.chain import ChainConfig
+from controllers.types import Source
+from robot_rl.bench.adversary import Adversary, adversary_chain
+from safety.reasons import Reason
+from safety.reflex import Mode
+from tests.controllers.chain_rig import ARM, WIDE, Rig
+from tests.controllers.risk_tools import tell
+
+
+def pressed(config: ChainConfig = WIDE) -> Rig:
+    rig = Rig(config)
+    rig.aim((0.015, 0.0, 0.0))
+    rig.send()
+    rig.tick(60)
+    return rig
+
+
+@pytest.mark.parametrize(("name", "value"), [("wrench_tool", 500.0), ("qd_rad_s", 5.0)], ids=["force", "joint speed"])
+def test_a_trip_latches_also_near_a_joint_limit(name: str, value: float) -> None:
+    rig = pressed()
+    rig.state["q_rad"][0, 3] = ARM.upper_rad[3] - 0.01
+    rig.state[name][0, 0] = value
+    assert rig.tick(10)["latched"] >= Reason.FORCE_TRIP
+
+
+@pytest.mark.parametrize("name", ["q_rad", "qd_rad_s", "wrench_tool"])
+def test_a_seed_from_a_reading_that_is_no_number_pulls_at_nothing(name: str) -> None:
+    rig = Rig()
+    good = rig.state.copy()
+    rig.state[name][0, 0] = np.nan
+    rig.measure()
+    rig.chain.reseed(rig.state, rig.terms)
+    assert rig.memory["latched"] == Reason.STATE_INVALID
+    rig.state[:] = good
+    report = rig.tick(50)
+    assert report["latched"] == Reason.STATE_INVALID
+    assert np.abs(report["executed_position_base_m"] - report["position_base_m"]).max() < 1e-9
+    assert np.isfinite(report["tank_energy_j"]) and np.isfinite(report["energy_lost_j"])
+    rig.chain.reseed(rig.state, rig.terms)
+    assert rig.tick()["latched"] == 0
+
+
+@pytest.mark.parametrize("name", ["q_rad", "wrench_tool"])
+def test_no_energy_comes_from_a_gap_in_the_readings(name: str) -> None:
+    """Whatever the joints did meanwhile: the spring that is found then is not granted to the tank."""
+    rig = pressed()
+    rig.memory["ledger"]["tank_j"] = 0.0
+    spring_j = float(rig.memory["ledger"]["spring_j"])
+    kept = rig.state[name].copy()
+    for _ in range(20):
+        rig.state[name][0, 0] = np.nan
+        rig.tick()
+    rig.state[name] = kept
+    rig.state["q_rad"][0, 0] += 0.3
+    report = rig.tick(5)
+    assert report["energy_granted_j"] == pytest.approx(4.0)
+    assert report["tank_energy_j"] <= spring_j + 1e-6
+
+
+class Blinking(Adversary):
+    """An adversary whose arm now and then reads a wrench that is no number."""
+
+    def disturb(self, rng: np.random.Generator, state: np.ndarray) -> None:
+        if rng.random() < 0.05:
+            state["wrench_tool"][0, 0] = np.nan
+
+
+@pytest.mark.parametrize("delay_ticks", [0, 2])
+def test_the_budget_holds_through_readings_that_are_no_numbers(delay_ticks: int) -> None:
+    adversary = Blinking()
+    for run in range(20):
+        result = adversary.run(np.random.default_rng(run), adversary_chain(0.5, delay_ticks), 100)
+        assert result.over_budget_j <= 1e-9
+        assert result.identity_error_j < 1e-9
+
+
+def test_a_wish_that_is_no_number_lets_go_of_every_joint() -> None:
+    rig = pressed()
+    rig.measure()
+    original = rig.measure
+
+    def broken() -> None:
+        original()
+        rig.terms.coriolis_nm[0] = np.nan
+
+    rig.measure = broken  # type: ignore[method-assign]  # the model breaks, not the chain
+    report = rig.tick(200)
+    assert report["latched"] == Reason.STATE_INVALID
+    assert not report["tau_executed_nm"].any()
+
+
+def test_a_second_reflex_without_a_command_in_between_recovers_too() -> None:
+    rig = pressed()
+    tell(rig.chain, 0.9)
+    rig.tick(100)
+    tell(rig.chain, 0.0)
+    rig.tick(350)
+    tell(rig.chain, 0.9, recovery=(20.0, 0.0, 0.0, 0.0))
+    report = rig.tick(100)
+    assert report["mode"] == Mode.REFLEX and report["source"] == Source.RECOVERY
+    assert np.linalg.norm(rig.memory["goal_position"] - rig.terms.position_base_m) > 0.015
+
+
+def test_a_command_that_is_dropped_at_once_moves_no_gripper() -> None:
+    rig = Rig(gripper_range_m=(0.0, 0.08))
+    rig.send(gripper_m=0.08)
+    rig.tick(5)
+    tell(rig.chain, 0.9)
+    rig.send(gripper_m=0.0)
+    report = rig.tick()
+    assert report["mode"] == Mode.REFLEX and report["executed_gripper_m"] == 0.08
