@@ -106,7 +106,8 @@ def examine_weights(weights: NDArray[Any], version: int, critic: Any = None) -> 
         return WeightsRefusal.LIMITS
     if not 0.0 < weights["discount"] < 1.0 or (weights["box_low"] >= weights["box_high"]).any():
         return WeightsRefusal.RANGE
-    if critic is not None and weights["version"] == version and digest(weights) != digest(critic["weights"]):
+    in_use = None if critic is None else critic["weights"]
+    if in_use is not None and weights["version"] == in_use["version"] and digest(weights) != digest(in_use):
         return WeightsRefusal.SAME_VERSION
     return WeightsRefusal.ACCEPTED
 
