@@ -207,9 +207,22 @@ GUARDS = (
         ("        if pressed and not self._estop_pressed:", "        if pressed:"),
         ("        if obstacle != Answer.GRANTED:\n            return obstacle\n", ""),
         (" and self.recoveries_left(now_ns) > 0:", ":"),
-        ("        if self.reason in self._automatic_codes and", "        if"),
+        ("        listed = self.reason in self._automatic_codes and", "        listed ="),
+        (" and not self._inherited\n", "\n"),
+        (" and (self._simulation or not self._takes_a_person):", ":"),
+        ("        if following and not resetting:", "        if False:"),
+        (" and now_ns - self._grants[0] < _GRANT_WINDOW_NS:", " and False:"),
         ("            if age_ns > self._hard_ns[source]:", "            if False:"),
         ("        if now_ns - min(times) <= _LATE_WINDOW_NS:", "        if False:"),
         (" and now_ns - self._reset_ns <= _ns(self.config.reset_valid_s):", ":"),
+    ),
+    *_guards(
+        "safety/supervision.py",
+        (_SUPERVISOR,),
+        ("        if refused:", "        if False:"),
+        (
+            "return None if stamp_ns > now_ns + CLOCK_TOLERANCE_NS else min(stamp_ns, now_ns)",
+            "return min(stamp_ns, now_ns)",
+        ),
     ),
 )

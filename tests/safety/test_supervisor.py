@@ -166,6 +166,8 @@ def test_fault_f15_the_emergency_stop_pressed_released_and_pressed_again() -> No
     scene.supervisor.estop(True, scene.now)
     scene.run(0.3)
     assert scene.reseed() == Answer.ESTOP_PRESSED and scene.reset_by_person() == Answer.ESTOP_PRESSED
+    scene.supervisor.estop(True, scene.now)
+    assert scene.supervisor.trips == 1, "a press that lasts is one press"
     scene.supervisor.estop(False, scene.now)
     scene.run(0.3)
     assert scene.reseed() == Answer.PERSON, "releasing it resets nothing"
