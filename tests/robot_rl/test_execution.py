@@ -100,7 +100,8 @@ def test_an_episode_lasts_as_long_whether_it_is_interrupted_or_not(env: RobotEnv
     assert cut_s == pytest.approx(plain_s, abs=0.1)
 
 
-def test_a_stop_ends_the_episode(env: RobotEnv) -> None:
+def test_a_stop_ends_the_episode() -> None:
+    env = make_env(PegInsertion(), teleport=True)  # holds of other tests would count
     env.reset(seed=5)
     for _ in range(60):
         mode = env.step(zeros(env))[-1]["mode"]
@@ -161,6 +162,6 @@ def test_a_critic_at_the_decision_rate_takes_whole_decisions() -> None:
         *_, info = env.step(zeros(env, dx=1.0))
         durations_s.append((round(info["duration_s"], 3), info["source"] == Source.RECOVERY))
     assert durations_s[0] == (0.001, False), "dropped before it moved anything"
-    assert durations_s[1][0] == pytest.approx(0.1, abs=0.002) and durations_s[1][1]
+    assert durations_s[1][0] == pytest.approx(0.1, abs=0.004) and durations_s[1][1]
     assert durations_s[2] == (0.1, False)
     assert durations_s[3] == (0.001, False)

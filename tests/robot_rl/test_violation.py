@@ -33,7 +33,7 @@ def test_an_impact_is_a_violation_and_a_push_only_above_the_limit_and_neither_en
     task = PegInsertion()
     env = make_env(task, seed=0, teleport=True)
     env.reset(seed=4)
-    assert (task.max_force_n, task.max_moment_nm) == (30.0, 3.0)
+    assert (task.max_force_n, task.max_moment_nm) == (80.0, 3.0)
     infos: list[Any] = [act(env, dz=1.0)[-1] for _ in range(20)]
     assert any(info["violation"] for info in infos), "it came down on the plate at full speed"
     assert infos[-1]["violation"] is False, "and then presses with 8 N"
