@@ -36,9 +36,11 @@ def group_help(group: str) -> str:
 
 def _grids() -> list[str]:
     from robot_rl.workflows.grids import GRIDS
+    from robot_rl.workflows.safety_grids import SAFETY_GRIDS
 
-    width = max(map(len, GRIDS))
-    return ["", "Experiments:", *(f"  {name:<{width}}  {grid.question}" for name, grid in GRIDS.items())]
+    questions = {grid.name: grid.question for grid in (*GRIDS.values(), *SAFETY_GRIDS.values())}
+    width = max(map(len, questions))
+    return ["", "Experiments:", *(f"  {name:<{width}}  {question}" for name, question in questions.items())]
 
 
 def command_help(verb: Verb) -> str:

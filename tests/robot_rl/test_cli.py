@@ -23,6 +23,7 @@ from robot_rl.cli.main import conclude, guarded, main
 from robot_rl.cli.verbs import VERBS, Verb, find
 from robot_rl.options import Config
 from robot_rl.workflows.grids import GRIDS
+from robot_rl.workflows.safety_grids import SAFETY_GRIDS
 
 FINETUNE = ["finetune", "out=runs/x", "task=peg_insertion"]
 
@@ -98,7 +99,7 @@ def test_a_group_lists_its_commands(flag: str, capsys: pytest.CaptureFixture[str
 def test_the_experiments_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["experiment", "--help"]) == 0
     text = capsys.readouterr().out
-    assert all(f"  {name} " in text and grid.question in text for name, grid in GRIDS.items())
+    assert all(f"  {name} " in text and grid.question in text for name, grid in {**GRIDS, **SAFETY_GRIDS}.items())
 
 
 @pytest.mark.parametrize(
