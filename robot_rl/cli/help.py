@@ -38,7 +38,8 @@ def _grids() -> list[str]:
     from robot_rl.workflows.grids import GRIDS
     from robot_rl.workflows.safety_grids import SAFETY_GRIDS
 
-    questions = {grid.name: grid.question for grid in (*GRIDS.values(), *SAFETY_GRIDS.values())}
+    questions = {name: grid.question for name, grid in GRIDS.items()}
+    questions |= {name: grid.question for name, grid in SAFETY_GRIDS.items()}
     width = max(map(len, questions))
     return ["", "Experiments:", *(f"  {name:<{width}}  {question}" for name, question in questions.items())]
 

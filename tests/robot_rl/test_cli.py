@@ -99,7 +99,8 @@ def test_a_group_lists_its_commands(flag: str, capsys: pytest.CaptureFixture[str
 def test_the_experiments_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["experiment", "--help"]) == 0
     text = capsys.readouterr().out
-    assert all(f"  {name} " in text and grid.question in text for name, grid in {**GRIDS, **SAFETY_GRIDS}.items())
+    assert all(f"  {name} " in text and grid.question in text for name, grid in GRIDS.items())
+    assert all(f"  {name} " in text and grid.question in text for name, grid in SAFETY_GRIDS.items())
 
 
 @pytest.mark.parametrize(
