@@ -113,7 +113,7 @@ def complaint(line: str, folder: Path, capsys: pytest.CaptureFixture[str], monke
         ("evaluate run=demos.zarr", "expected a run folder with config.json at demos.zarr, found none"),
         ("data info no.zarr", "expected an episode store at no.zarr, found none"),
         ("data play demos.zarr episodes=[99]", "episode 99 is not in demos.zarr, which holds 0 to 7"),
-        ("experiment nope", "unknown experiment 'nope': valid ones: insertion, smoke, tight"),
+        ("experiment nope", "unknown experiment 'nope': valid ones: bresa, insertion, layers, passive, smoke, tight"),
         ("experiment smoke cells=[sac]", "experiment smoke has the cells rlpd, got 'sac'"),
     ],
 )
