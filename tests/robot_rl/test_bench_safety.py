@@ -8,9 +8,11 @@ from robot_rl.bench.walls import measure_walls
 
 def test_no_policy_presses_harder_than_stiffness_times_leash_and_friction() -> None:
     figures = measure_walls(20)
-    assert figures["wall_rests"] >= 15
-    assert figures["wall_force_excess_n"] <= 2.0
-    assert figures["wall_beyond_friction_n"] <= 0.2 and figures["wall_beyond_friction_nm"] <= 0.05
+    assert figures["wall_rests"] >= 15 and figures["wall_dry_rests"] >= 15
+    assert figures["wall_over_allowance"] == 0, "the law alone"
+    assert figures["wall_force_excess_n"] <= 0.5 and figures["wall_moment_excess_nm"] <= 0.1
+    assert figures["wall_dry_force_excess_n"] <= 2.0
+    assert figures["wall_dry_beyond_friction_n"] <= 0.2 and figures["wall_dry_beyond_friction_nm"] <= 0.05
     assert figures["wall_force_excess_n"] > -1.0, "some axis presses with all that the leash lets it"
 
 
