@@ -18,6 +18,7 @@ from controllers.chain import Chain, ChainConfig
 from controllers.description.fr3 import fr3
 from controllers.description.tool import square_peg_tool
 from controllers.types import COMMAND, REPORT, STATE
+from robot_rl.metrics import progress
 from safety.ledger import LedgerConfig
 from safety.reference_limiter import ReferenceLimiterConfig
 from safety.watch import WatchConfig
@@ -133,14 +134,16 @@ def measure_adversary(runs: int, ticks: int, seed: int = 0) -> dict[str, float]:
     lost packets.
     """
     adversary, errors, broken, gated, tightest = Adversary(), 0.0, 0, 0.0, -np.inf
-    for run in range(runs):
-        rng = np.random.default_rng([seed, run])
-        config = adversary_chain(float(rng.uniform(0.06, 1.0)), run % 3, 20 if run % 10 == 9 else 0)
-        result = adversary.run(rng, config, ticks)
-        errors = max(errors, result.identity_error_j)
-        broken += int(result.over_budget_j > 1e-9)
-        tightest = max(tightest, result.over_budget_j)
-        gated += result.gate_share / runs
+    with progress(runs, "adversaries", unit="run") as bar:
+        for run in range(runs):
+            rng = np.random.default_rng([seed, run])
+            config = adversary_chain(float(rng.uniform(0.06, 1.0)), run % 3, 20 if run % 10 == 9 else 0)
+            result = adversary.run(rng, config, ticks)
+            errors = max(errors, result.identity_error_j)
+            broken += int(result.over_budget_j > 1e-9)
+            tightest = max(tightest, result.over_budget_j)
+            gated += result.gate_share / runs
+            bar.update()
     return {
         "ledger_identity_error_j": errors,
         "adversary_runs": runs,

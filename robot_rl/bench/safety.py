@@ -18,6 +18,7 @@ from robot_rl.bench.env import measure_steps
 from robot_rl.bench.pump import measure_pump
 from robot_rl.bench.walls import measure_walls
 from robot_rl.config import BenchSafetyConfig
+from robot_rl.envs.make import chain_of
 from robot_rl.envs.robot_env import RobotEnv
 from robot_rl.tasks.registry import make_task
 from safety.reasons import Reason
@@ -35,7 +36,7 @@ def run(config: BenchSafetyConfig) -> dict[str, Any]:
         **measure_walls(config.policies, config.seed),
         **measure_gate(config.tasks, config.episodes, config.seed),
         **measure_ticks(config.ticks),
-        **measure_all_layers(config),
+        **measure_all_layers(config.task, config.seconds, config.seed),
     }
 
 
@@ -84,12 +85,12 @@ def measure_ticks(ticks: int) -> dict[str, float]:
     return {**figures, "critic_p50_us": whole["tick_p50_us"] - without["tick_p50_us"]}
 
 
-def measure_all_layers(config: BenchSafetyConfig) -> dict[str, Any]:
+def measure_all_layers(task: str, seconds: float, seed: int) -> dict[str, Any]:
     """Returns environment steps a second with every layer on."""
-    critic = made_up_weights(make_task(config.task).chain_config().critic)
-    figures = measure_steps(config.seconds, config.task, "default", config.seed, "mujoco", False, critic)
+    critic = made_up_weights(chain_of(make_task(task)).critic)
+    figures = measure_steps(seconds, task, "default", seed, "mujoco", False, critic)
     return {
         "all_layers_steps_per_s": figures["steps_per_s"],
         "all_layers_success_rate": figures["success_rate"],
-        "all_layers_task": config.task,
+        "all_layers_task": task,
     }

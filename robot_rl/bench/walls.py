@@ -30,6 +30,7 @@ from controllers.description.tool import square_peg_tool
 from controllers.link import LockstepLink
 from controllers.robots.mujoco_arm import MujocoArm, WristSensorConfig
 from controllers.types import Command
+from robot_rl.metrics import progress
 from safety import so3
 from safety.reference_limiter import ReferenceLimiterConfig
 from safety.watch import WatchConfig
@@ -178,8 +179,13 @@ def measure_walls(policies: int, seed: int = 0) -> dict[str, float]:
 
 def _rests_of(policies: int, seed: int, dry_friction: bool) -> list[Rest]:
     benches = [WallBench(half_width_m, dry_friction) for half_width_m in _HALF_WIDTHS_M]
-    outcomes = (benches[index % 2].run(np.random.default_rng([seed, index])) for index in range(policies))
-    return [outcome for outcome in outcomes if outcome is not None]
+    rests = []
+    with progress(policies, f"walls, {'with' if dry_friction else 'without'} dry friction", unit="policy") as bar:
+        for index in range(policies):
+            rest = benches[index % 2].run(np.random.default_rng([seed, index]))
+            rests += [] if rest is None else [rest]
+            bar.update()
+    return rests
 
 
 def _worst(rests: list[Rest], name: str) -> dict[str, float]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from robot_rl.bench.safety import measure_gate
+from robot_rl.bench.safety import measure_all_layers, measure_gate
 from robot_rl.bench.walls import measure_walls
 
 
@@ -20,3 +20,8 @@ def test_the_energy_gate_leaves_ordinary_operation_alone() -> None:
     figures = measure_gate(["peg_insertion"], 1, 0)
     assert figures["gate_ticks"] > 1000
     assert figures["gate_active_share"] < 1e-3 and figures["latched_ticks"] == 0
+
+
+def test_steps_are_counted_with_a_critic_in_the_tick() -> None:
+    figures = measure_all_layers("maze", 0.5, 0)
+    assert figures["all_layers_steps_per_s"] > 0.0 and figures["all_layers_task"] == "maze"
