@@ -263,6 +263,10 @@ class QuickstartConfig(Config):
         100, "Episodes of the evaluations before and after fine-tuning.", low=1, may_change=True
     )
     history: int = _history()
+    critic: bool = option(
+        True,
+        "First make a safety critic for tasks that say how (maze), unless safety_config.critic_file names one.",
+    )
     ablation: bool = option(True, "Fine-tune an untrained base as well, for a third of the steps.", may_change=True)
     robot: str = _robot()
     seed: int = _seed()

@@ -180,7 +180,7 @@ def measure_walls(policies: int, seed: int = 0) -> dict[str, float]:
 def _rests_of(policies: int, seed: int, dry_friction: bool) -> list[Rest]:
     benches = [WallBench(half_width_m, dry_friction) for half_width_m in _HALF_WIDTHS_M]
     rests = []
-    with progress(policies, f"walls, {'with' if dry_friction else 'without'} dry friction", unit="policy") as bar:
+    with progress(policies, f"walls, {'with' if dry_friction else 'without'} dry friction", unit="trial") as bar:
         for index in range(policies):
             rest = benches[index % 2].run(np.random.default_rng([seed, index]))
             rests += [] if rest is None else [rest]

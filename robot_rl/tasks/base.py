@@ -70,6 +70,20 @@ class Judgement:
     success: bool
 
 
+@dataclass(frozen=True)
+class CriticRecipe:
+    """How the safety critic of a task is made from episodes of its scripted operator."""
+
+    episodes: int
+    """Episodes of each collection."""
+    task_configs: tuple[Mapping[str, Any], ...] = (MappingProxyType({}),)
+    """One collection for each of these settings of the task."""
+    held_out: str = "default"
+    """Variant of the task whose episodes calibrate it."""
+    measured: tuple[Mapping[str, Any], ...] = ()
+    """Settings of the task with which it is measured besides, after its gate."""
+
+
 class Task(ABC):
     """A contact-rich job for an arm.
 
@@ -95,6 +109,8 @@ class Task(ABC):
     the command line wins."""
     success_target: float = 0.95
     """Success rate in (0, 1] that counts as solved; a variant may set its own."""
+    critic_recipe: CriticRecipe | None = None
+    """How its safety critic is made; None where the operator's contacts hold nothing that a critic could foresee."""
 
     @abstractmethod
     def scene(self) -> Scene:

@@ -24,7 +24,7 @@ from controllers.description.tool import round_finger_tool
 from data.errors import UserError
 from robot_rl.options import as_declared, expected_names
 from robot_rl.tasks.actions import ActionSpec
-from robot_rl.tasks.base import Draw, Judgement, Sensed, Task
+from robot_rl.tasks.base import CriticRecipe, Draw, Judgement, Sensed, Task
 from robot_rl.tasks.maze_layout import SEEDS, MazeShape, layout
 from robot_rl.tasks.peg_insertion import small_rotation
 from robot_rl.tasks.resetting import ResetConfig
@@ -123,6 +123,7 @@ class Maze(Task):
     name = "maze"
     text = "feel the way through a channel with baffles and loose bolts, pressing hard on nothing"
     variants = tuple(VARIANTS)
+    critic_recipe = CriticRecipe(250, ({}, {"decision_s": 0.5}), "heldout", ({"decision_s": 0.5},))
     success_target = 0.8
 
     def __init__(self, variant: str = "default", **changes: Any) -> None:

@@ -6,23 +6,27 @@ import json
 import resource
 import time
 from contextlib import closing
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
 from data.atomic import write_atomic
 from robot_rl.config import CollectConfig, FinetuneConfig, QuickstartConfig
+from robot_rl.envs.layers import layers_from
 from robot_rl.metrics import MetricsLog, read_metrics
 from robot_rl.runs import RunFolder
+from robot_rl.safety_critic.files import CRITIC_FILE
+from robot_rl.tasks.registry import make_task
 from robot_rl.workflows import collect, finetune
 from robot_rl.workflows.common import evaluation_workplace, one_thread, resolve_agent_options, workplace_for
 from robot_rl.workflows.pictures import film_strips
 from robot_rl.workflows.pretrain import evaluate_base, imitate
+from robot_rl.workflows.safety_critics import critic_of
 
 
 @one_thread()
 def run(config: QuickstartConfig) -> dict[str, Any]:
-    """Collects, imitates, evaluates, fine-tunes, evaluates, reports; ends with three lines.
+    """Makes a safety critic where it can, collects, imitates, evaluates, fine-tunes, evaluates, reports in three lines.
 
     Each part is taken up where it was left.
     """
@@ -34,8 +38,9 @@ def run(config: QuickstartConfig) -> dict[str, Any]:
         config.task, config.variant, config.agent, config.agent_config, config.task_config
     )
     config.out = str(path)  # the line that an interruption prints names it
-    settings = finetune_settings(config, path)
     with RunFolder.open(path, config, fresh=config.fresh) as folder, MetricsLog(folder.path) as log:
+        config = replace(config, safety_config={**make_critic(config, path), **config.safety_config})
+        settings = finetune_settings(config, path)
         demos = collect.run(_collect_config(config, path))
         with (
             closing(evaluation_workplace(settings)) as base_place,
@@ -68,6 +73,21 @@ def run(config: QuickstartConfig) -> dict[str, Any]:
         "report": str(report),
         "out": str(path),
     }
+
+
+def make_critic(config: QuickstartConfig, path: Path) -> dict[str, str]:
+    """Makes the run's own safety critic, <path>/critic.safetensors, where the task says how and nobody gave another.
+
+    Returns the entry of `safety_config` that names it, or nothing. Raises UserError if it does not pass its gate.
+    """
+    own = path / CRITIC_FILE
+    layers = layers_from(config.safety_config)
+    wanted = config.critic and layers.critic != "never" and layers.critic_file is None
+    if not wanted or config.task == "gym" or make_task(config.task).critic_recipe is None:
+        return {}
+    if not own.is_file():
+        write_atomic(own, critic_of(config.task, config.seed, path / "safety").read_bytes())
+    return {"critic_file": str(own)}
 
 
 def _ablation(

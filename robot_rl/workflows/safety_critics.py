@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from data.atomic import write_atomic
+from data.errors import UserError
 from robot_rl.config_critic import SafetyCalibrateConfig, SafetyCollectConfig, SafetyTrainConfig
 from robot_rl.runs import environment, read_json
 from robot_rl.safety_critic.calibration import Calibration, calibrate
 from robot_rl.safety_critic.files import CRITIC_FILE, load_critic
 from robot_rl.safety_critic.trajectories import load_folder
+from robot_rl.tasks.base import CriticRecipe
 from robot_rl.tasks.registry import make_task
 from robot_rl.workflows import safety_collect, safety_train
 from robot_rl.workflows.common import read_setup
 from robot_rl.workflows.experiment import only_writer
-from robot_rl.workflows.safety_grids import CRITICS, CriticRecipe
 from robot_rl.workflows.trial_files import digest_of_file
 
 Row = dict[str, Any]
@@ -28,16 +30,21 @@ def critic_of(task: str, seed: int, out: Path) -> Path:
     """Returns the file of a task's safety critic, collected, trained and calibrated now if it is not there yet.
 
     It learns from decisions of 0.1 s and, where the task lets one choose, of 0.5 s. Raises UserError if it does not
-    pass its calibration gate.
+    pass its calibration gate, or if the task has no recipe.
     """
-    recipe, path = CRITICS[task], out / f"{task}-critic-{seed}" / CRITIC_FILE
+    recipe, path = recipe_of(task), out / f"{task}-critic-{seed}" / CRITIC_FILE
     if path.is_file() and load_critic(path, override_gate=True).calibration is not None:
         load_critic(path)
         return path
     folders = []
     for index, changes in enumerate(recipe.task_configs):
         folders.append(str(out / f"{task}-episodes-{index}-{seed}"))
-        common: Row = {"task": task, "episodes": recipe.episodes, "seed": 10 * seed + index, "task_config": changes}
+        common: Row = {
+            "task": task,
+            "episodes": recipe.episodes,
+            "seed": 10 * seed + index,
+            "task_config": dict(changes),
+        }
         safety_collect.run(SafetyCollectConfig(out=folders[-1], **common))
     safety_train.run(SafetyTrainConfig(data=folders[0], also=folders[1:], out=str(path.parent), seed=seed))
     kept = _collect_held_out(recipe, task, {}, 10 * seed + 9, out / f"{task}-heldout-{seed}")
@@ -46,13 +53,21 @@ def critic_of(task: str, seed: int, out: Path) -> Path:
     return path
 
 
+def recipe_of(task: str) -> CriticRecipe:
+    """Returns how a task's critic is made. Raises UserError for a task that does not say so."""
+    recipe = make_task(task).critic_recipe
+    if recipe is None:
+        raise UserError(f"expected a task with a critic_recipe, {task} has none: safety collect, train and calibrate")
+    return recipe
+
+
 def measure_critic(task: str, seed: int, path: Path, out: Path) -> list[Row]:
     """Returns what a critic is worth on held-out episodes: at its gate's decisions, and at the recipe's other ones.
 
     The first row repeats what its gate measured. The others decide nothing; they are measured once and stored beside
     the critic.
     """
-    recipe, critic = CRITICS[task], load_critic(path, override_gate=True)
+    recipe, critic = recipe_of(task), load_critic(path, override_gate=True)
     stored, digest = path.parent / MEASURED_FILE, digest_of_file(path)
     asked = {"critic_sha256": digest, "task_configs": [dict(changes) for changes in recipe.measured]}
     if stored.is_file() and {name: (found := read_json(stored)).get(name) for name in asked} == asked:
@@ -72,13 +87,13 @@ def measure_critic(task: str, seed: int, path: Path, out: Path) -> list[Row]:
     return rows
 
 
-def _collect_held_out(recipe: CriticRecipe, task: str, changes: dict[str, Any], seed: int, folder: Path) -> Path:
-    common: Row = {"task": task, "variant": recipe.held_out, "episodes": recipe.episodes, "task_config": changes}
+def _collect_held_out(recipe: CriticRecipe, task: str, changes: Mapping[str, Any], seed: int, folder: Path) -> Path:
+    common: Row = {"task": task, "variant": recipe.held_out, "episodes": recipe.episodes, "task_config": dict(changes)}
     safety_collect.run(SafetyCollectConfig(out=str(folder), seed=seed, **common))
     return folder
 
 
-def _row(task: str, seed: int, changes: dict[str, Any], figures: Calibration, commit: str | None) -> Row:
+def _row(task: str, seed: int, changes: Mapping[str, Any], figures: Calibration, commit: str | None) -> Row:
     decision_s = round(1.0 / make_task(task, "default", changes).rate_hz, 6)
     found = figures.as_dict()
     return {

@@ -33,25 +33,6 @@ class Arm:
 
 
 @dataclass(frozen=True)
-class CriticRecipe:
-    """How the safety critic of a task is made."""
-
-    episodes: int
-    """Episodes of each collection."""
-    task_configs: tuple[dict[str, Any], ...] = ({},)
-    """One collection for each."""
-    held_out: str = "default"
-    """Variant of the task whose episodes calibrate it."""
-    measured: tuple[dict[str, Any], ...] = ()
-    """Settings of the task with which it is measured besides, after its gate."""
-
-
-CRITICS = {
-    "maze": CriticRecipe(250, ({}, {"decision_s": 0.5}), "heldout", ({"decision_s": 0.5},)),
-}
-
-
-@dataclass(frozen=True)
 class SafetyGrid:
     """Arms that are compared with the same seeds."""
 

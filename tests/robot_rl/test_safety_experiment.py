@@ -18,11 +18,13 @@ from robot_rl.envs.sensing import lowest_energy
 from robot_rl.runs import environment
 from robot_rl.safety_critic.calibration import Calibration
 from robot_rl.safety_critic.files import CRITIC_FILE, Critic, save_critic
+from robot_rl.tasks.base import CriticRecipe
+from robot_rl.tasks.maze import Maze
 from robot_rl.tasks.registry import make_task
 from robot_rl.workflows import safety_experiment
 from robot_rl.workflows.safety_critics import MEASURED_FILE, measure_critic, publish_critics
 from robot_rl.workflows.safety_experiment import origin_of, run_arm
-from robot_rl.workflows.safety_grids import CRITICS, OFF, SAFETY_GRIDS, Arm, CriticRecipe, SafetyGrid
+from robot_rl.workflows.safety_grids import OFF, SAFETY_GRIDS, Arm, SafetyGrid
 from robot_rl.workflows.safety_tables import estimate, write_bars, write_table
 from robot_rl.workflows.safety_trials import Trial
 from robot_rl.workflows.trial_files import Origin, digest_of_policy, read_trials, run_trials, write_trials
@@ -61,7 +63,7 @@ def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
     made_up_critic(folder)
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(SAFETY_GRIDS, "tiny", TINY)
-        patch.setitem(CRITICS, "maze", CriticRecipe(4, ({},), "heldout", (HASTY,)))
+        patch.setattr(Maze, "critic_recipe", CriticRecipe(4, ({},), "heldout", (HASTY,)))
         config = ExperimentConfig(name="tiny", out=str(folder), results=str(folder / "results"), seeds=[0])
         assert safety_experiment.run(config)["rows"] == 2
     return folder
@@ -140,7 +142,7 @@ def test_a_policy_is_told_by_its_newest_checkpoint(tmp_path: Path) -> None:
 
 
 def test_a_critic_is_measured_once(out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(CRITICS, "maze", CriticRecipe(4, ({},), "heldout", (HASTY,)))
+    monkeypatch.setattr(Maze, "critic_recipe", CriticRecipe(4, ({},), "heldout", (HASTY,)))
     path = out / "critics/maze-critic-0" / CRITIC_FILE
     stored = json.loads((path.parent / MEASURED_FILE).read_text())
     stored["rows"][1]["recall"] = 0.5

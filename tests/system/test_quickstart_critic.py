@@ -1,0 +1,66 @@
+"""The quick start of a task that says how its safety critic is made runs with that critic, in every part."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+from pathlib import Path
+
+import pytest
+
+from robot_rl.envs.make import chain_of
+from robot_rl.safety_critic.calibration import Calibration
+from robot_rl.safety_critic.files import CRITIC_FILE, Critic, save_critic
+from robot_rl.tasks.registry import make_task
+from tests.safety.critic_tools import constant_weights
+from tests.system.command_line import TINY_AGENT, TINY_POLICY, begun, finish, records, typed
+
+pytestmark = pytest.mark.slow
+LINE = (
+    "quickstart task=maze episodes=6 steps=60 eval_every=0 final_episodes=1 ablation=false out=runs/q "
+    f"{TINY_POLICY} {TINY_AGENT}"
+)
+
+
+def made_before(folder: Path, passes: bool) -> Path:
+    """Begins the quick start, kills it and writes the critic that it would have made itself in some minutes."""
+    run = folder / "runs/q"
+    process = begun(LINE, folder, lambda: (run / "safety/maze-episodes-0-0/config.json").is_file())
+    os.killpg(process.pid, signal.SIGKILL)
+    finish(process)
+    path = run / "safety/maze-critic-0" / CRITIC_FILE
+    path.parent.mkdir(parents=True)
+    figures = Calibration(0.3, 0.2, 0.01, 0.97 if passes else 0.5, 0.9, 0.01, 0.0, 40, 100, 1000, 0.05)
+    weights = constant_weights(0.01, 3, chain_of(make_task("maze")).critic)
+    save_critic(path, Critic(weights, 0.3, "maze", calibration=figures))
+    return path
+
+
+def test_every_part_runs_with_the_critic_and_the_run_keeps_it(tmp_path: Path) -> None:
+    made = made_before(tmp_path, passes=True)
+    done = typed(LINE, tmp_path)
+    lines = [line for line in done.error.splitlines() if line.startswith("safety layers")]
+    assert lines and all(re.search(r"safety critic \(on, every tick, threshold 0.3", line) for line in lines)
+    assert "no safety critic" not in done.error
+    own = tmp_path / "runs/q" / CRITIC_FILE
+    assert own.read_bytes() == made.read_bytes()
+    noted = json.loads((tmp_path / "runs/q/versions.json").read_text())["safety_critics"]
+    assert noted
+    made.unlink()
+    assert "every tick, threshold 0.3" in typed("evaluate run=runs/q episodes=1", tmp_path).error
+    before = records(tmp_path / "runs/q", "eval")
+    typed(LINE, tmp_path)
+    assert records(tmp_path / "runs/q", "eval") == before
+
+
+def test_a_critic_that_does_not_pass_ends_it(tmp_path: Path) -> None:
+    made_before(tmp_path, passes=False)
+    message = typed(LINE, tmp_path, status=2).complaint
+    assert "recall" in message and not (tmp_path / "runs/q/demos.zarr").exists()
+
+
+def test_without_it_on_request(tmp_path: Path) -> None:
+    done = typed(LINE + " critic=false", tmp_path)
+    assert "no safety critic" in done.error and not (tmp_path / "runs/q" / CRITIC_FILE).exists()
