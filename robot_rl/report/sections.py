@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from statistics import fmean, median
 from typing import Any
 
@@ -152,10 +152,10 @@ def evaluations(run: RunData) -> str:
 
 def later(run: RunData) -> str:
     """Returns the table of what was evaluated after the training, by `robot-rl evaluate`."""
-    return _table_of(run, run.later) if run.later else ""
+    return _table_of(run, run.later, with_layers=True) if run.later else ""
 
 
-def _table_of(run: RunData, records: list[Record]) -> str:
+def _table_of(run: RunData, records: list[Record], with_layers: bool = False) -> str:
     head = ["evaluation", "policy acts", "steps", "success", "mean return", "mean length"]
     rows = []
     for record in records:
@@ -165,7 +165,18 @@ def _table_of(run: RunData, records: list[Record]) -> str:
         success = rate if run.by_success else "-"
         figures = [f"{record['mean_return']:.4g}", f"{record['mean_length']:.1f}"]
         rows.append([str(record.get("name") or "during training"), mode, f"{record['step']:,}", success, *figures])
-    return page.table(head, rows, numeric_from=2)
+    if with_layers:
+        head.insert(2, "safety layers not on")
+        for row, record in zip(rows, records, strict=True):
+            row.insert(2, _layers_not_on(record.get("safety_layers")))
+    return page.table(head, rows, numeric_from=2 + with_layers)
+
+
+def _layers_not_on(layers: Mapping[str, str] | None) -> str:
+    """Names of the layers that do less than by default; a dash where an earlier version did not keep them."""
+    if layers is None:
+        return "-"
+    return ", ".join(f"{name}: {state}" for name, state in layers.items() if not state.startswith("on")) or "none"
 
 
 def sources(run: RunData) -> str:

@@ -24,7 +24,7 @@ from robot_rl.workflows.common import (
 )
 from robot_rl.workflows.critic_online import own_critic
 from robot_rl.workflows.finetune import agent_recipe, figures_of
-from robot_rl.workflows.safety_notes import say_layers
+from robot_rl.workflows.safety_notes import layers_of, say_layers
 
 
 @one_thread()
@@ -47,7 +47,8 @@ def run(config: EvaluateConfig) -> dict[str, Any]:
 
             seeds = range(config.seed, config.seed + config.episodes)
             records = evaluate(actor, workplace, seeds, config.deterministic, on_episode=count)
-            summary = {**summary_of(records, step, config.deterministic, started), "name": "evaluate"}
+            summary = summary_of(records, step, config.deterministic, started)
+            summary = {**summary, "name": "evaluate", "safety_layers": layers_of(setting)}
             log.write(summary)
     finally:
         workplace.close()

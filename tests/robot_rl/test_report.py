@@ -181,6 +181,12 @@ def test_a_later_evaluation_is_no_headline(tmp_path: Path) -> None:
     assert headline in after
     assert "Evaluated later" not in before
     assert "Evaluated later By robot-rl evaluate; the figures above leave it out." in after
+    with MetricsLog(folder, tensorboard=False) as log:
+        layers = {"safety critic": "on, every tick", "passivity ledger": "off", "supervisor": "on"}
+        record = evaluation(np.random.default_rng(6), 620, 0.0, count=1, name="evaluate")
+        log.write({**record, "safety_layers": layers})
+    shown = text_of(render(RunData.read(folder)))
+    assert "deterministically - 620" in shown and "deterministically passivity ledger: off 620" in shown
 
 
 def test_what_the_whole_command_took_and_used_is_told(tmp_path: Path) -> None:

@@ -50,6 +50,9 @@ def test_every_part_runs_with_the_critic_and_the_run_keeps_it(tmp_path: Path) ->
     assert noted
     made.unlink()
     assert "every tick, threshold 0.3" in typed("evaluate run=runs/q episodes=1", tmp_path).error
+    typed("evaluate run=runs/q episodes=1 safety_config.ledger=off", tmp_path)
+    layers = [record["safety_layers"]["passivity ledger"] for record in records(tmp_path / "runs/q", "eval")[-2:]]
+    assert layers == ["on", "off"]
     before = records(tmp_path / "runs/q", "eval")
     typed(LINE, tmp_path)
     assert records(tmp_path / "runs/q", "eval") == before
