@@ -96,9 +96,15 @@ def renewed(rig: Rig, ahead_ns: int = 0) -> bool:
 def test_a_renewal_is_for_a_fresh_command_that_is_followed() -> None:
     assert renewed(sent())
     assert not renewed(sent(), ahead_ns=10_000_000), "stamped in the future"
-    late = sent()
+    late = sent(duration_s=5.0)
     late.state["stamp_ns"] += AGE_NS
-    assert not renewed(late)
+    assert not renewed(late), "frozen, though meant to last longer"
+    spent = sent(duration_s=0.1)
+    spent.state["stamp_ns"] += 110_000_000
+    assert not renewed(spent), "longer than it was meant to last"
+    lasting = sent(duration_s=0.2)
+    lasting.state["stamp_ns"] += 110_000_000
+    assert renewed(lasting)
     for field in ("held", "latched"):
         rig = sent()
         rig.memory[field] = 1 if field == "held" else int(Reason.LATCHED)

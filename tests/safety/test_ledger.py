@@ -63,6 +63,11 @@ def test_q1_whatever_is_booked_the_identity_holds(seed: int) -> None:
     assert ledger["lost_j"] >= 0.0
 
 
+@pytest.mark.parametrize(("tank_j", "left_j"), [(1.0, 0.95), (0.06, 0.01), (0.05, 0.0), (0.02, 0.0)])
+def test_the_least_energy_of_the_tank_is_not_for_moves(tank_j: float, left_j: float) -> None:
+    assert budget(books(tank_j), record()) == pytest.approx(left_j)
+
+
 @given(seeds, st.integers(0, 2), st.integers(0, 20))
 def test_the_gate_keeps_the_work_within_what_there_is(seed: int, delay: int, repeat: int) -> None:
     """Joints at full speed along a torque that comes late and, where packets are lost, goes on: T + V never < 0."""
