@@ -149,6 +149,7 @@ def test_overflow_is_lost_and_the_valve_holds_the_power() -> None:
     assert ledger["tank_j"] == 8.0 and ledger["lost_j"] == pytest.approx(0.9)
     assert active_valve(ledger, config, 20.0, 1e-3) == pytest.approx(0.25)
     assert active_valve(ledger, config, -20.0, 1e-3) == 1.0
+    assert active_valve(books(0.051), config, 4.0, 1e-3) == pytest.approx(0.25), "1 mJ is left for this tick"
 
 
 def test_observing_limits_nothing() -> None:

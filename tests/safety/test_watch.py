@@ -233,6 +233,19 @@ def test_every_trip_holds_in_the_same_tick_and_latches_until_a_seed(kind: Reason
     assert rig.tick()["latched"] == 0
 
 
+def test_a_trip_during_a_hold_lets_go_of_what_pushed_the_arm_away() -> None:
+    rig = in_motion()
+    rig.state["stamp_ns"] += 1_100_000_000
+    assert rig.tick()["reason"] == Reason.HOLD
+    rig.state["q_rad"][0, 3] += 0.01  # pushed by hand: the spring of the hold is bent
+    report = rig.tick()
+    assert abs(report["executed_position_base_m"] - report["position_base_m"]).max() > 1e-3
+    provoke(rig, Reason.FORCE_TRIP)
+    report = rig.tick()
+    assert report["latched"] == Reason.FORCE_TRIP
+    np.testing.assert_array_equal(report["executed_position_base_m"], report["position_base_m"])
+
+
 def test_a_stuck_sensor_holds_until_it_reads_again_and_another_command_comes() -> None:
     rig = in_motion()
     rig.aim((0.02, 0.0, 0.0))

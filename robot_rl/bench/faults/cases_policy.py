@@ -47,7 +47,7 @@ def stopped_and_woken(stage: PolicyStage, rng: np.random.Generator) -> Outcome:
     stopped_ns = stage.signal(signal.SIGSTOP)
     asleep = stage.watch(3.0)
     woken_ns = stage.signal(signal.SIGCONT)
-    reports = np.concatenate([asleep, stage.watch(0.6)])
+    reports = np.concatenate([asleep, stage.watch(1.2)])  # its heartbeat must be back for half a second
     decided = np.fromfile(stage.decisions, DECISION)
     made_ns = dict(zip(decided["sequence"].tolist(), decided["decided_ns"].tolist(), strict=True))
     asleep = reports[reports["stamp_ns"] > stopped_ns]
