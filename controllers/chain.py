@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from controllers.arbiter import arbitrate
 from controllers.assessment import assess
 from controllers.chain_memory import CHAIN, CHAIN_CONFIG, LatchWords
-from controllers.energy import grant_moves, reopen, settle_blind, settle_tick, torque_of_last_tick
+from controllers.energy import grant_moves, reopen, settle_blind, settle_tick, settle_until_seed, torque_of_last_tick
 from controllers.goal import age_goal, enter_hold, seed_chain, take_command
 from controllers.impedance import ImpedanceConfig, active_terms, impedance_law, joint_margin, tool_twist
 from controllers.intake import reading_is_finite
@@ -168,6 +168,7 @@ def seed_entry(terms: Floats, state: Record, config: Record, chain: Record) -> N
         chain[0].commanded = chain[0].held = 0
         return
     quaternion = so3.from_matrix(terms[1])
+    settle_until_seed(state[0], config[0], chain[0])
     seed_chain(terms[0], quaternion, state[0].tau_applied_nm, state[0].stamp_ns, config[0], chain[0])
     reopen(terms[0], quaternion, state[0].q_rad, config[0], chain[0])
     rearm(chain[0].watch)

@@ -7,7 +7,7 @@ import math
 from controllers.reference import leash
 from safety import so3
 from safety.compilation import Floats, Record, kernel
-from safety.ledger import budget, open_ledger, pay, settle, spring_energy
+from safety.ledger import budget, open_ledger, pay, settle, spring_energy, write_off
 from safety.reasons import Reason
 from safety.reference_limiter import towards
 
@@ -58,19 +58,37 @@ def drop_spring(position: Floats, quaternion: so3.Quaternion, chain: Record) -> 
 
 @kernel
 def settle_blind(state: Record, config: Record, chain: Record) -> None:
-    """Books the work of a tick whose pose is not known, if the joints are; else the books are closed until they are.
+    """Books the work of a tick whose pose is not known, if the joints are, the spring keeping what it held.
 
-    The spring keeps what it held: nothing else is known of it.
+    Else the books are closed until joints and pose are known, and of each tick till then the most that its torque could
+    deliver is written off.
     """
     ledger = chain.ledger
-    if config.ledger.mode == 0 or ledger.open == 0:
+    if config.ledger.mode == 0:
         return
     for i in range(state.q_rad.shape[0]):
         if not math.isfinite(state.q_rad[i]):
             ledger.open = 0
-            return
+    if ledger.open == 0:
+        write_off(ledger, config.ledger)
+        return
     tau = torque_of_last_tick(state, config, chain)
     settle(ledger, config.ledger, ledger.spring_j, tau, state.q_rad)
+
+
+@kernel
+def settle_until_seed(state: Record, config: Record, chain: Record) -> None:
+    """Books what the last torque did until a seed, which reads the arm anew. An arm that was carried is written off."""
+    ledger = chain.ledger
+    if config.ledger.mode == 0:
+        return
+    for i in range(state.q_rad.shape[0]):
+        if abs(state.q_rad[i] - ledger.q_previous_rad[i]) > config.ledger.reach_rad[i]:
+            ledger.open = 0
+    if ledger.open == 0:
+        write_off(ledger, config.ledger)
+    else:
+        settle(ledger, config.ledger, ledger.spring_j, torque_of_last_tick(state, config, chain), state.q_rad)
 
 
 @kernel
@@ -83,6 +101,7 @@ def settle_tick(state: Record, position: Floats, quaternion: so3.Quaternion, con
     if config.ledger.mode == 0:
         return
     if ledger.open == 0:  # nobody knows where the joints went meanwhile: no spring is left that could be found loaded
+        write_off(ledger, config.ledger)
         drop_spring(position, quaternion, chain)
         reopen(position, quaternion, state.q_rad, config, chain)
     tau = torque_of_last_tick(state, config, chain)

@@ -127,8 +127,13 @@ class MotorLoop:
             self._parts.robot.stop()
             self._supervisor.switch_on(False)
 
-    def restart(self) -> tuple[Answer, int]:
-        """Reseeds if the supervisor grants it. Returns its answer, and the reason of the latch before (0: none)."""
+    def restart(self, moved: bool = False) -> tuple[Answer, int]:
+        """Reseeds if the supervisor grants it. Returns its answer, and the reason of the latch before (0: none).
+
+        moved: the simulated arm was carried since the state was read; a reference where it was would pull it back.
+        """
+        if moved:
+            self._read(time.monotonic_ns())
         for _ in range(2):
             reason = self._supervisor.reason
             answer = self._supervision.ask_reseed()

@@ -19,7 +19,7 @@ from safety.supervision import Answer
 class Restart(Protocol):
     """Whoever may start the chain over."""
 
-    def restart(self) -> tuple[Answer, int]:
+    def restart(self, moved: bool = False) -> tuple[Answer, int]:
         """Starts the chain over if the supervisor grants it. Returns its answer, and the reason of the latch."""
 
     def grant(self) -> Answer:
@@ -62,7 +62,7 @@ class RequestDesk:
             self._verdict = self._loop.grant()
         elif kind == Request.TELEPORT:
             self._ability("teleport")(values[:JOINTS].copy())
-            self._loop.restart()  # an arm that is latched is moved all the same, and stays latched
+            self._loop.restart(moved=True)  # an arm that is latched is moved all the same, and stays latched
         elif kind == Request.ESTOP:
             self._loop.estop()
         elif kind == Request.PLACE_FIXTURE:

@@ -35,6 +35,8 @@ from safety.compilation import Floats, Record, kernel
 
 _JOINTS = 7
 MAX_DELAY_TICKS, MAX_REPEAT_TICKS = 2, 20
+SENT = MAX_DELAY_TICKS + MAX_REPEAT_TICKS + 1
+"""Torques that may still act, or that acted over the tick that ended."""
 
 LEDGER_CONFIG = np.dtype(
     [
@@ -65,7 +67,7 @@ LEDGER = np.dtype(
         ("reference_share", "f8"),  # gamma_x of this tick, in [0, 1]
         ("active_share", "f8"),  # of feed-forward and posture torque, in [0, 1]
         ("gate_share", "f8"),  # of the torque, in [0, 1]
-        ("sent_j", "f8", MAX_DELAY_TICKS + MAX_REPEAT_TICKS),  # most that a torque delivers in a tick; newest first
+        ("sent_j", "f8", SENT),  # most that a torque delivers in a tick; newest first
         ("q_previous_rad", "f8", _JOINTS),
         ("old_position", "f8", 3),  # reference and stiffness before this tick's moves
         ("old_quaternion", "f8", 4),
@@ -249,6 +251,23 @@ def under_way(ledger: Record, config: Record) -> float:
 
 
 @kernel
+def write_off(ledger: Record, config: Record) -> None:
+    """Books a tick whose work nobody can tell: the most that any torque could deliver that may have acted, as lost.
+
+    From the tank, and from the spring where the tank does not hold as much: the gate left enough in both together.
+    """
+    most_j = 0.0
+    for back in range(config.delay_ticks, config.delay_ticks + config.repeat_ticks + 1):
+        most_j = max(most_j, ledger.sent_j[back])
+    most_j = min(most_j, max(ledger.tank_j + ledger.spring_j, 0.0))
+    from_tank_j = min(most_j, max(ledger.tank_j, 0.0))
+    ledger.tank_j -= from_tank_j
+    ledger.spent_j += from_tank_j
+    ledger.spring_j -= most_j - from_tank_j
+    ledger.lost_j += most_j
+
+
+@kernel
 def gate_torque(ledger: Record, config: Record, tau: Floats) -> bool:
     """Scales tau (7,) in place such that its work, for as long as it may act, cannot exceed T + V.
 
@@ -259,14 +278,14 @@ def gate_torque(ledger: Record, config: Record, tau: Floats) -> bool:
     for i in range(_JOINTS):
         tick_j += abs(tau[i]) * config.reach_rad[i]
     need_j = tick_j * (1 + config.repeat_ticks)
-    available_j = ledger.tank_j + ledger.spring_j - under_way(ledger, config)
+    available_j = max(ledger.tank_j + ledger.spring_j - under_way(ledger, config), 0.0)  # rounding may go below 0
     share = 1.0
     if config.mode == 2 and need_j > available_j:
-        share = max(available_j, 0.0) / need_j
+        share = available_j / need_j
         for i in range(_JOINTS):
             tau[i] *= share
     ledger.gate_share = share
-    for back in range(MAX_DELAY_TICKS + MAX_REPEAT_TICKS - 1, 0, -1):
+    for back in range(SENT - 1, 0, -1):
         ledger.sent_j[back] = ledger.sent_j[back - 1]
     ledger.sent_j[0] = tick_j * share
     return share < 1.0

@@ -55,17 +55,17 @@ class Execution:
         }
 
 
-def before_the_drop(before: Sensed, after: Sensed, reports: NDArray[Any]) -> Sensed:
-    """`after` with the reference that an interrupted command had led to: that of the tick before it was dropped.
+def before_the_drop(before: Sensed, after: Sensed, reports: NDArray[Any]) -> tuple[Sensed, Any]:
+    """Returns `after` with the reference that an interrupted command had led to, and the report of that tick.
 
-    Dropping the command puts the reference at the measured pose, which would hide what was executed until then.
+    It is that of the tick before the command was dropped, None where there was none: dropping it puts the reference at
+    the measured pose and moves the stiffness towards the recovery's, which would hide what was executed until then.
     """
     if len(reports) < 2:
-        return replace(after, T_base_reference=before.T_base_reference)
+        return replace(after, T_base_reference=before.T_base_reference), None
     last = reports[-2]
-    return replace(
-        after, T_base_reference=Pose(last["executed_position_base_m"], last["executed_quaternion_base_xyzw"])
-    )
+    reference = Pose(last["executed_position_base_m"], last["executed_quaternion_base_xyzw"])
+    return replace(after, T_base_reference=reference), last
 
 
 @dataclass

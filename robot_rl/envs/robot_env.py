@@ -177,8 +177,8 @@ class RobotEnv(gymnasium.Env[Observation, NDArray[np.float32]]):
         reports = self.link.step(1.0 / self.task.rate_hz, interruptible=True)
         self._sensed = sensed = sense_reports(reports, self._tick_hz)
         execution = Execution.of(before, sensed, reports, self._tick_hz)
-        led = before_the_drop(before, sensed, reports) if execution.interrupted else sensed
-        executed = self._previous = self._map.executed(before, led, whole, reports[-1])
+        led, told = before_the_drop(before, sensed, reports) if execution.interrupted else (sensed, reports[-1])
+        executed = self._previous = self._map.executed(before, led, whole, told)
         self._interventions.add(reports, self._tick_hz)
         self._decisions += execution.duration_s * self.task.rate_hz if execution.cut_short else 1.0
         judgement = self.task.judge(sensed, self.observed_draw)

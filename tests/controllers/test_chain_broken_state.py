@@ -81,6 +81,34 @@ def test_the_budget_holds_through_readings_that_are_no_numbers(delay_ticks: int)
         assert result.identity_error_j < 1e-9
 
 
+@pytest.mark.parametrize(("delay_ticks", "repeat_ticks"), [(0, 0), (1, 20), (2, 0), (2, 20)])
+def test_the_budget_holds_while_the_joints_cannot_be_read(delay_ticks: int, repeat_ticks: int) -> None:
+    adversary = Adversary()
+    for run in range(20):
+        config = adversary_chain(0.5, delay_ticks, repeat_ticks)
+        result = adversary.run(np.random.default_rng(run), config, 100, blind=True)
+        assert result.over_budget_j <= 1e-9
+        assert np.isfinite(result.delivered_j)
+
+
+def test_a_seed_books_what_the_last_torque_did_and_writes_off_an_arm_that_was_carried() -> None:
+    rig = pressed()
+    tau, before = rig.report["tau_executed_nm"][0].copy(), float(rig.memory["ledger"]["delivered_j"])
+    rig.state["tau_applied_nm"] = tau
+    rig.state["q_rad"][0, 1] += 1e-3
+    rig.measure()
+    rig.chain.reseed(rig.state, rig.terms)
+    assert rig.memory["ledger"]["delivered_j"] == pytest.approx(before + 1e-3 * tau[1])
+    rig.send()
+    rig.tick(20)
+    delivered_j, lost_j = (float(rig.memory["ledger"][name]) for name in ("delivered_j", "lost_j"))
+    rig.state["q_rad"][0, 1] += 0.3
+    rig.measure()
+    rig.chain.reseed(rig.state, rig.terms)
+    assert rig.memory["ledger"]["delivered_j"] == delivered_j, "nobody's torque carried it so far"
+    assert rig.memory["ledger"]["lost_j"] > lost_j
+
+
 def test_a_wish_that_is_no_number_lets_go_of_every_joint() -> None:
     rig = pressed()
     rig.measure()

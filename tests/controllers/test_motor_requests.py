@@ -60,7 +60,7 @@ class Desk:
         self.motor, self.parent = MotorSide(self.owner), ParentSide(self.other)
         self.desk = RequestDesk(self.motor, self.robot, self)
 
-    def restart(self) -> tuple[Answer, int]:
+    def restart(self, moved: bool = False) -> tuple[Answer, int]:
         if self.reason:
             return Answer.PERSON, self.reason
         self.reseeds += 1

@@ -117,8 +117,11 @@ GUARDS = (
         "safety/ledger.py",
         (_LEDGER,),
         ("    if config.mode == 2 and need_j > available_j:", "    if False:"),
-        ("share = max(available_j, 0.0) / need_j", "share = available_j / need_j"),
-        (" - under_way(ledger, config)\n", "\n"),
+        (" - under_way(ledger, config), 0.0)", ", 0.0)"),
+        (
+            "max(ledger.tank_j + ledger.spring_j - under_way(ledger, config), 0.0)  # rounding may go below 0",
+            "ledger.tank_j + ledger.spring_j - under_way(ledger, config)",
+        ),
         ("range(newest, newest + config.repeat_ticks + 1)", "range(newest, newest + 1)"),
         ("    need_j = tick_j * (1 + config.repeat_ticks)", "    need_j = tick_j"),
         ("    if ledger.tank_j > config.tank_max_j:", "    if False:"),

@@ -9,12 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from controllers.link import LockstepLink
 from controllers.types import REPORT, Source
 from robot_rl.envs.execution import BURST_GAP_S, Interventions
 from robot_rl.envs.layers import SafetyLayers
 from robot_rl.envs.make import make_env
 from robot_rl.envs.robot_env import RobotEnv
 from robot_rl.tasks.peg_insertion import PegInsertion
+from robot_rl.tasks.registry import make_task
 from safety.reflex import Mode
 from tests.controllers.risk_tools import tell
 
@@ -78,6 +80,30 @@ def test_what_was_executed_until_the_drop_is_told(env: RobotEnv) -> None:
     *_, at_once = env.step(zeros(env, dx=1.0))
     assert free["action_executed"][0] > 0.3
     assert abs(at_once["action_executed"][0]) < 0.1, "dropped before anything of it was executed"
+
+
+def test_the_stiffness_of_an_interrupted_decision_is_that_before_the_drop(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The drop itself is the first tick on the way to the recovery's stiffness."""
+    env = make_env(make_task("maze"), teleport=True)
+    env.reset(seed=1)
+    say(env, 0.0)
+    action = zeros(env, dx=1.0, k_x=1.0, k_y=1.0)
+    env.step(action)
+    env.step(action)
+    run, blocks = LockstepLink._run, 0
+
+    def risky_from_the_second_block(*arguments: Any) -> Any:
+        nonlocal blocks
+        blocks += 1
+        say(env, 0.0 if blocks < 2 else 0.9)
+        return run(*arguments)
+
+    monkeypatch.setattr(LockstepLink, "_run", risky_from_the_second_block)
+    *_, info = env.step(action)
+    stiffness = [info["action_executed"][env.task.action.names.index(name)] for name in ("k_x", "k_y")]
+    assert info["interrupted"] and info["duration_s"] == pytest.approx(0.051)
+    assert stiffness == pytest.approx([1.0, 1.0], abs=1e-6)
+    env.close()
 
 
 def test_an_episode_lasts_as_long_whether_it_is_interrupted_or_not(env: RobotEnv) -> None:

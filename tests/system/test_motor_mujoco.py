@@ -39,7 +39,10 @@ def test_it_follows_commands_teleports_and_moves_fixtures() -> None:
         assert np.linalg.norm(reports["position_base_m"][-1] - goal) < 0.003
         home = fr3().home_rad
         link.teleport(home + 0.05)
-        assert np.abs(link.step(0.05)["q_rad"][-1] - home - 0.05).max() < 0.01
+        reports = link.step(0.05)
+        assert np.abs(reports["q_rad"][-1] - home - 0.05).max() < 0.01
+        away_m = np.abs(reports["executed_position_base_m"] - reports["position_base_m"])[-1].max()
+        assert away_m < 1e-3, "a reference left behind would pull the arm back"
         link.place("block", Pose(np.array([0.5, 0.2, 0.1])))
         link.tare()
         with pytest.raises(ValueError, match="no movable fixture 'door'"):
