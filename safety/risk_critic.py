@@ -196,9 +196,9 @@ def risk_of_features(weights: Record, risk: Record) -> float:
         z = float(weights.risk_bias[net])
         for j in range(WIDTH):
             z += risk.hidden[1, j] * weights.risk_head[net, j]
-        value = max(value, sigmoid(z)) if math.isfinite(z) else 1.0
         if not math.isfinite(z):
             return 1.0
+        value = max(value, sigmoid(z))
     return value
 
 

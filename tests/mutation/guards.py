@@ -24,6 +24,10 @@ _REFLEX = "tests/safety/test_reflex.py"
 _CRITIC = "tests/safety/test_risk_critic.py"
 _SUPERVISOR = "tests/safety/test_supervisor.py"
 _GUARDS = "tests/controllers/test_guards.py"
+_MAILBOX = "tests/controllers/test_shm_mailbox.py"
+_MOTOR = "tests/controllers/test_motor_supervision.py"
+_ARBITER = "tests/controllers/test_arbiter.py"
+_BROKEN = "tests/controllers/test_chain_broken_state.py"
 _BITES = "tests/controllers/test_chain_refusals.py::test_each_check_of_the_intake_bites"
 
 
@@ -158,7 +162,7 @@ GUARDS = (
     ),
     *_guards(
         "controllers/chain.py",
-        (_WATCH + "::test_every_trip_holds_in_the_same_tick_and_latches_until_a_seed", _GUARDS),
+        (_WATCH, _GUARDS),
         (
             "        enter_hold(position, quaternion, config, chain)\n        chain.latched = trip\n",
             "        chain.latched = trip\n",
@@ -203,6 +207,43 @@ GUARDS = (
         ('    if weights["version"] <= 0 or weights["version"] < version:', "    if False:"),
         ("    if any(not np.isclose(weights[name], critic[name]) for name in limits):", "    if False:"),
         ('    if not 0.0 < weights["discount"] < 1.0 or', "    if"),
+        (' or (weights["box_low"] >= weights["box_high"]).any():', ":"),
+        ('weights["version"] == in_use["version"] and digest(weights) != digest(in_use)', "False"),
+    ),
+    *_guards(
+        "controllers/shared_memory/mailbox.py",
+        (_MAILBOX,),
+        ("finished and self._slots.checksums[slot][0] == checksum(payload, number)", "finished"),
+        ("finished and self._slots", "self._slots"),
+    ),
+    *_guards(
+        "controllers/latch_memory.py",
+        (_MOTOR,),
+        (" and words[1] == _checksum(words)", ""),
+        ("    if not whole:\n", "    if False:\n"),
+    ),
+    *_guards(
+        "controllers/motor_supervision.py",
+        (_MOTOR,),
+        ("pressed and now_ns - person[Person.BUTTON_NS] > _BUTTON_SILENCE_NS:", "False:"),
+        ("if person[Person.PID] != self._presser:", "if False:"),
+        ("        if estop_ns != self._estop_ns:", "        if False:"),
+    ),
+    *_guards(
+        "safety/reflex.py",
+        (_REFLEX, _ARBITER),
+        ("    elif before == _REFLEX and hold_or_stop(memory, config) == _STOP:\n        mode = _STOP\n", ""),
+    ),
+    *_guards(
+        "controllers/energy.py",
+        (_BROKEN,),
+        ("        write_off(ledger, config.ledger)\n        return\n", "        return\n"),
+        ("> config.ledger.reach_rad[i]:", "> 1e9:"),
+    ),
+    *_guards(
+        "controllers/chain.py",
+        (_BROKEN,),
+        ("    settle_until_seed(state[0], config[0], chain[0])\n", ""),
     ),
     *_guards(
         "safety/supervisor.py",
