@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from robot_rl.workflows.safety_claims import Claim
+
 OFF: dict[str, Any] = {
     "limiter": False,
     "watch": False,
@@ -48,6 +50,8 @@ class SafetyGrid:
     demonstrations: int = 40
     fairness: tuple[str, ...] = ()
     """What is compared, and what is not fair to whom: a sentence or two each, for the table."""
+    claims: tuple[Claim, ...] = ()
+    """What the papers, or we, say of it."""
 
 
 _MODES = {"never": "never asked", "decision": "asked once a decision", "control": "asked in every tick"}
@@ -83,6 +87,15 @@ BRESA = SafetyGrid(
         "ever trained on, which is to the disadvantage of both cells that ask it there.",
         "Calibration and comparison draw their mazes from the same held-out range. Nothing is fitted there: networks, "
         "scale and threshold come from training mazes.",
+    ),
+    claims=tuple(
+        Claim(
+            f"decisions of {period_s:g} s: asked in every tick, a critic leaves a fifth of the violations that are "
+            "left where it is asked once a decision, at no lower success (Bresa)",
+            f"control-{period_s:g}s",
+            f"decision-{period_s:g}s",
+        )
+        for period_s in (0.1, 0.3, 0.5)
     ),
 )
 
@@ -124,6 +137,21 @@ PASSIVE = SafetyGrid(
         f"The budget in training, {ENERGY_BUDGET_J:g} J, counts what leaves the tank; an energy violation counts what "
         "is left of tank and spring together, energy that flowed back included.",
     ),
+    claims=(
+        Claim(
+            "training within an energy budget avoids most energy violations and costs little success",
+            *("aware", "agnostic", "energy_violation", 0.2, 5.0),
+        ),
+        Claim(
+            "the filter alone ends energy violations and costs little success",
+            *("filtered", "agnostic", "energy_violation", 0.0, 5.0),
+        ),
+        Claim(
+            "training within a budget and the filter together end energy violations and cost little success "
+            "(passive safe RL)",
+            *("aware-filtered", "agnostic", "energy_violation", 0.0, 5.0),
+        ),
+    ),
 )
 
 LAYERS = SafetyGrid(
@@ -143,6 +171,26 @@ LAYERS = SafetyGrid(
         "Peg insertion has no critic, so that its reflex acts on nothing; the maze's is the one of the seed, as in "
         "bresa.md, at decisions of 0.1 s.",
         "Calibration and comparison draw their mazes from the same held-out range. Nothing is fitted there.",
+        "What costs the peg's operator half of its successes is the reference limiter alone: with it opened and all "
+        "else on it succeeds in 72 of 100 episodes, with it in 38 (seed 0).",
+    ),
+    claims=(
+        Claim(
+            "maze: all layers leave a fifth of the violations, at the same success",
+            "maze-all",
+            "maze-none",
+            "violation",
+            0.2,
+            5.0,
+        ),
+        Claim(
+            "peg insertion: all layers that it has leave a fifth of the violations, at the same success",
+            "peg-all",
+            "peg-none",
+            "violation",
+            0.2,
+            5.0,
+        ),
     ),
 )
 

@@ -10,6 +10,7 @@ import numpy as np
 from data.atomic import write_atomic
 from robot_rl.report.plots import figure, svg
 from robot_rl.report.statistics import hierarchical_interval, rate_interval
+from robot_rl.workflows.safety_claims import verdict
 from robot_rl.workflows.safety_grids import Arm, SafetyGrid
 
 Row = dict[str, Any]
@@ -50,6 +51,8 @@ def write_table(path: Path, grid: SafetyGrid, rows: list[Row]) -> None:
     ]
     # rows of former versions have a single one
     commits = sorted({str(commit) for row in rows for commit in row.get("commits") or [row.get("commit")] if commit})
+    verdicts = [line for claim in grid.claims if (line := verdict(claim, rows)) is not None]
+    lines += ["", *(f"- {line}" for line in verdicts)]
     lines += ["", f"Source commits of the cells: {', '.join(commits) or 'not recorded'}.", *_notes(rows)]
     write_atomic(path, "\n".join([*lines, "", f"![rates]({grid.name}.svg)", ""]))
 

@@ -22,6 +22,7 @@ from robot_rl.tasks.base import CriticRecipe
 from robot_rl.tasks.maze import Maze
 from robot_rl.tasks.registry import make_task
 from robot_rl.workflows import safety_experiment
+from robot_rl.workflows.safety_claims import Claim, verdict
 from robot_rl.workflows.safety_critics import MEASURED_FILE, measure_critic, publish_critics
 from robot_rl.workflows.safety_experiment import origin_of, run_arm
 from robot_rl.workflows.safety_grids import OFF, SAFETY_GRIDS, Arm, SafetyGrid
@@ -235,3 +236,18 @@ def test_a_cell_of_a_policy_trains_it_once(tmp_path: Path) -> None:
     assert versions.stat().st_mtime_ns == before and set(read_trials(tmp_path / "learned-0.json")[0].digests) == {
         "policy"
     }
+
+
+@pytest.mark.parametrize(
+    ("left", "success", "words"),
+    [(1, 9, "**Holds**"), (3, 9, "**Does not hold**"), (1, 8, "**Holds**"), (1, 7, "**Does not hold**")],
+)
+def test_a_claim_holds_by_violations_and_success(left: int, success: int, words: str) -> None:
+    def row(cell: str, violations: int, successes: int) -> dict[str, Any]:
+        violated, succeeded = ([1] * count + [0] * (10 - count) for count in (violations, successes))
+        return {"cell": cell, "trials": {"violation": violated, "success": succeeded}}
+
+    claim = Claim("few are left", "with", "without", ratio=0.2, success_loss=10.0)
+    line = verdict(claim, [row("with", left, success), row("without", 5, 9)])
+    assert line is not None and line.startswith(words)
+    assert verdict(claim, [row("with", 1, 9)]) is None
