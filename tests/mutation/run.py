@@ -44,7 +44,7 @@ def main(words: list[str]) -> int:
     tests = sorted({test for guard in guards for test in guard.tests})
     with copies(os.process_cpu_count() if hasattr(os, "process_cpu_count") else len(os.sched_getaffinity(0))) as free:
         folder = free.get()
-        noticed = first_failure(folder, tests)
+        noticed = first_failure(folder, tests, 10.0 * _LIMIT_S)
         free.put(folder)
         if noticed is not None:
             print(f"the tests fail without any change: {noticed}")
@@ -88,14 +88,14 @@ def survives(guard: Guard, free: Queue[Path]) -> bool:
     return noticed is None
 
 
-def first_failure(folder: Path, tests: list[str] | tuple[str, ...]) -> str | None:
+def first_failure(folder: Path, tests: list[str] | tuple[str, ...], limit_s: float = _LIMIT_S) -> str | None:
     """Runs tests in a folder until one fails; returns its name, None if all pass."""
     context = multiprocessing.get_context("fork")
     reader, writer = context.Pipe(duplex=False)
     process = context.Process(target=_run, args=(folder, tests, writer))
     process.start()
     writer.close()
-    answer = "a run that does not end" if not reader.poll(_LIMIT_S) else None
+    answer = "a run that does not end" if not reader.poll(limit_s) else None
     if answer is None:
         with contextlib.suppress(EOFError):
             answer = reader.recv_bytes().decode()

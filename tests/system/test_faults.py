@@ -1,4 +1,4 @@
-"""Every fault once, injected into real processes; `robot-rl bench faults` repeats them a hundred times."""
+"""Every fault three times, injected into real processes; `robot-rl bench faults` repeats them a hundred times."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from robot_rl.config import BenchFaultsConfig
 @pytest.mark.parametrize("name", [fault.name for fault in FAULTS if not fault.realtime])
 def test_a_fault_is_met_in_time_and_nothing_moves_after_a_hold(name: str, tmp_path: Path) -> None:
     out = tmp_path / "faults.jsonl"
-    config = BenchFaultsConfig(repeats=1, faults=[name], out=str(out), realtime=False)
+    config = BenchFaultsConfig(repeats=3, faults=[name], out=str(out), realtime=False)
     figures = run(config)
     assert figures["ok"], out.read_text()
-    assert figures["repeats"] == 1 and f"| {name} |" in figures["table"]
-    assert run(config)["repeats"] == 1 and len(out.read_text().splitlines()) == 1, "what is there is not run again"
+    assert figures["repeats"] == 3 and f"| {name} |" in figures["table"]
+    assert run(config)["repeats"] == 3 and len(out.read_text().splitlines()) == 3, "what is there is not run again"
 
 
 def test_a_missed_deadline_is_told(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""F7, F8, F9, F10, F17, F18, F20: drive, loop, sensor, surroundings and processor."""
+"""F4, F7, F8, F9, F10, F17, F18, F20: camera, drive, loop, sensor, surroundings and processor."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from robot_rl.bench.faults.judging import (
 )
 from robot_rl.bench.faults.stage import MAX_TORQUE_NM, Stage, pressing
 from safety.reasons import Reason
+from safety.supervision import Heartbeat
 
 
 def lost_packets(stage: Stage, rng: np.random.Generator) -> Outcome:
@@ -207,15 +208,41 @@ def starved_core(stage: Stage, rng: np.random.Generator) -> Outcome:
     return outcome
 
 
+SINGULAR = 0.02
+"""Smallest singular value of the Jacobian below which an arm counts as singular."""
+
+
+def camera_that_stops(stage: Stage, rng: np.random.Generator) -> Outcome:
+    """F4: frames at 30 Hz, then none: the arm holds; once they are back, and another command, it follows again."""
+    stage.press(0.3)
+    for _ in range(int(rng.integers(8, 16))):
+        stage.link.heartbeat(Heartbeat.CAMERA)
+        last_ns = time.monotonic_ns()
+        stage.link.step(1.0 / 30.0)
+    reports = stage.link.step(0.6)
+    outcome = Outcome(delay_ms(reports, reports["reason"] >= Reason.HOLD, last_ns), motion_after_hold(reports))
+    judge_torque(outcome, reports, MAX_TORQUE_NM)
+    for _ in range(20):
+        stage.link.heartbeat(Heartbeat.CAMERA)
+        stage.link.step(1.0 / 30.0)
+    stage.link.send(pressing(duration_s=5.0))
+    stage.link.heartbeat(Heartbeat.CAMERA)
+    again = stage.link.step(0.1)
+    outcome.expect(bool(again["reason"][-1] < Reason.REFUSED), "frames are back, and the arm is not")
+    stage.link.heartbeat(Heartbeat.CAMERA, in_use=False)
+    return outcome
+
+
 def joint_limit(stage: Stage, rng: np.random.Generator) -> Outcome:
-    """F20: driven towards a joint limit and towards the stretched arm: speeds stay within their limits."""
+    """F20: driven towards a joint limit, or out of the singular, stretched arm: speeds stay within their limits."""
     arm = fr3()
     q = arm.home_rad.copy()
-    if rng.random() < 0.5:
+    stretched = rng.random() < 0.5
+    if not stretched:
         joint = int(rng.choice([3, 5]))
         q[joint] = arm.upper_rad[joint] - 0.1 if joint == 5 else arm.upper_rad[joint] - 0.15
     else:
-        q[:] = [0.0, 1.2, 0.0, -0.25, 0.0, 1.5, 0.785]
+        q[:] = [0.0, 1.2, 0.0, rng.uniform(-0.5, -0.44), 0.0, 1.5, 0.785]
     stage.clear()
     stage.link.teleport(q)
     stage.link.reset()
@@ -226,6 +253,7 @@ def joint_limit(stage: Stage, rng: np.random.Generator) -> Outcome:
     share = np.abs(reports["qd_rad_s"]) / arm.max_velocity_rad_s
     margin = np.minimum(reports["q_rad"] - arm.lower_rad, arm.upper_rad - reports["q_rad"]).min()
     outcome = Outcome(float(share.max()))
+    outcome.expect(not stretched or smallest_singular_value(q) < SINGULAR, "the stretched arm is not singular")
     outcome.expect(bool(margin > 0.0), f"a joint passed its limit by {-margin:.3f} rad")
     judge_torque(outcome, reports, MAX_TORQUE_NM)
     return outcome

@@ -23,7 +23,6 @@ from safety.ledger import LedgerConfig
 from safety.reference_limiter import ReferenceLimiterConfig
 
 LEFT_OUT = {
-    "F4": "cameras: the motor process has none",
     "F5": "a step of the wall clock: it cannot be given to one process alone; ages use CLOCK_MONOTONIC only",
     "F6": "DDS: no ROS here",
 }
@@ -143,6 +142,10 @@ FAULTS = (
         *("F20", "driven to joint limits and the stretched arm", "joint speeds below the limit", 1.0, "of rated"),
         cases_robot.joint_limit,
         chain=ChainConfig(limiter=ReferenceLimiterConfig(**_WIDE_BOX)),  # type: ignore[arg-type]
+    ),
+    Fault(
+        *("F4", "camera's frames stop (its heartbeat)", "held, and followed again when they are back", 305.0, "ms"),
+        cases_robot.camera_that_stops,
     ),
 )
 
