@@ -16,6 +16,7 @@ from robot_rl.bench.control import measure_tick
 from robot_rl.bench.critics import made_up_weights
 from robot_rl.bench.env import measure_steps
 from robot_rl.bench.pump import measure_pump
+from robot_rl.bench.transparency import measure_transparency
 from robot_rl.bench.walls import measure_walls
 from robot_rl.config import BenchSafetyConfig
 from robot_rl.envs.make import chain_of
@@ -27,12 +28,16 @@ from safety.risk_critic import RiskCriticConfig
 _ADVERSARY_TICKS = 100
 """Ticks of one adversarial run: long enough to empty the tank at full joint speed many times over."""
 
+_TRANSPARENCY_RUNS = 30
+"""Runs of 300 ticks each with the ledger and without it."""
+
 
 def run(config: BenchSafetyConfig) -> dict[str, Any]:
     """Returns all figures. Energies in joules, times in microseconds."""
     return {
         **measure_adversary(config.runs, _ADVERSARY_TICKS, config.seed),
         **measure_pump(),
+        **measure_transparency(_TRANSPARENCY_RUNS, config.seed),
         **measure_walls(config.policies, config.seed),
         **measure_gate(config.tasks, config.episodes, config.seed),
         **measure_ticks(config.ticks),

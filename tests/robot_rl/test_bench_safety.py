@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import numpy as np
+
+from controllers.chain import ChainConfig
 from robot_rl.bench.safety import measure_all_layers, measure_gate
+from robot_rl.bench.transparency import measure_transparency, torques
 from robot_rl.bench.walls import measure_walls
+from safety.watch import WatchConfig
 
 
 def test_no_policy_presses_harder_than_stiffness_times_leash_and_friction() -> None:
@@ -14,6 +19,13 @@ def test_no_policy_presses_harder_than_stiffness_times_leash_and_friction() -> N
     assert figures["wall_dry_force_excess_n"] <= 2.0
     assert figures["wall_dry_beyond_friction_n"] <= 0.2 and figures["wall_dry_beyond_friction_nm"] <= 0.05
     assert figures["wall_force_excess_n"] > -1.0, "some axis presses with all that the leash lets it"
+
+
+def test_a_full_tank_changes_no_torque() -> None:
+    figures = measure_transparency(2)
+    assert figures["transparency_error_nm"] <= 1e-12
+    nothing = torques(ChainConfig(watch=WatchConfig(enabled=False)), np.random.default_rng([0, 0]))
+    assert np.abs(nothing).max() > 1.0, "torques that there are"
 
 
 def test_the_energy_gate_leaves_ordinary_operation_alone() -> None:
