@@ -34,7 +34,7 @@ class FlightBuffer:
         self._most = round((config.before_s + config.after_s) * rate_hz)
         self._commands: deque[NDArray[Any]] = deque(maxlen=4096)
         self._trip: FlightHeader | None = None
-        self._last_ns = -(2**62)
+        self._last_ns, self._last_reason = -(2**62), 0
         self._latched = 0
         self.lost = 0
         self.written: list[Path] = []
@@ -70,15 +70,16 @@ class FlightBuffer:
         self._latched = int(latched[-1])
 
     def _ask(self, reason: int, trip_ns: int, name: str) -> None:
-        """A file follows after the aftermath, unless there was one just before."""
+        """A file follows after the aftermath, unless one was just written for this reason or a worse one."""
         if self._trip is not None:
             if reason > self._trip.reason:
                 self._trip = replace(self._trip, reason=reason, reason_name=name)
             return
-        if 0 <= trip_ns - self._last_ns < self._config.pause_s * 1e9:
+        soon = 0 <= trip_ns - self._last_ns < self._config.pause_s * 1e9
+        if soon and 0 < reason <= self._last_reason:
             self.left_out += 1
             return
-        self._last_ns = trip_ns
+        self._last_ns, self._last_reason = trip_ns, reason
         self._trip = FlightHeader(self._motor, reason, name, trip_ns, self._rate_hz, self._kernels)
 
     def finish(self, death: str = "") -> None:

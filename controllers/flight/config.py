@@ -22,7 +22,7 @@ class FlightConfig:
     keep: int = 20
     """Files that are kept in the folder; the oldest make room, >= 1."""
     pause_s: float = 5.0
-    """A latch this soon after the last file gets none of its own [s], >= 0."""
+    """A latch this soon after the last file gets none of its own [s], unless its reason is worse; >= 0."""
 
     def __post_init__(self) -> None:
         if not 0.1 <= self.before_s <= 60.0:

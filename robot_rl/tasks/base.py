@@ -143,6 +143,19 @@ class Task(ABC):
         """
         return sensed.peak_force_n > self.max_force_n or sensed.peak_moment_nm > self.max_moment_nm
 
+    def observed_tank(self, sensed: Sensed) -> dict[str, NDArray[np.float32]]:
+        """Observation `tank` (1,): its energy as a share of the task's own budget, `tank_start_j` of `chain_config`.
+
+        Where `safety_config.tank_start_j` sets another, an episode begins with that share instead of 1: the same number
+        of joules looks the same to a policy whatever the budget is. Raises UserError where no ledger keeps books.
+        """
+        share = sensed.tank_energy_j / self.chain_config().ledger.tank_start_j
+        if math.isnan(share):
+            raise UserError(
+                "task_config.observe_tank=true needs the passivity ledger: leave safety_config.ledger on, or at observe"
+            )
+        return {"tank": np.clip([share], -10.0, 10.0).astype(np.float32)}
+
     def reset_config(self) -> ResetConfig:
         """Returns the settings of the automatic reset; by default those that suit a shallow hole."""
         return ResetConfig()

@@ -227,20 +227,7 @@ class Maze(Task):
             ]
         )
         observation = {"state": np.clip(state * STATE_SCALE, -10.0, 10.0).astype(np.float32)}
-        return observation | (self._tank(sensed) if self.config.observe_tank else {})
-
-    def _tank(self, sensed: Sensed) -> dict[str, NDArray[np.float32]]:
-        """Energy in the tank as a share of the task's own budget, `tank_start_j` of its `chain_config`.
-
-        Where `safety_config.tank_start_j` sets another, an episode begins with that share instead of 1: the same number
-        of joules looks the same to a policy whatever the budget is. Raises UserError where no ledger keeps books.
-        """
-        share = sensed.tank_energy_j / self.chain_config().ledger.tank_start_j
-        if math.isnan(share):
-            raise UserError(
-                "observe_tank=true needs the passivity ledger: leave safety_config.ledger on, or at observe"
-            )
-        return {"tank": np.clip([share], -10.0, 10.0).astype(np.float32)}
+        return observation | (self.observed_tank(sensed) if self.config.observe_tank else {})
 
     def place_in_channel(self, T_base: Pose, draw: Draw) -> Array:
         """Position (3,) in the entrance frame [m]."""

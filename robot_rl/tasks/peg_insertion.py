@@ -77,6 +77,8 @@ class PegInsertionConfig:
     """Let the policy tilt the peg (turns about x and y); without it only the turn about the peg's own axis is left."""
     stiffness_action: bool = False
     """Let the policy choose the stiffness as well."""
+    observe_tank: bool = False
+    """Let the policy see how much energy is in the tank, as a share of the task's own budget: observation `tank`."""
     operator_noise: float = 0.14
     """Motor noise of the scripted operator, in action units: it then succeeds in about two of three trials."""
 
@@ -200,8 +202,9 @@ class PegInsertion(Task):
         return Draw({"plate": plate}, goal, start, {"true_offset": true.tolist()})
 
     def observation_space(self) -> spaces.Dict:
-        """One vector `state`, see STATE_NAMES; about +-1, bounded at +-10."""
-        return spaces.Dict({"state": spaces.Box(-10.0, 10.0, (len(STATE_NAMES),), np.float32)})
+        """One vector `state`, see STATE_NAMES; about +-1, bounded at +-10. Perhaps `tank`, 1: the task's own budget."""
+        sizes = {"state": len(STATE_NAMES)} | ({"tank": 1} if self.config.observe_tank else {})
+        return spaces.Dict({name: spaces.Box(-10.0, 10.0, (size,), np.float32) for name, size in sizes.items()})
 
     def observe(self, sensed: Sensed, draw: Draw, previous_action: Array) -> dict[str, NDArray[np.float32]]:
         """Pose, twist, wrench, spring state and previous action in the axes of the observed goal."""
@@ -222,7 +225,8 @@ class PegInsertion(Task):
                 previous_action[:6],
             ]
         )
-        return {"state": np.clip(state * STATE_SCALE, -10.0, 10.0).astype(np.float32)}
+        observation = {"state": np.clip(state * STATE_SCALE, -10.0, 10.0).astype(np.float32)}
+        return observation | (self.observed_tank(sensed) if self.config.observe_tank else {})
 
     def judge(self, sensed: Sensed, draw: Draw) -> Judgement:
         """In: the tip is `depth_m` below the observed plate, which it can only be inside the hole."""

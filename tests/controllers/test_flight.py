@@ -73,6 +73,18 @@ def test_bursts_share_a_file_and_old_files_make_room(tmp_path: Path) -> None:
     assert [path.name for path in flight_files(tmp_path)] == [path.name for path in arm.buffer.written[-3:]]
 
 
+def test_a_worse_latch_soon_after_a_file_gets_its_own(tmp_path: Path) -> None:
+    arm = Arm(tmp_path, after_s=0.1)
+    arm.run(0.5)
+    arm.run(0.3, int(Reason.FORCE_TRIP))
+    arm.run(2.0)
+    arm.run(0.3, int(Reason.ESTOP))
+    assert [read_flight(path).header.reason_name for path in arm.buffer.written] == ["FORCE_TRIP", "ESTOP"]
+    arm.run(2.0)
+    arm.run(0.3, int(Reason.FORCE_TRIP))
+    assert len(arm.buffer.written) == 2 and arm.buffer.left_out == 1
+
+
 def test_a_worse_latch_within_a_latch_names_the_file_and_an_unchanged_one_is_none(tmp_path: Path) -> None:
     arm = Arm(tmp_path, after_s=0.1)
     arm.run(0.5)

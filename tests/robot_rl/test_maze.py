@@ -20,6 +20,7 @@ from robot_rl.operators.maze_explorer import MazeExplorer
 from robot_rl.tasks.base import Draw, Sensed
 from robot_rl.tasks.maze import STATE_NAMES, STATE_SCALE, TOOL_RADIUS_M, Maze
 from robot_rl.tasks.maze_layout import SEEDS, MazeShape, layout
+from robot_rl.tasks.peg_insertion import PegInsertion
 from robot_rl.tasks.registry import make_task, task_names
 from tests.robot_rl.env_tools import act
 
@@ -64,15 +65,16 @@ def test_held_out_mazes_are_never_drawn_for_training() -> None:
     )
 
 
-def test_a_policy_may_see_how_full_the_tank_is() -> None:
-    task = Maze(observe_tank=True)
+@pytest.mark.parametrize("kind", [Maze, PegInsertion])
+def test_a_policy_may_see_how_full_the_tank_is(kind: type[Maze] | type[PegInsertion]) -> None:
+    task = kind(observe_tank=True)
     full_j = task.chain_config().ledger.tank_start_j
     draw = task.draw(np.random.default_rng(0))
     half = sensed(draw.T_base_start, tank_energy_j=0.5 * full_j)
     observation = task.observe(half, draw, np.zeros(task.action.size))
     assert task.observation_space().contains(observation)
     assert observation["tank"] == pytest.approx(0.5)
-    np.testing.assert_array_equal(observation["state"], Maze().observe(half, draw, np.zeros(task.action.size))["state"])
+    np.testing.assert_array_equal(observation["state"], kind().observe(half, draw, np.zeros(task.action.size))["state"])
     with pytest.raises(UserError, match="observe_tank=true needs the passivity ledger"):
         task.observe(sensed(draw.T_base_start), draw, np.zeros(task.action.size))
 
