@@ -164,7 +164,8 @@ class FaultyArm:
         elif error == Error.OVERRUN:
             time.sleep(amount)
         elif error == Error.PUSH:
-            self._wall_m_s = min(self._wall_m_s + 10.0 * amount / self.rate_hz, amount)
+            step_m_s = 10.0 * amount / self.rate_hz  # it starts and stops within 0.1 s
+            self._wall_m_s = min(self._wall_m_s + step_m_s, amount, self._ticks_left * step_m_s)
             self.arm.data.mocap_pos[self._wall, 2] += self._wall_m_s / self.rate_hz
         elif error == Error.PAYLOAD:
             self.arm.data.xfrc_applied[self._tool, 2] = -amount * GRAVITY_M_S2
