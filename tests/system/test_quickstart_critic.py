@@ -10,10 +10,15 @@ from pathlib import Path
 
 import pytest
 
+from data.errors import UserError
+from robot_rl.config import QuickstartConfig
 from robot_rl.envs.make import chain_of
 from robot_rl.safety_critic.calibration import Calibration
-from robot_rl.safety_critic.files import CRITIC_FILE, Critic, save_critic
+from robot_rl.safety_critic.files import CRITIC_FILE, Critic, load_critic, save_critic
+from robot_rl.tasks.base import CriticRecipe
+from robot_rl.tasks.maze import Maze
 from robot_rl.tasks.registry import make_task
+from robot_rl.workflows.quickstart import run
 from tests.safety.critic_tools import constant_weights
 from tests.system.command_line import TINY_AGENT, TINY_POLICY, begun, finish, records, typed
 
@@ -67,3 +72,14 @@ def test_a_critic_that_does_not_pass_ends_it(tmp_path: Path) -> None:
 def test_without_it_on_request(tmp_path: Path) -> None:
     done = typed(LINE + " critic=false", tmp_path)
     assert "no safety critic" in done.error and not (tmp_path / "runs/q" / CRITIC_FILE).exists()
+
+
+def test_it_collects_trains_and_calibrates_by_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a few episodes only: what they make cannot pass the gate, which then ends the quick start."""
+    monkeypatch.setattr(Maze, "critic_recipe", CriticRecipe(12, ({},), "heldout"))
+    config = QuickstartConfig(task="maze", episodes=6, steps=60, ablation=False, out=str(tmp_path / "q"))
+    with pytest.raises(UserError, match="does not pass its calibration gate"):
+        run(config)
+    made = load_critic(tmp_path / "q/safety/maze-critic-0" / CRITIC_FILE, override_gate=True)
+    assert made.calibration is not None and made.calibration.episodes == 12
+    assert not (tmp_path / "q" / CRITIC_FILE).exists() and not (tmp_path / "q/demos.zarr").exists()
