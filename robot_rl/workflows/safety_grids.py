@@ -114,6 +114,25 @@ _AWARE = {"energy_budget_j": ENERGY_BUDGET_J, "lambda_max": 0.5, "lambda_gain": 
 _UNFILTERED = {"critic": "never", "ledger": "observe", "tank_start_j": TANK_J}
 _FILTERED = {**_UNFILTERED, "ledger": "enforce"}
 
+
+def _fuller_tanks() -> tuple[Arm, ...]:
+    """The filter again, with tanks that hold more: what its price in success depends on."""
+    return tuple(
+        Arm(
+            f"{name}-{tank_j:g}j",
+            f"{text}, a tank of {tank_j:g} J",
+            policy,
+            {**_FILTERED, "tank_start_j": tank_j},
+            critic=False,
+        )
+        for tank_j in (1.0, 2.0, 4.0)
+        for name, text, policy in (
+            ("filtered", "trained without a budget, filter on", "agnostic"),
+            ("aware-filtered", "trained within the budget, filter on", "aware"),
+        )
+    )
+
+
 PASSIVE = SafetyGrid(
     "passive",
     "What do energy constraints in training and the passivity filter do, alone and together?",
@@ -123,6 +142,7 @@ PASSIVE = SafetyGrid(
         Arm("aware", "trained within the budget, no filter", "aware", _UNFILTERED, critic=False),
         Arm("filtered", "trained without a budget, filter on", "agnostic", _FILTERED, critic=False),
         Arm("aware-filtered", "trained within the budget, filter on", "aware", _FILTERED, critic=False),
+        *_fuller_tanks(),
     ),
     policies={
         "agnostic": {**_LEARN, "agent_config": {}},

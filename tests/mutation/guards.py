@@ -214,7 +214,6 @@ GUARDS = (
         "controllers/shared_memory/mailbox.py",
         (_MAILBOX,),
         ("finished and self._slots.checksums[slot][0] == checksum(payload, number)", "finished"),
-        ("finished and self._slots", "self._slots"),
     ),
     *_guards(
         "controllers/latch_memory.py",
