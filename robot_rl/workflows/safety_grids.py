@@ -172,7 +172,7 @@ PASSIVE = SafetyGrid(
             *("aware-filtered", "agnostic", "energy_violation", 0.0, 5.0),
         ),
         Claim(
-            "with a tank of 1 J, which still binds the costlier episodes, the filter alone ends energy violations and "
+            "with a tank of 1 J the filter alone ends energy violations and "
             "costs little success (success without a filter is the same whatever the tank)",
             *("filtered-1j", "agnostic", "energy_violation", 0.0, 5.0),
         ),
