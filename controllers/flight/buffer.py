@@ -74,6 +74,7 @@ class FlightBuffer:
         if self._trip is not None:
             if reason > self._trip.reason:
                 self._trip = replace(self._trip, reason=reason, reason_name=name)
+                self._last_reason = reason
             return
         soon = 0 <= trip_ns - self._last_ns < self._config.pause_s * 1e9
         if soon and 0 < reason <= self._last_reason:

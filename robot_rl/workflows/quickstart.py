@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from data.atomic import write_atomic
+from data.errors import UserError
 from robot_rl.config import CollectConfig, FinetuneConfig, QuickstartConfig
 from robot_rl.envs.layers import layers_from
 from robot_rl.metrics import MetricsLog, read_metrics
@@ -39,7 +40,7 @@ def run(config: QuickstartConfig) -> dict[str, Any]:
     )
     config.out = str(path)  # the line that an interruption prints names it
     with RunFolder.open(path, config, fresh=config.fresh) as folder, MetricsLog(folder.path) as log:
-        config = replace(config, safety_config={**make_critic(config, path), **config.safety_config})
+        config = replace(config, safety_config={**config.safety_config, **make_critic(config, path)})
         settings = finetune_settings(config, path)
         demos = collect.run(_collect_config(config, path))
         with (
@@ -86,7 +87,11 @@ def make_critic(config: QuickstartConfig, path: Path) -> dict[str, str]:
     if not wanted or config.task == "gym" or make_task(config.task).critic_recipe is None:
         return {}
     if not own.is_file():
-        write_atomic(own, critic_of(config.task, config.seed, path / "safety").read_bytes())
+        try:
+            made = critic_of(config.task, config.seed, path / "safety", config.task_config, layers.critic_gate)
+        except UserError as error:
+            raise UserError(f"{error}; critic=false goes on without one, another seed makes another") from error
+        write_atomic(own, made.read_bytes())
     return {"critic_file": str(own)}
 
 

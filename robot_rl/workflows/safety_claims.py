@@ -10,6 +10,8 @@ import numpy as np
 Row = dict[str, Any]
 _WORDS = {"violation": "violations", "energy_violation": "energy violations"}
 
+_ROUNDING = 1e-9
+
 
 @dataclass(frozen=True)
 class Claim:
@@ -34,11 +36,12 @@ def verdict(claim: Claim, rows: list[Row]) -> str | None:
     own, own_success, other, other_success = (float(rate or 0.0) for rate in rates)
     points = 100.0 * (own_success - other_success)
     allowed = f"at most {claim.success_loss:.0f} less" if claim.success_loss else "no less"
-    holds = own <= claim.ratio * other and points >= -claim.success_loss
+    holds = other > 0.0 and own <= claim.ratio * other + _ROUNDING and points >= -claim.success_loss - _ROUNDING
+    seeds = ", ".join(str(seed) for seed in sorted({row["seed"] for row in rows if row["cell"] == claim.cell}))
     return (
         f"**{'Holds' if holds else 'Does not hold'}**: {claim.text}. {_WORDS[claim.kind].capitalize()} {own:.1%} "
         f"({claim.cell}) against {other:.1%} ({claim.against}), of which at most {claim.ratio:.0%} may be left; "
-        f"success {points:+.0f} points, {allowed} allowed."
+        f"success {points:+.0f} points, {allowed} allowed; seeds {seeds}, means without their intervals."
     )
 
 

@@ -26,15 +26,15 @@ MEASURED_FILE = "measured.json"
 _FIGURES = ("threshold", "lookahead_s", "recall", "false_reflexes", "ece", "violations", "episodes", "decisions")
 
 
-def critic_of(task: str, seed: int, out: Path) -> Path:
+def critic_of(task: str, seed: int, out: Path, task_config: Mapping[str, Any] | None = None, gate: bool = True) -> Path:
     """Returns the file of a task's safety critic, collected, trained and calibrated now if it is not there yet.
 
-    It learns from decisions of 0.1 s and, where the task lets one choose, of 0.5 s. Raises UserError if it does not
-    pass its calibration gate, or if the task has no recipe.
+    It is made as the task's recipe says, for the task with these settings. Raises UserError if it does not pass its
+    calibration gate, unless `gate` is off, or if the task has no recipe.
     """
-    recipe, path = recipe_of(task), out / f"{task}-critic-{seed}" / CRITIC_FILE
+    recipe, path, own = recipe_of(task), out / f"{task}-critic-{seed}" / CRITIC_FILE, dict(task_config or {})
     if path.is_file() and load_critic(path, override_gate=True).calibration is not None:
-        load_critic(path)
+        load_critic(path, override_gate=not gate)
         return path
     folders = []
     for index, changes in enumerate(recipe.task_configs):
@@ -43,13 +43,13 @@ def critic_of(task: str, seed: int, out: Path) -> Path:
             "task": task,
             "episodes": recipe.episodes,
             "seed": 10 * seed + index,
-            "task_config": dict(changes),
+            "task_config": {**own, **changes},
         }
         safety_collect.run(SafetyCollectConfig(out=folders[-1], **common))
     safety_train.run(SafetyTrainConfig(data=folders[0], also=folders[1:], out=str(path.parent), seed=seed))
-    kept = _collect_held_out(recipe, task, {}, 10 * seed + 9, out / f"{task}-heldout-{seed}")
+    kept = _collect_held_out(recipe, task, own, 10 * seed + 9, out / f"{task}-heldout-{seed}")
     safety_train.calibrate_file(SafetyCalibrateConfig(critic=str(path), data=str(kept)))
-    load_critic(path)
+    load_critic(path, override_gate=not gate)
     return path
 
 

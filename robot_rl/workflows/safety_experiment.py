@@ -69,7 +69,7 @@ def run_arm(grid: SafetyGrid, arm: Arm, seed: int, out: Path) -> Row:
     env = make_env(
         make_task(task, variant_of(grid, arm), arm.task_config),
         seed=seed,
-        teleport=True,
+        teleport=arm.teleport,
         layers=layers_from(safety_config),
     )
     with closing(env):
@@ -94,6 +94,7 @@ def origin_of(grid: SafetyGrid, arm: Arm, critic: Path | None, policy: Path | No
         "safety_config": arm.safety_config,
         "driver": arm.driver,
         "training": {} if policy is None else grid.policies[arm.driver],
+        **({} if arm.teleport else {"teleport": False}),
     }
     digests = {} if critic is None else {"critic": digest_of_file(critic)}
     return Origin(settings, digests if policy is None else {**digests, "policy": digest_of_policy(policy)})

@@ -32,6 +32,8 @@ class Arm:
     """Whether the task's safety critic is loaded."""
     task: str = ""
     """Another task than the grid's."""
+    teleport: bool = True
+    """Put the tool at the start instead of driving there, which is quicker: the arm then begins softly, at rest."""
 
 
 @dataclass(frozen=True)
@@ -85,13 +87,14 @@ BRESA = SafetyGrid(
         "decision rate, and it is the claim under test.",
         "The critic learned from decisions of 0.1 s and 0.5 s, its gate measured it at 0.1 s only; none of 0.3 s were "
         "ever trained on, which is to the disadvantage of both cells that ask it there.",
+        "Episodes begin with a teleporting reset, the arm soft and at rest, unlike those of `collect`.",
         "Calibration and comparison draw their mazes from the same held-out range. Nothing is fitted there: networks, "
         "scale and threshold come from training mazes.",
     ),
     claims=tuple(
         Claim(
-            f"decisions of {period_s:g} s: asked in every tick, a critic leaves a fifth of the violations that are "
-            "left where it is asked once a decision, at no lower success (Bresa)",
+            f"decisions of {period_s:g} s: asked in every tick, a critic leaves at most a fifth of the violations "
+            "of one that is asked once a decision, at no lower success (Bresa)",
             f"control-{period_s:g}s",
             f"decision-{period_s:g}s",
         )
@@ -150,7 +153,7 @@ PASSIVE = SafetyGrid(
     },
     fairness=(
         "All cells of a seed have the same mazes and demonstrations and no critic. Filtered and unfiltered cells run "
-        "the same policy.",
+        "the same policy. Episodes begin with a teleporting reset, the arm soft and at rest, unlike those of training.",
         f"A tank of {TANK_J:g} J is new to the policies of all cells; the filter is new to those of the filtered "
         "cells, which is to their disadvantage. It is just enough for a frugal policy: another tank would move all "
         "rates of energy violations.",
@@ -179,6 +182,8 @@ PASSIVE = SafetyGrid(
     ),
 )
 
+_PEG: dict[str, Any] = {"critic": False, "task": "peg_insertion", "teleport": False}
+
 LAYERS = SafetyGrid(
     "layers",
     "What are all layers together worth against none?",
@@ -186,8 +191,14 @@ LAYERS = SafetyGrid(
     (
         Arm("maze-all", "scripted explorer, all layers"),
         Arm("maze-none", "scripted explorer, no layer", safety_config=OFF, critic=False),
-        Arm("peg-all", "scripted operator, all layers that it has: no critic", critic=False, task="peg_insertion"),
-        Arm("peg-none", "scripted operator, no layer", safety_config=OFF, critic=False, task="peg_insertion"),
+        Arm("peg-all", "scripted operator, all layers that it has: no critic", **_PEG),
+        Arm(
+            "peg-wide",
+            "scripted operator, all of these but the reference limiter",
+            safety_config={"limiter": False},
+            **_PEG,
+        ),
+        Arm("peg-none", "scripted operator, no layer", safety_config=OFF, **_PEG),
     ),
     fairness=(
         "The two cells of a task run the same episodes with the same operator, which knows nothing of the layers. How "
@@ -196,12 +207,12 @@ LAYERS = SafetyGrid(
         "Peg insertion has no critic, so that its reflex acts on nothing; the maze's is the one of the seed, as in "
         "bresa.md, at decisions of 0.1 s.",
         "Calibration and comparison draw their mazes from the same held-out range. Nothing is fitted there.",
-        "What costs the peg's operator half of its successes is the reference limiter alone: with it opened and all "
-        "else on it succeeds in 72 of 100 episodes, with it in 38 (seed 0).",
+        "Episodes of the maze begin with a teleporting reset, the arm soft and at rest, unlike those of `collect`; "
+        "those of the peg with the automatic one. The peg's operator was tuned with the reference limiter on.",
     ),
     claims=(
         Claim(
-            "maze: all layers leave a fifth of the violations, at the same success",
+            "maze: all layers leave at most a fifth of the violations, at the same success",
             "maze-all",
             "maze-none",
             "violation",
@@ -209,7 +220,7 @@ LAYERS = SafetyGrid(
             5.0,
         ),
         Claim(
-            "peg insertion: all layers that it has leave a fifth of the violations, at the same success",
+            "peg insertion: all layers that it has leave at most a fifth of the violations, at the same success",
             "peg-all",
             "peg-none",
             "violation",

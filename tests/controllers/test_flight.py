@@ -85,6 +85,16 @@ def test_a_worse_latch_soon_after_a_file_gets_its_own(tmp_path: Path) -> None:
     assert len(arm.buffer.written) == 2 and arm.buffer.left_out == 1
 
 
+def test_a_latch_that_became_worse_counts_as_the_worse_one(tmp_path: Path) -> None:
+    arm = Arm(tmp_path, after_s=0.1)
+    arm.run(0.5)
+    arm.run(0.05, int(Reason.FORCE_TRIP))
+    arm.run(0.5, int(Reason.ESTOP))
+    arm.run(1.0)
+    arm.run(0.5, int(Reason.ESTOP))
+    assert len(arm.buffer.written) == 1 and arm.buffer.left_out == 1
+
+
 def test_a_worse_latch_within_a_latch_names_the_file_and_an_unchanged_one_is_none(tmp_path: Path) -> None:
     arm = Arm(tmp_path, after_s=0.1)
     arm.run(0.5)

@@ -245,9 +245,11 @@ def test_a_cell_of_a_policy_trains_it_once(tmp_path: Path) -> None:
 def test_a_claim_holds_by_violations_and_success(left: int, success: int, words: str) -> None:
     def row(cell: str, violations: int, successes: int) -> dict[str, Any]:
         violated, succeeded = ([1] * count + [0] * (10 - count) for count in (violations, successes))
-        return {"cell": cell, "trials": {"violation": violated, "success": succeeded}}
+        return {"cell": cell, "seed": 0, "trials": {"violation": violated, "success": succeeded}}
 
     claim = Claim("few are left", "with", "without", ratio=0.2, success_loss=10.0)
     line = verdict(claim, [row("with", left, success), row("without", 5, 9)])
     assert line is not None and line.startswith(words)
     assert verdict(claim, [row("with", 1, 9)]) is None
+    nothing = verdict(claim, [row("with", 0, 9), row("without", 0, 9)])
+    assert nothing is not None and nothing.startswith("**Does not hold**"), "nothing to be avoided, nothing shown"

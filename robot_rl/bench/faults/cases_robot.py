@@ -215,12 +215,15 @@ SINGULAR = 0.02
 def camera_that_stops(stage: Stage, rng: np.random.Generator) -> Outcome:
     """F4: frames at 30 Hz, then none: the arm holds; once they are back, and another command, it follows again."""
     stage.press(0.3)
+    seen = []
     for _ in range(int(rng.integers(8, 16))):
         stage.link.heartbeat(Heartbeat.CAMERA)
         last_ns = time.monotonic_ns()
-        stage.link.step(1.0 / 30.0)
+        seen.append(stage.link.step(1.0 / 30.0))
     reports = stage.link.step(0.6)
-    outcome = Outcome(delay_ms(reports, reports["reason"] >= Reason.HOLD, last_ns), motion_after_hold(reports))
+    outcome = Outcome(delay_ms(reports, reports["reason"] == Reason.HEARTBEAT, last_ns), motion_after_hold(reports))
+    outcome.expect(bool((np.concatenate(seen)["reason"] < Reason.REFUSED).all()), "held while there were frames")
+    outcome.expect(outcome.measured > 250.0, "held before its limit of 300 ms")
     judge_torque(outcome, reports, MAX_TORQUE_NM)
     for _ in range(20):
         stage.link.heartbeat(Heartbeat.CAMERA)
