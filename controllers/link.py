@@ -211,8 +211,7 @@ class LockstepLink:
         block = round(KEEP_ALIVE_S * self.robot.rate_hz)
         taken = self.chain.taken
         for first in range(0, ticks, block):
-            if first and self._sent is not None and self.now_ns() - self._sent_ns < self._sent.duration_s * 1e9:
-                self.command["stamp_ns"] = self.now_ns()  # a renewal: it is still meant
+            self._keep_alive()
             part = reports[first : first + block]
             features = np.zeros((0 if self._log is None else len(part), FEATURES), np.float32)
             done = self._run(part, features, interruptible)
@@ -226,6 +225,14 @@ class LockstepLink:
             self._flight.add(reports)
         self._report[0] = reports[-1]
         return reports
+
+    def _keep_alive(self) -> None:
+        """Renews the last command, once it is due, while its sender means it."""
+        if self._sent is None:
+            return
+        due = (now_ns := self.now_ns()) - int(self.command["stamp_ns"][0]) >= KEEP_ALIVE_S * 1e9
+        if due and now_ns - self._sent_ns < self._sent.duration_s * 1e9:
+            self.command["stamp_ns"] = now_ns
 
     def _supervise(self, reports: NDArray[Any]) -> None:
         """Shows the supervisor what these ticks brought, and lets the chain have its word."""

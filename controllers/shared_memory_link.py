@@ -127,6 +127,7 @@ class SharedMemoryLink:
         self._cadence_ns += duration_ns
         parts: list[NDArray[Any]] = []
         look_ns = _LOOK_NS if interruptible else _KEEP_ALIVE_NS
+        self._keep_alive()  # steps may be shorter than the interval of renewals
         while self.now_ns() < self._cadence_ns:
             self._wait_until(min(self._cadence_ns, self.now_ns() + look_ns))
             if self._side.ring.waiting > RING_CAPACITY // 2:

@@ -102,6 +102,15 @@ def test_a_command_lives_as_long_as_it_was_meant_to_and_no_longer() -> None:
     assert reports["command_age_s"][:1000].max() <= 0.06
 
 
+def test_steps_shorter_than_the_interval_of_renewals_keep_a_command_alive_too() -> None:
+    link = make()
+    here = link.latest().position_base_m
+    link.send(Command(here, DOWN, np.full(6, 50.0), duration_s=1.0))
+    reports = np.concatenate([link.step(0.033) for _ in range(45)])
+    assert reports["reason"][:1000].max() < Reason.REFUSED
+    assert Reason.STALE in reports["reason"][1300:]
+
+
 def test_the_hold_at_a_joint_limit_outlives_the_keep_alive_and_refusals_count_once() -> None:
     link = make(config=ChainConfig(watch=WatchConfig(enabled=False)))  # the repulsion drives the tool out of the box
     arm, q = link.robot, ARM.home_rad.copy()

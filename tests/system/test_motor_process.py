@@ -11,6 +11,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -129,6 +130,16 @@ def test_commands_arrive_with_growing_sequence_and_are_kept_alive_no_longer_than
         assert (np.diff(sequences) >= 0).all() and sequences[-1] == 2, "a renewal has the sequence of its command"
         link.reset()
         assert link.latest().sequence == -1
+
+
+def test_short_steps_keep_a_command_alive_as_long_as_it_was_meant(name: str) -> None:
+    with link_to(motor(name)) as link:
+        link.send(replace(plain_command(), duration_s=1.0))
+        sent_ns = link.now_ns()
+        reports = np.concatenate([link.step(0.02) for _ in range(80)])
+        age_s = (reports["stamp_ns"] - sent_ns) * 1e-9
+        assert not (reports["reason"][age_s < 0.9] == Reason.STALE).any()
+        assert (reports["reason"][age_s > 1.4] >= Reason.STALE).all()
 
 
 def test_a_gripper_that_the_robot_cannot_move_is_refused_at_the_start(name: str) -> None:
