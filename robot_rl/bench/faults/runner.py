@@ -144,7 +144,7 @@ FAULTS = (
         chain=ChainConfig(limiter=ReferenceLimiterConfig(**_WIDE_BOX)),  # type: ignore[arg-type]
     ),
     Fault(
-        *("F4", "camera's frames stop (its heartbeat)", "held, and followed again when they are back", 305.0, "ms"),
+        *("F4", "camera's frames stop (its heartbeat)", "held, and followed again when they are back", 306.0, "ms"),
         cases_robot.camera_that_stops,
     ),
 )
