@@ -30,6 +30,7 @@ from controllers.description.tool import square_peg_tool
 from controllers.link import LockstepLink
 from controllers.robots.mujoco_arm import MujocoArm, WristSensorConfig
 from controllers.types import Command
+from data.errors import UserError
 from robot_rl.metrics import progress
 from safety import so3
 from safety.reference_limiter import ReferenceLimiterConfig
@@ -185,6 +186,8 @@ def _rests_of(policies: int, seed: int, dry_friction: bool) -> list[Rest]:
             rest = benches[index % 2].run(np.random.default_rng([seed, index]))
             rests += [] if rest is None else [rest]
             bar.update()
+    if not rests:
+        raise UserError(f"expected a policy that comes to rest, none of {policies} did: raise policies")
     return rests
 
 

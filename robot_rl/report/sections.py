@@ -173,10 +173,15 @@ def _table_of(run: RunData, records: list[Record], with_layers: bool = False) ->
 
 
 def _layers_not_on(layers: Mapping[str, str] | None) -> str:
-    """Names of the layers that do less than by default; a dash where an earlier version did not keep them."""
+    """What does less than by default; a dash where an earlier version did not keep it."""
     if layers is None:
         return "-"
-    return ", ".join(f"{name}: {state}" for name, state in layers.items() if not state.startswith("on")) or "none"
+    less = {
+        name: state
+        for name, state in layers.items()
+        if not state.startswith("on") or "once a command" in state or "gate not asked" in state
+    }
+    return ", ".join(f"{name}: {state}" for name, state in less.items()) or "none"
 
 
 def sources(run: RunData) -> str:

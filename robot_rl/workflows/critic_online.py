@@ -95,6 +95,6 @@ def offline_episodes(folders: list[Path], critic: Critic) -> list[Trajectory]:
 
 
 def own_critic(run: Path) -> dict[str, Any]:
-    """Returns the entry of `safety_config` that names the newest critic of a run that trained its own, else nothing."""
+    """Returns the entry of `safety_config` that names a run's own newest critic, nothing where it has none."""
     path = run / CRITIC_FILE
     return {"critic_file": str(path)} if path.is_file() else {}

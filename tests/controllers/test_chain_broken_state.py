@@ -101,12 +101,14 @@ def test_a_seed_books_what_the_last_torque_did_and_writes_off_an_arm_that_was_ca
     assert rig.memory["ledger"]["delivered_j"] == pytest.approx(before + 1e-3 * tau[1])
     rig.send()
     rig.tick(20)
-    delivered_j, lost_j = (float(rig.memory["ledger"][name]) for name in ("delivered_j", "lost_j"))
+    delivered_j, tank_j = (float(rig.memory["ledger"][name]) for name in ("delivered_j", "tank_j"))
+    most_j = float(rig.memory["ledger"]["sent_j"][0])
     rig.state["q_rad"][0, 1] += 0.3
     rig.measure()
     rig.chain.reseed(rig.state, rig.terms)
     assert rig.memory["ledger"]["delivered_j"] == delivered_j, "nobody's torque carried it so far"
-    assert rig.memory["ledger"]["lost_j"] > lost_j
+    assert most_j > 0.0
+    assert rig.memory["ledger"]["tank_j"] == pytest.approx(tank_j - most_j, abs=1e-12)
 
 
 def test_a_wish_that_is_no_number_lets_go_of_every_joint() -> None:

@@ -237,6 +237,8 @@ GUARDS = (
         "controllers/energy.py",
         (_BROKEN,),
         ("        write_off(ledger, config.ledger)\n        return\n", "        return\n"),
+        ("        write_off(ledger, config.ledger)\n        drop_spring", "        drop_spring"),
+        ("        write_off(ledger, config.ledger)\n    else:\n", "        pass\n    else:\n"),
         ("> config.ledger.reach_rad[i]:", "> 1e9:"),
     ),
     *_guards(

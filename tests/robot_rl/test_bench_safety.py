@@ -8,6 +8,7 @@ from controllers.chain import ChainConfig
 from robot_rl.bench.safety import measure_all_layers, measure_gate
 from robot_rl.bench.transparency import measure_transparency, torques
 from robot_rl.bench.walls import measure_walls
+from safety.ledger import LedgerConfig
 from safety.watch import WatchConfig
 
 
@@ -24,8 +25,14 @@ def test_no_policy_presses_harder_than_stiffness_times_leash_and_friction() -> N
 def test_a_full_tank_changes_no_torque() -> None:
     figures = measure_transparency(2)
     assert figures["transparency_error_nm"] <= 1e-12
-    nothing = torques(ChainConfig(watch=WatchConfig(enabled=False)), np.random.default_rng([0, 0]))
-    assert np.abs(nothing).max() > 1.0, "torques that there are"
+    rich, poor = (
+        torques(
+            ChainConfig(watch=WatchConfig(enabled=False), ledger=LedgerConfig(tank_start_j=tank_j)),
+            np.random.default_rng([0, 0]),
+        )
+        for tank_j in (4.0, 0.06)
+    )
+    assert np.abs(rich - poor).max() > 1.0, "a tank that is nearly empty does change torques"
 
 
 def test_the_energy_gate_leaves_ordinary_operation_alone() -> None:

@@ -88,7 +88,7 @@ def motor_config(
         plain,
         builder="robot_rl.bench.faults.arm:build",
         options={**plain.options, "desk": str(desk)},
-        supervisor=SupervisorConfig(simulated_person=simulated_person),
+        supervisor=SupervisorConfig(simulated_person=simulated_person, grants_per_minute=600),  # one a repeat
         flight=FlightConfig(folder=str(desk.parent)),
         leave_after_s=10.0,
     )
