@@ -64,7 +64,7 @@ def adversarial_recovery(stage: Stage, rng: np.random.Generator) -> Outcome:
     weights = made_up_weights(RiskCriticConfig(), risk=0.99)
     weights["recovery_bias"] = rng.uniform(5.0, 10.0, 4)  # down, sideways, as stiff as it may
     adopt(stage, weights)
-    outcome, longest, latched = Outcome(0.0), 0, 0
+    outcome, longest, latches = Outcome(0.0), 0, set()
     for attempt in range(3):
         if attempt == 0:
             stage.clear()
@@ -76,9 +76,10 @@ def adversarial_recovery(stage: Stage, rng: np.random.Generator) -> Outcome:
         outcome.motion_m = max(outcome.motion_m, motion_after_hold(reports))
         outcome.expect(bool((reports["reason"] >= Reason.RISK_HOLD).any()), "the arm did not hold")
         outcome.expect(float(force_n(reports).max()) < 30.0, f"pressed with {force_n(reports).max():.0f} N")
-        latched = int(reports["latched"][-1])
+        latches.add(int(reports["latched"][-1]))
         judge_torque(outcome, reports, MAX_TORQUE_NM)
-    outcome.expect(latched == Reason.RISK_STOP, f"latched with {latched} after the third hold")
+    # the third of these, or an earlier one where the repeat before left a hold
+    outcome.expect(Reason.RISK_STOP in latches, f"latched with {sorted(latches)} within three holds")
     outcome.measured = float(longest)
     stage.quiet()
     return outcome
