@@ -30,7 +30,8 @@ def adopt(stage: Stage, weights: Weights) -> None:
 def critic_that_answers_nothing(stage: Stage, rng: np.random.Generator) -> Outcome:
     """F13: an answer that is no number is certain risk: the command is dropped, and the arm holds in the end."""
     weights = made_up_weights(RiskCriticConfig())
-    weights["risk_head"] = 1e38 * rng.choice([-1.0, 1.0], weights["risk_head"].shape)
+    for name in ("first", "second", "risk_head"):  # finite numbers, which are let through, whose products are not
+        weights[name] = 3e38 * rng.choice([-1.0, 1.0], weights[name].shape)
     adopt(stage, weights)
     stage.clear()
     stage.link.send(pressing(duration_s=5.0))
@@ -40,6 +41,7 @@ def critic_that_answers_nothing(stage: Stage, rng: np.random.Generator) -> Outco
     outcome = Outcome(delay_ms(reports, reports["reason"] >= Reason.REFLEX, began_ns), motion_after_hold(reports))
     ends = (Reason.RISK_HOLD, Reason.RISK_STOP)  # the repeats before count: every third hold is a stop
     outcome.expect(bool(np.isin(reports["reason"], ends).any()), "the arm did not hold in the end")
+    outcome.expect(bool((reports["risk"][begin:] == 1.0).all()), "an answer of the critic was a number")
     judge_torque(outcome, reports, MAX_TORQUE_NM)
     return outcome
 
