@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +15,7 @@ from controllers.chain import Chain, ChainConfig
 from controllers.flight.buffer import FlightBuffer
 from controllers.flight.config import FlightConfig
 from controllers.robots.base import GripRelay, Robot, is_simulated, require_real_person
-from controllers.types import COMMAND, REPORT, STATE, Command, TickReport
+from controllers.types import COMMAND, REPORT, STATE, Command, FeatureLog, TickReport
 from data.errors import UserError
 from safety.compilation import kernels_hash
 from safety.reflex import ReflexConfig
@@ -60,13 +60,6 @@ class MotorLink(Protocol):
 
     def close(self) -> None:
         """Ends torque control; may be called twice."""
-
-
-class FeatureLog(NamedTuple):
-    """What the safety critic saw in each tick, and the raw wrench to judge it by."""
-
-    features: NDArray[np.float32]  # (ticks, FEATURES)
-    wrench_tool: NDArray[np.float64]  # (ticks, 6)
 
 
 class LockstepLink:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import IntEnum
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -226,3 +226,10 @@ class TickReport:
 
 def _plain(value: Any) -> Any:
     return value.copy() if getattr(value, "ndim", 0) else value.item()
+
+
+class FeatureLog(NamedTuple):
+    """What the safety critic saw in each tick, and the raw wrench to judge it by."""
+
+    features: NDArray[np.float32]  # (ticks, FEATURES)
+    wrench_tool: NDArray[np.float64]  # (ticks, 6)

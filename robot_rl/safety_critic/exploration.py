@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from controllers.link import FeatureLog, LockstepLink
-from controllers.types import Command, Source, TickReport
+from controllers.link import LockstepLink
+from controllers.types import Command, FeatureLog, Source, TickReport
 from safety.risk_critic import RECOVERY_REACH_M
 
 _BLOCK_S = 0.02

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from controllers.link import FeatureLog
+from controllers.types import FeatureLog
 from data.atomic import load_arrays, save_arrays_atomic
 from data.errors import UserError
 from robot_rl.safety_critic.facts import facts_from

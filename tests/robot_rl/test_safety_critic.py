@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from controllers.chain import ChainConfig
-from controllers.link import FeatureLog
+from controllers.types import FeatureLog
 from data.errors import UserError
 from robot_rl.learning.torch_setup import quick_torch
 from robot_rl.safety_critic.calibration import (
