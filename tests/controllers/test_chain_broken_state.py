@@ -91,6 +91,23 @@ def test_the_budget_holds_while_the_joints_cannot_be_read(delay_ticks: int, repe
         assert np.isfinite(result.delivered_j)
 
 
+def test_the_tick_after_which_the_joints_are_read_again_is_written_off_too() -> None:
+    rig = Rig()
+    rig.aim((0.05, 0.0, 0.0))
+    for _ in range(10):  # until it pulls with all that the leash lets it
+        rig.send(stiffness=[1000.0] * 3 + [60.0] * 3)
+        rig.tick(30)
+    kept = rig.state["q_rad"].copy()
+    rig.state["q_rad"][0, 0] = np.nan
+    rig.tick()
+    ledger = rig.memory["ledger"]
+    most_j, tank_j = float(ledger["sent_j"][0]), float(ledger["tank_j"])
+    rig.state["q_rad"] = kept
+    rig.tick()
+    assert most_j > 0.0
+    assert ledger["tank_j"] == pytest.approx(tank_j - most_j, abs=1e-12)
+
+
 def test_a_seed_books_what_the_last_torque_did_and_writes_off_an_arm_that_was_carried() -> None:
     rig = pressed()
     tau, before = rig.report["tau_executed_nm"][0].copy(), float(rig.memory["ledger"]["delivered_j"])
