@@ -1,8 +1,7 @@
-"""F4, F7, F8, F9, F10, F17, F18, F20: camera, drive, loop, sensor, surroundings and processor."""
+"""F4, F7, F8, F9, F10, F17, F20: camera, drive, loop, sensor and surroundings."""
 
 from __future__ import annotations
 
-import multiprocessing
 import time
 from typing import Any
 
@@ -182,28 +181,6 @@ def undeclared_payload(stage: Stage, rng: np.random.Generator) -> Outcome:
     stage.desk.order(Error.NONE)
     sag_m = before["position_base_m"][2] - reports["position_base_m"][-1, 2]
     outcome = Outcome(float(sag_m) * 1000.0)
-    judge_torque(outcome, reports, MAX_TORQUE_NM)
-    return outcome
-
-
-def _hog(stop_ns: int) -> None:
-    while time.monotonic_ns() < stop_ns:
-        pass
-
-
-def starved_core(stage: Stage, rng: np.random.Generator) -> Outcome:
-    """F18: two busy processes beside the policy, and the ring is not read for five seconds: the loop stays punctual."""
-    stage.press(0.3)
-    until_ns = time.monotonic_ns() + 5_000_000_000
-    hogs = [multiprocessing.get_context("fork").Process(target=_hog, args=(until_ns,)) for _ in range(2)]
-    for hog in hogs:
-        hog.start()
-    time.sleep(4.8)  # the ring holds four seconds: the oldest reports are overwritten
-    reports = stage.link.step(0.05)
-    for hog in hogs:
-        hog.join()
-    outcome = Outcome(float(np.quantile(reports["lateness_ns"] + reports["work_ns"], 0.999)) * 1e-3)
-    outcome.expect(len(reports) > 4000, f"only {len(reports)} reports are left in the ring")
     judge_torque(outcome, reports, MAX_TORQUE_NM)
     return outcome
 

@@ -15,7 +15,7 @@ from controllers.chain import ChainConfig
 from controllers.motor_child import MotorProcessDied
 from controllers.realtime import RealtimeConfig
 from data.errors import UserError
-from robot_rl.bench.faults import cases_critic, cases_energy, cases_policy, cases_robot
+from robot_rl.bench.faults import cases_critic, cases_energy, cases_policy, cases_processor, cases_robot
 from robot_rl.bench.faults.judging import MAX_MOTION_M, Outcome
 from robot_rl.bench.faults.stage import ORDINARY, PolicyStage, Stage
 from robot_rl.config import BenchFaultsConfig
@@ -130,8 +130,13 @@ FAULTS = (
         cases_robot.undeclared_payload,
     ),
     Fault(
-        *("F18", "two busy processes beside it, ring not read", "punctual (p99.9)", 300.0, "us"),
-        cases_robot.starved_core,
+        *("F18", "two busy processes beside it, ring not read", "ticks begin in time (p99.9)", 300.0, "us"),
+        cases_processor.starved_core,
+        realtime=True,
+    ),
+    Fault(
+        *("F18e", "none: an empty loop beside two busy processes", "for comparison", math.inf, "us"),
+        cases_processor.empty_loop,
         realtime=True,
     ),
     Fault(
