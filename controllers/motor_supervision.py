@@ -83,9 +83,14 @@ class MotorSupervision:
                 self.supervisor.beat(source, stamp_ns, now_ns)
             else:
                 self.supervisor.forget(source)
+        if (seat_ns := self._side.person[Person.SEAT_NS]) != 0:
+            self.supervisor.beat(Heartbeat.SUPERVISOR, seat_ns, now_ns)
+        else:
+            self.supervisor.forget(Heartbeat.SUPERVISOR)
 
     def _take_buttons(self, now_ns: int) -> None:
         person, supervisor = self._side.person, self.supervisor
+        supervisor.person_hold(person[Person.HOLD] != 0)
         estop_ns = person[Person.ESTOP_NS]
         if estop_ns != self._estop_ns:  # another press, even if it is over, or came while the former one lasts
             self._estop_ns = estop_ns

@@ -76,6 +76,7 @@ class PersonSeat:
         self._block = SharedBlock.attach(motor, command=False, person=True)
         self._side = PersonSide(self._block)
         self.release()  # what a former seat left pressed when it died was no press of this person
+        self._side.beat(0)
 
     def seen(self) -> Seen:
         """What the motor process says now."""
@@ -88,6 +89,14 @@ class PersonSeat:
     def release(self) -> None:
         """Lets go of the reset button."""
         self._side.button(False, time.monotonic_ns(), os.getpid())
+
+    def beat(self) -> None:
+        """A sign of life of a seat that stays: from the first one on, the arm is held where the next is missing."""
+        self._side.beat(time.monotonic_ns())
+
+    def hold(self, held: bool) -> None:
+        """Has the arm held softly, until it is let go on; what was asked for remains when the seat is left."""
+        self._side.hold(held)
 
     def estop(self, pressed: bool) -> None:
         """Presses or releases the emergency stop."""
@@ -116,8 +125,9 @@ class PersonSeat:
         return Answer(self._side.word(Status.RESET_ANSWER))
 
     def close(self) -> None:
-        """Leaves the seat; the emergency stop stays as it is."""
+        """Leaves the seat; the emergency stop and a hold stay as they are."""
         self.release()
+        self._side.beat(0)
         self._side.release()
         self._block.close()
 

@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from controllers.link_side import Side
 from controllers.motor_child import MotorProcessDied
 from controllers.shared_memory.layout import ANSWER, REQUEST, Request
 from controllers.shared_memory.mailbox import record_bytes
-from controllers.shared_memory.sides import ParentSide
 from safety.supervision import Answer, GrantRefused, ResetRefused
 
 _POLL_S = 0.001
@@ -22,7 +22,7 @@ class RequestClient:
     """Makes requests to one motor process and waits for their answers."""
 
     def __init__(
-        self, side: ParentSide, motor: str, timeout_s: float, alive: Callable[[], None], sleep: Callable[[float], None]
+        self, side: Side, motor: str, timeout_s: float, alive: Callable[[], None], sleep: Callable[[float], None]
     ) -> None:
         """alive: raises if the motor process is dead; sleep: waits, but not beyond the death of that process."""
         self._side, self._motor, self._timeout_s, self._alive, self._sleep = side, motor, timeout_s, alive, sleep

@@ -50,6 +50,8 @@ class Reason(IntEnum):
     """The force sensor stands still: soft hold until it reads again and another command is accepted."""
     HEARTBEAT = 54
     """A sign of life is missing (camera, operator, motor loop, commanding process): soft hold until it is back."""
+    PERSON_HOLD = 55
+    """A person asked for a hold: soft hold until a person lets it go on and another command is accepted."""
     LATCHED = 60
     """Held for too long: only a reseed by the supervisor (or a reset of the link) ends the hold."""
     RISK_STOP = 61
@@ -106,4 +108,4 @@ class Refusal(IntEnum):
     REFLEX = 12
     """The recovery has the arm, or a hold for risk: commands count again once it gives the arm back."""
     HELD = 13
-    """The supervisor holds the arm because a sign of life is missing."""
+    """The supervisor holds the arm: a sign of life is missing, or a person asked for it."""

@@ -51,6 +51,8 @@ class Heartbeat(IntEnum):
     """A person who holds a dead-man switch; software, never to be counted as a safety function."""
     LEARNER = 4
     """The learner: one beat for each set of weights."""
+    SUPERVISOR = 5
+    """The process at a person's buttons, where one sits there for good."""
 
 
 @dataclass(frozen=True)
@@ -70,6 +72,8 @@ class HeartbeatConfig:
     """The operator's dead-man switch [s]."""
     learner_s: tuple[float, float] = (300.0, math.inf)
     """Time between two sets of weights [s]: the policy goes on with the old ones."""
+    supervisor_s: tuple[float, float] = (0.1, 0.25)
+    """The sign of life of the process at a person's buttons [s]."""
     operator_required: bool = False
     """Whether the arm holds until an operator's switch has given its first beat."""
 

@@ -41,7 +41,7 @@ class Supervisor:
         self.reason = 0
         """Reason code of the latch, 0 without one: the chain shall be latched with it."""
         self.hold = 0
-        """Reason code of a hold that a heartbeat asks for, 0 without one."""
+        """Reason code of a hold that a heartbeat or a person asks for, 0 without one."""
         self.late = 0
         """Bit i is set while source i of Heartbeat is beyond its soft limit."""
         self.trips = 0
@@ -58,7 +58,7 @@ class Supervisor:
         self._late_ticks = [_NEVER] * config.late_ticks
         self._grants: deque[int] = deque(maxlen=config.grants_per_minute)
         self._hold_until_ns = self._pressed_ns = self._reset_ns = self._calm_ns = self._tripped_ns = _NEVER
-        self._estop_pressed = self._inherited = False
+        self._estop_pressed = self._inherited = self._person_holds = False
 
     @property
     def latched(self) -> bool:
@@ -134,6 +134,10 @@ class Supervisor:
         if pressed and not self._estop_pressed:
             self.trip(int(Reason.ESTOP), now_ns)
         self._estop_pressed = pressed
+
+    def person_hold(self, held: bool) -> None:
+        """The level of a person's wish that the arm be held softly."""
+        self._person_holds = held
 
     def press(self, now_ns: int) -> None:
         """The reset button went down."""
@@ -267,6 +271,7 @@ class Supervisor:
         self._hold_until_ns = max(self._hold_until_ns, now_ns + _ns(self.config.release_s))
 
     def _watch_heartbeats(self, now_ns: int) -> None:
+        self.hold = int(Reason.PERSON_HOLD) if self._person_holds else 0
         if not self.config.enabled:
             return
         late = 0
@@ -283,4 +288,5 @@ class Supervisor:
             if age_ns > self._hard_ns[source]:
                 self._ask_hold(now_ns)
         self.late = late
-        self.hold = int(Reason.HEARTBEAT) if now_ns < self._hold_until_ns else 0
+        if now_ns < self._hold_until_ns and not self._person_holds:
+            self.hold = int(Reason.HEARTBEAT)

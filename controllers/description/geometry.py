@@ -6,6 +6,7 @@ are xyzw here and everywhere; only the emitters write another order.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -138,6 +139,17 @@ class Pose:
         relative = self.inverse().compose(other)
         angle = 2.0 * np.arctan2(np.linalg.norm(relative.quaternion_xyzw[:3]), abs(relative.quaternion_xyzw[3]))
         return float(np.linalg.norm(relative.position_m)), float(angle)
+
+    def towards(self, other: Pose, share: float) -> Pose:
+        """Returns the pose at a share in [0, 1] of the way to another: straight, and by the shorter turn (slerp)."""
+        q, r = self.quaternion_xyzw, other.quaternion_xyzw
+        r = -r if float(q @ r) < 0.0 else r
+        angle = math.acos(min(float(q @ r), 1.0))
+        position_m = self.position_m + share * (other.position_m - self.position_m)
+        if angle < 1e-6:
+            return Pose(position_m, r if share > 0.5 else q)
+        turned = (math.sin((1.0 - share) * angle) * q + math.sin(share * angle) * r) / math.sin(angle)
+        return Pose(position_m, turned / np.linalg.norm(turned))
 
     def is_close(self, other: Pose, tolerance: float = 1e-9) -> bool:
         """Tells whether both distances (metres, radians) are within `tolerance`."""

@@ -15,7 +15,7 @@ from controllers.types import COMMAND, REPORT, SCHEMA_VERSION
 from safety.risk_weights import CRITIC_WEIGHTS
 
 MAGIC = b"RRLMOTOR"
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 """Raised whenever the meaning of a word changes without a change of any record."""
 
 RING_CAPACITY = 4096
@@ -130,6 +130,8 @@ class Person(IntEnum):
     ESTOP_NS = 2  # when the emergency stop was pressed last; 0: never
     PID = 3
     RELEASED_NS = 4  # the ESTOP_NS that was released: the emergency stop is pressed while the two differ
+    SEAT_NS = 5  # the seat's sign of life, from one that stays; 0: none does
+    HOLD = 6  # 1 while a person wants the arm held; outlives the seat, until another one lets the arm go on
 
 
 STATUS_TEXT = np.dtype([("kernels", "S16"), ("message", "S480")], align=True)

@@ -76,6 +76,14 @@ class PersonSide:
         self._person[Person.PID], self._person[Person.BUTTON_NS] = pid, now_ns
         self._person[Person.BUTTON] = int(pressed)
 
+    def beat(self, now_ns: int) -> None:
+        """Writes the seat's sign of life; 0: it leaves in order."""
+        self._person[Person.SEAT_NS] = now_ns
+
+    def hold(self, held: bool) -> None:
+        """Says whether a person wants the arm held."""
+        self._person[Person.HOLD] = int(held)
+
     def press_estop(self, now_ns: int) -> None:
         """Presses the emergency stop. Any number of processes may do so at once: whatever word remains is a press."""
         self._person[Person.ESTOP_NS] = max(now_ns, self._person[Person.ESTOP_NS] + 1)

@@ -179,6 +179,25 @@ def test_heartbeats_of_the_parents_words_hold_the_chain(bench: Bench, source: He
     other.close()
 
 
+def test_a_seat_that_stays_is_watched_and_its_hold_outlives_it(bench: Bench) -> None:
+    with PersonSeat(bench.name) as person:
+        person.beat()
+        bench.now = time.monotonic_ns()
+        bench.run(200)
+        assert bench.chain.asked_hold == 0 and bench.side.status[Status.LATE] == 1 << Heartbeat.SUPERVISOR
+        bench.run(100)
+        assert bench.chain.asked_hold == Reason.HEARTBEAT
+        person.hold(True)
+        bench.run(EVERY_TICKS)
+        assert bench.chain.asked_hold == Reason.PERSON_HOLD == bench.side.status[Status.HOLD_REASON]
+    bench.run(1000)
+    assert bench.chain.asked_hold == Reason.PERSON_HOLD, "who left in order is missed no longer, his hold remains"
+    with PersonSeat(bench.name) as person:
+        person.hold(False)
+        bench.run(EVERY_TICKS)
+    assert bench.chain.asked_hold == 0
+
+
 @pytest.mark.parametrize("word", [Parent.HEARTBEAT_NS, Parent.CAMERA_NS])
 def test_a_beat_from_the_future_is_none(bench: Bench, word: Parent) -> None:
     bench.side.parent[word] = bench.now

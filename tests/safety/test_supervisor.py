@@ -201,6 +201,17 @@ def test_heartbeats_are_reported_late_then_hold_until_they_are_back() -> None:
     assert scene.supervisor.hold == scene.supervisor.late == 0
 
 
+@pytest.mark.parametrize("enabled", [True, False])
+def test_a_persons_hold_lasts_until_a_person_lets_go(enabled: bool) -> None:
+    scene = Scene(enabled=enabled)
+    scene.supervisor.person_hold(True)
+    scene.run(20.0)
+    assert scene.supervisor.hold == Reason.PERSON_HOLD and state_of(scene) == SupervisorState.HOLD
+    scene.supervisor.person_hold(False)
+    scene.run(0.01)
+    assert scene.supervisor.hold == 0 and state_of(scene) == SupervisorState.RUN
+
+
 def test_a_learner_that_is_late_is_told_and_holds_nothing() -> None:
     scene = Scene()
     scene.supervisor.beat(Heartbeat.LEARNER, scene.now, scene.now)

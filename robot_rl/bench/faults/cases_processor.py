@@ -1,4 +1,4 @@
-"""F18: busy processes on the policy's cores; and what an empty loop does beside them, to tell the loop from the machine."""
+"""F18: busy processes on the policy's cores; beside it an empty loop, to tell our loop from the machine."""
 
 from __future__ import annotations
 

@@ -1,0 +1,45 @@
+"""Configurations of the nodes: one dataclass a node, one sentence a field; they become ROS parameters."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from robot_rl.options import Config, option
+
+_TASK = "Task whose tool, fixtures and limits the arm works with; `robot-rl tasks` lists them."
+
+
+@dataclass
+class ControllerConfig(Config):
+    """The arm behind topics: owns the motor process."""
+
+    robot: str = option("mujoco", "Arm: `mujoco` (simulated) or `fr3`.", choices=("mujoco", "fr3"))
+    motor: str = option("", "Name of the motor process; by default the namespace, or `arm`. One live process a name.")
+    task: str = option("peg_insertion", _TASK)
+    variant: str = option("default", "Variant of the task.")
+    seed: int = option(0, "Seed of the simulated sensor.", low=0)
+    realtime: bool = option(True, "Whether the motor process takes its measures against late ticks.")
+    state_rate_hz: float = option(
+        100.0, "Rate of joint_states, current_pose and wrench.", unit="Hz", low=1.0, high=1000.0
+    )
+    report_rate_hz: float = option(
+        200.0, "Rate of the batches of tick reports, where somebody reads them.", unit="Hz", low=20.0, high=500.0
+    )
+    target_duration_s: float = option(
+        0.25, "How long one target counts; after that it ages.", unit="s", low=0.05, high=10.0
+    )
+    silence_s: float = option(
+        1.0, "After this silence of whoever commands, another may.", unit="s", low=0.25, high=60.0
+    )
+    k_pos: list[float] = option(
+        [400.0, 400.0, 400.0], "Stiffness of targets without one of their own, base axes.", unit="N/m", low=0.0,
+        high=1000.0, may_change=True,
+    )  # fmt: skip
+    k_rot: list[float] = option(
+        [30.0, 30.0, 30.0], "Likewise, about base axes.", unit="Nm/rad", low=0.0, high=60.0, may_change=True
+    )
+    damping_ratio: float = option(0.9, "Damping ratio of such targets.", low=0.5, high=2.0, may_change=True)
+    robot_config: dict[str, Any] = option({}, "Settings of the arm's driver, such as its address.")
+    task_config: dict[str, Any] = option({}, "Further settings of the task.")
+    safety_config: dict[str, Any] = option({}, "Layers between policy and motors, all on by default.")

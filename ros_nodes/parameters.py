@@ -1,0 +1,111 @@
+"""ROS parameters from the same dataclasses as the command line: name, type, default, bounds and sentence of each field.
+
+A parameter may change while the node runs only if its field says so (`may_change`); all that bound or loosen motion do
+not. Mappings (`safety_config` and its like) are a text of JSON, since ROS has no type for them.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor, SetParametersResult
+from rclpy.node import Node
+from rclpy.parameter import Parameter
+
+from data.errors import UserError
+from robot_rl.options import REQUIRED, Config, as_declared
+
+C = TypeVar("C", bound=Config)
+_HUGE = 1e18
+
+
+def declare(node: Node, kind: type[C]) -> None:
+    """Declares one parameter a field. A field that must be given has the default "" and is asked for by `read`."""
+    for field in dataclasses.fields(kind):
+        default = _default(field)
+        if isinstance(default, dict):
+            default = json.dumps(default)
+        elif default is None or (isinstance(default, str) and default == REQUIRED):
+            default = ""
+        # An empty list has no type in ROS: it is declared as a list of texts.
+        value = list(map(str, default)) if isinstance(default, list | tuple) and not default else default
+        node.declare_parameter(field.name, value, _descriptor(field, value))
+
+
+def _default(field: dataclasses.Field[Any]) -> Any:
+    if field.default_factory is not dataclasses.MISSING:
+        return field.default_factory()
+    return field.default
+
+
+def _descriptor(field: dataclasses.Field[Any], value: Any) -> ParameterDescriptor:
+    rule = field.metadata
+    unit = f" [{rule['unit']}]" if rule.get("unit") else ""
+    choices = f" One of: {', '.join(rule['choices'])}." if rule.get("choices") else ""
+    descriptor = ParameterDescriptor(description=f"{rule.get('help', '')}{unit}{choices}")
+    low, high = rule.get("low"), rule.get("high")
+    if low is None and high is None:
+        return descriptor
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return descriptor
+    if isinstance(value, int):
+        bounds = IntegerRange(
+            from_value=int(-_HUGE if low is None else low), to_value=int(_HUGE if high is None else high)
+        )
+        descriptor.integer_range = [bounds]
+    else:
+        descriptor.floating_point_range = [
+            FloatingPointRange(
+                from_value=float(-_HUGE if low is None else low), to_value=float(_HUGE if high is None else high)
+            )
+        ]
+    return descriptor
+
+
+def read(node: Node, kind: type[C]) -> C:
+    """Returns the configuration that the node's parameters make. Raises UserError as the command line would."""
+    values = {field.name: _value(node, field) for field in dataclasses.fields(kind)}
+    return kind(**as_declared(kind, values))
+
+
+def _value(node: Node, field: dataclasses.Field[Any]) -> Any:
+    value, default = node.get_parameter(field.name).value, _default(field)
+    if isinstance(default, dict):
+        try:
+            mapping = json.loads(value or "{}")
+        except ValueError as error:
+            raise UserError(
+                f'{field.name} must be a JSON mapping such as {{"key": 1}}, got {value!r}: {error}'
+            ) from error
+        if not isinstance(mapping, dict):
+            raise UserError(f'{field.name} must be a JSON mapping such as {{"key": 1}}, got {value!r}')
+        return mapping
+    if value == "" and (default is None or (isinstance(default, str) and default == REQUIRED)):
+        return default
+    return list(value) if isinstance(value, tuple) else value
+
+
+def lock(node: Node, kind: type[C], running: Callable[[], bool], changed: Callable[[C], None]) -> None:
+    """While `running()`, refuses to change parameters that are not meant to; calls `changed` with the new ones else."""
+    changeable = {field.name for field in dataclasses.fields(kind) if field.metadata.get("may_change")}
+    names = {field.name for field in dataclasses.fields(kind)}
+
+    def decide(wished: list[Parameter[Any]]) -> SetParametersResult:
+        mine = [parameter for parameter in wished if parameter.name in names]
+        fixed = sorted(parameter.name for parameter in mine if parameter.name not in changeable)
+        if fixed and running():
+            why = f"{', '.join(fixed)} cannot change while the node is active: deactivate and clean it up first"
+            return SetParametersResult(successful=False, reason=why)
+        try:
+            values = {field.name: _value(node, field) for field in dataclasses.fields(kind)}
+            config = kind(**as_declared(kind, values | {parameter.name: parameter.value for parameter in mine}))
+        except (UserError, TypeError, ValueError) as error:
+            return SetParametersResult(successful=False, reason=" ".join(str(error).split()))
+        if running():
+            changed(config)
+        return SetParametersResult(successful=True)
+
+    node.add_on_set_parameters_callback(decide)

@@ -1,0 +1,89 @@
+"""The motor link over ROS topics: the same verbs, behind a controller node on this or another machine.
+
+The node commands the motor process; this link commands the node. A command travels as one record with its stamp and
+sequence, so that the tick checks its age as that of any other. If this process dies, its commands age: reference
+frozen after 0.25 s, hold after 1 s.
+"""
+
+from __future__ import annotations
+
+import time
+
+import rclpy
+from rclpy.context import Context
+from rclpy.node import Node
+
+from controllers.paced_link import LinkTimeouts, PacedLink
+from controllers.pulse import Pulse
+from data.errors import UserError
+from ros_nodes.spinning import Spinner
+from ros_nodes.topic_side import TopicSide
+
+
+class TopicLink(PacedLink):
+    """Commands the motor process behind a controller node. One thread at a time may use it."""
+
+    def __init__(
+        self,
+        namespace: str = "",
+        *,
+        start_timeout_s: float = 30.0,
+        timeouts: LinkTimeouts | None = None,
+        context: Context | None = None,
+    ) -> None:
+        """namespace: of the controller node, such as "arm". context: None for one of its own, from the environment.
+
+        Raises UserError if no controller node that is active answers in time.
+        """
+        self._closed = True
+        self._own_context = context is None
+        self._context = context or Context()
+        if self._own_context:
+            rclpy.init(context=self._context)
+        self._node = Node("robot_rl_link", namespace=namespace, context=self._context, start_parameter_services=False)
+        side = TopicSide(self._node)
+        self._spinner = Spinner(self._node, context=self._context)
+        self._spinner.start()
+        self._pulse = Pulse(lambda now_ns, pid: None)
+        try:
+            self._connect(side, namespace, start_timeout_s)
+            super().__init__(str(side.told.get("motor", "motor")), side, self._pulse, timeouts or LinkTimeouts())
+            self.reset()
+        except BaseException:
+            self._closed = False
+            self.close()
+            raise
+
+    def _connect(self, side: TopicSide, namespace: str, timeout_s: float) -> None:
+        deadline_s = time.monotonic() + timeout_s
+        while not side.connected:
+            if time.monotonic() > deadline_s:
+                raise UserError(
+                    f"no active controller node answered in namespace {namespace or '/'!r} within {timeout_s:g} s: "
+                    "start one (robot-rl up sim), see ROS_DOMAIN_ID and ROS_AUTOMATIC_DISCOVERY_RANGE of both terminals"
+                )
+            time.sleep(0.01)
+        if not side.ring.same_clock:
+            raise UserError(
+                "the controller node runs on another machine, and commands carry times of this machine's clock: run "
+                "whatever commands the arm on the robot PC"
+            )
+
+    def close(self) -> None:
+        """Lets go of the arm, which then holds; the motor process goes on. May be called twice."""
+        if self._closed:
+            return
+        self._closed = True
+        self._pulse.stop()
+        self._spinner.stop()
+        self._node.destroy_node()
+        if self._own_context:
+            rclpy.try_shutdown(context=self._context)
+
+    def _death(self) -> str | None:
+        if not self._context.ok():
+            return f"the connection to motor process {self.name!r} was shut down"
+        return None
+
+    def _sleep(self, duration_s: float) -> None:
+        time.sleep(max(duration_s, 0.0))
