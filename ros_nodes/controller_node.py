@@ -44,7 +44,7 @@ class ControllerNode(ManagedNode[ControllerConfig]):
     def __init__(self, **options: Any) -> None:
         super().__init__("controller", **options)
         self.link: SharedMemoryLink | None = None
-        self._timers: list[Any] = []
+        self._turns: list[Any] = []
         self.crowded: frozenset[str] = frozenset()
         """Command topics with more than one publisher: nobody knows whose arm it is, and nothing of them counts."""
         self._last_words = ""
@@ -95,14 +95,14 @@ class ControllerNode(ManagedNode[ControllerConfig]):
         self._every_state = max(1, round(config.report_rate_hz / config.state_rate_hz))
         self._turn, self._looked_s = 0, 0.0
         rate_hz = max(config.report_rate_hz, config.state_rate_hz)
-        self._timers = [self.create_timer(1.0 / rate_hz, self._turn_once)]
+        self._turns = [self.create_timer(1.0 / rate_hz, self._turn_once)]
         self.get_logger().info(f"motor process {self.motor.name!r} runs: {link.status().message}")
 
     def halt(self) -> None:
         """Ends the motor process in order: hold, ramp to zero torque."""
-        for timer in self._timers:
+        for timer in self._turns:
             self.destroy_timer(timer)
-        self._timers = []
+        self._turns = []
         link, self.link = self.link, None
         if link is not None:
             link.close()

@@ -1,0 +1,139 @@
+"""Nodes as processes of their own, spoken to over DDS, in a domain that no other test uses."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("rclpy", reason="install the extra [ros]")
+
+import rclpy
+from rclpy.context import Context
+from rclpy.node import Node
+
+from ros_nodes.spinning import Spinner
+
+START_S = 120.0
+"""A first start compiles the kernels."""
+
+
+@pytest.fixture
+def ros_domain(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
+    """A domain id of this test's own, on this machine only; logs go to the test's folder."""
+    folder = Path(tempfile.gettempdir()) / "robot-rl-ros-domains"
+    folder.mkdir(exist_ok=True)
+    for domain in range(1, 100):
+        lease = (folder / str(domain)).open("w")
+        try:
+            fcntl.flock(lease, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            lease.close()
+            continue
+        monkeypatch.setenv("ROS_DOMAIN_ID", str(domain))
+        monkeypatch.setenv("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
+        monkeypatch.setenv("ROS_LOG_DIR", str(tmp_path / "ros-log"))
+        yield domain
+        lease.close()
+        return
+    pytest.fail("all 99 domains are in use")
+
+
+class NodeProcess:
+    """One node's program."""
+
+    def __init__(self, module: str, parameters: dict[str, Any], namespace: str, log: Path) -> None:
+        words = [sys.executable, "-m", module, "--ros-args", "-r", f"__ns:=/{namespace}"]
+        for name, value in parameters.items():
+            text = str(value).lower() if isinstance(value, bool) else str(value)
+            words += ["-p", f"{name}:={text}"]
+        self.log = log
+        with log.open("w") as output:
+            self.process = subprocess.Popen(words, stdout=output, stderr=subprocess.STDOUT, start_new_session=True)
+
+    def said(self) -> str:
+        """What it wrote so far."""
+        return self.log.read_text()
+
+    def wait_for(self, text: str, timeout_s: float = START_S) -> None:
+        """Waits until it wrote a text; fails the test if it ends before, or in the end."""
+        deadline_s = time.monotonic() + timeout_s
+        while text not in self.said():
+            assert self.process.poll() is None, f"ended with {self.process.returncode}: {self.said()}"
+            assert time.monotonic() < deadline_s, f"{text!r} was not said within {timeout_s} s: {self.said()}"
+            time.sleep(0.02)
+
+    def end(self, number: signal.Signals = signal.SIGINT, timeout_s: float = 15.0) -> int:
+        """Sends a signal and returns the exit status; kills it after a while."""
+        if self.process.poll() is None:
+            self.process.send_signal(number)
+        try:
+            return self.process.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+            pytest.fail(f"did not end within {timeout_s} s of {number.name}: {self.said()}")
+
+
+StartNode = Callable[..., NodeProcess]
+
+
+@pytest.fixture
+def start_node(ros_domain: int, tmp_path: Path) -> Iterator[StartNode]:
+    """Starts nodes: `start_node("ros_nodes.controller_node", {"realtime": False})`; ends them after the test."""
+    started: list[NodeProcess] = []
+
+    def start(module: str, parameters: dict[str, Any] | None = None, namespace: str | None = None) -> NodeProcess:
+        name = namespace or f"t{os.getpid()}d{ros_domain}"
+        process = NodeProcess(module, parameters or {}, name, tmp_path / f"node{len(started)}.log")
+        started.append(process)
+        return process
+
+    yield start
+    for process in started:
+        if process.process.poll() is None:
+            process.process.send_signal(signal.SIGCONT)
+            process.process.send_signal(signal.SIGINT)
+    for process in started:
+        try:
+            process.process.wait(15.0)
+        except subprocess.TimeoutExpired:
+            process.process.kill()
+            process.process.wait()
+
+
+@pytest.fixture
+def namespace(ros_domain: int) -> str:
+    """Namespace of this test's arm; its motor process has the same name."""
+    return f"t{os.getpid()}d{ros_domain}"
+
+
+@pytest.fixture
+def here(ros_domain: int, namespace: str) -> Iterator[Node]:
+    """A node of the test itself, whose callbacks run in a thread."""
+    context = Context()
+    rclpy.init(context=context)
+    node = Node("test", namespace=f"/{namespace}", context=context)
+    spinner = Spinner(node, context=context)
+    spinner.start()
+    yield node
+    spinner.stop()
+    node.destroy_node()
+    rclpy.try_shutdown(context=context)
+
+
+def wait_until(condition: Callable[[], Any], what: str, timeout_s: float = 20.0) -> None:
+    """Waits for a condition; fails the test in the end."""
+    deadline_s = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline_s, f"{what}: not within {timeout_s} s"
+        time.sleep(0.01)
