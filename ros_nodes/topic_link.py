@@ -48,11 +48,17 @@ class TopicLink(PacedLink):
         try:
             self._connect(side, namespace, start_timeout_s)
             super().__init__(str(side.told.get("motor", "motor")), side, self._pulse, timeouts or LinkTimeouts())
-            self.reset()
+            self._begin()
         except BaseException:
             self._closed = False
             self.close()
             raise
+
+    def _begin(self) -> None:
+        try:
+            self.reset()
+        except ValueError as error:
+            raise UserError(f"the controller node refused: {error}") from error
 
     def _connect(self, side: TopicSide, namespace: str, timeout_s: float) -> None:
         deadline_s = time.monotonic() + timeout_s
