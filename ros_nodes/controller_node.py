@@ -16,6 +16,7 @@ from std_msgs.msg import Float64MultiArray, UInt8MultiArray
 
 from controllers.description.fr3 import fr3
 from controllers.motor_child import MotorProcessDied
+from controllers.realtime import keep_threads_off_core
 from controllers.shared_memory.layout import Request
 from controllers.shared_memory_link import SharedMemoryLink, SharedMemoryLinkConfig
 from robot_rl.tasks.registry import make_task
@@ -26,7 +27,7 @@ from ros_nodes.config import ControllerConfig
 from ros_nodes.diagnostics import ERROR, OK, WARN, Saying
 from ros_nodes.lifecycle import ManagedNode
 from ros_nodes.modes import Modes
-from ros_nodes.motors import load_critic, motor_config
+from ros_nodes.motors import about_arm, load_critic, motor_config
 from ros_nodes.request_relay import RequestRelay, refusal
 from ros_nodes.spinning import run_node
 from ros_nodes.targets import Targets
@@ -59,7 +60,8 @@ class ControllerNode(ManagedNode[ControllerConfig]):
         self.motor = motor_config(config, config.motor or self.get_namespace().strip("/").replace("/", "-") or "arm")
         self.arm = fr3()
         self._sender = draw_sender()
-        self.voice = ArmVoice(self, self.arm, self.task.scene().tool, self.motor.name)
+        about = about_arm(config, self.task)
+        self.voice = ArmVoice(self, self.arm, self.task.scene().tool, self.motor.name, about)
         self._make_subscriptions()
 
     def _make_subscriptions(self) -> None:
@@ -83,6 +85,8 @@ class ControllerNode(ManagedNode[ControllerConfig]):
     def start(self) -> None:
         """Starts the motor process: from now on the arm is under torque control, and holds."""
         link = SharedMemoryLink(SharedMemoryLinkConfig(self.motor))
+        if self.config.realtime:
+            keep_threads_off_core(self.motor.realtime.core)
         try:
             load_critic(self.config, link)
         except BaseException:
