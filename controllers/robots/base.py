@@ -108,7 +108,7 @@ class Connected(Protocol):
     lost_packets: int
     """Packets of the robot that never arrived, since its start."""
     success_rate: float
-    """Share of our commands that reached the robot in time, over its own window; NaN while it is unknown."""
+    """Share of our commands that reached the robot in time since its start; NaN while it is unknown."""
     complaint: str
     """What is wrong with the connection at present, and the cure; "" while nothing is."""
     must_stop: bool

@@ -18,7 +18,7 @@ from controllers.description.arm import ArmDescription
 from controllers.description.tool import ToolDescription
 from controllers.robots.base import RobotFault
 from controllers.robots.franka_config import FrankaConfig
-from controllers.robots.franka_connection import connect, fault_of, prepare
+from controllers.robots.franka_connection import connect, fault_of, franka_errors, prepare
 from controllers.robots.franka_errors import explain_exception
 from controllers.robots.franka_gripper import FrankaGripper
 from controllers.robots.momentum_observer import MomentumObserver
@@ -43,8 +43,10 @@ class FrankaArm:
         """Raises UserError in plain words if the robot is not there, refuses, or cannot take torques."""
         self.config, self.tool = config, tool
         self._franka, self._robot = connect(config)
+        self._errors = franka_errors(self._franka)
         self.fault = fault_of(self._robot)
-        prepare(self._robot, tool, config)
+        if not self.fault:  # else once a person has let it recover: until then it takes no settings
+            prepare(self._franka, self._robot, tool, config)
         drives_gripper = config.gripper and tool.gripper_range_m is not None
         self._gripper: FrankaGripper | None = None
         if drives_gripper:
@@ -56,7 +58,7 @@ class FrankaArm:
         self._bias, self._mean, self._wrench = np.zeros(6), np.zeros(6), np.zeros(6)
         self._seen: Array | None = None
         self.packet_ns = self.lost_packets = self.repeated_packets = self.broken_packets = self._packets = 0
-        self.success_rate = math.nan
+        self.success_rate, self._rates = math.nan, 0.0
         self.complaint, self.must_stop = "", False
 
     # Robot protocol
@@ -70,7 +72,7 @@ class FrankaArm:
             self._control.readOnce()
             self._torques.tau_J = [0.0] * JOINTS
             self._control.writeOnce(self._torques)
-        except RuntimeError as error:
+        except self._errors as error:
             raise self._stopped(error) from error
 
     def read(self, state: Array) -> None:
@@ -79,21 +81,22 @@ class FrankaArm:
             raise RuntimeError("torque control has not begun: call start() first")
         try:
             robot_state, elapsed = self._control.readOnce()
-        except RuntimeError as error:
+        except self._errors as error:
             raise self._stopped(error) from error
         self.packet_ns = time.monotonic_ns()
         if state is not self._seen:
             self._look_at(state)
-        self._q[:], self._qd[:], self._tau[:] = robot_state.q, robot_state.dq, robot_state.tau_J_d
-        self._sense(robot_state, elapsed.to_sec())
-        self._count(elapsed.to_sec(), robot_state.control_command_success_rate)
+        q, qd, elapsed_s = robot_state.q, robot_state.dq, elapsed.to_sec()
+        self._q[:], self._qd[:], self._tau[:] = q, qd, robot_state.tau_J_d
+        self._sense(robot_state, math.isfinite(sum(q) + sum(qd)), elapsed_s)
+        self._count(elapsed_s, robot_state.control_command_success_rate)
 
     def write(self, tau_nm: Array) -> None:
         """Sends torques (7,) [Nm] as the answer to the packet read last; they hold until the next answer."""
         self._torques.tau_J = tau_nm.tolist()
         try:
             self._control.writeOnce(self._torques)
-        except RuntimeError as error:
+        except self._errors as error:
             raise self._stopped(error) from error
 
     def stop(self) -> None:
@@ -104,7 +107,7 @@ class FrankaArm:
             self._torques.motion_finished = True
             try:
                 control.writeOnce(self._torques)
-            except RuntimeError as error:  # it stopped by itself at the same moment, which is what was wanted
+            except self._errors as error:  # it stopped by itself at the same moment, which is what was wanted
                 self.fault = explain_exception(str(error))
             self._torques.motion_finished = False
         if self._gripper is not None:
@@ -118,11 +121,12 @@ class FrankaArm:
         """Clears what the robot stopped for; only after a person's reset. Raises RobotFault if it stays."""
         try:
             self._robot.automatic_error_recovery()
-        except RuntimeError as error:
+        except self._errors as error:
             raise RobotFault(f"the robot does not recover: {explain_exception(str(error))}") from error
         self.fault = fault_of(self._robot)
         if self.fault:
             raise RobotFault(f"the robot does not recover: {self.fault}")
+        prepare(self._franka, self._robot, self.tool, self.config)
 
     # Parts
 
@@ -130,21 +134,27 @@ class FrankaArm:
         """Views of a state's fields, made once: looking a field up costs more than filling it."""
         self._seen, record = state, state[0]
         self._q, self._qd, self._tau = record["q_rad"], record["qd_rad_s"], record["tau_applied_nm"]
-        self._wrench_tool = record["wrench_tool"]
+        self._wrench_tool, self._opening = record["wrench_tool"], state["gripper_m"]
+        self._opening[0] = math.nan
 
-    def _sense(self, robot_state: Any, elapsed_s: float) -> None:
-        """Wrench and gripper of the state."""
+    def _sense(self, robot_state: Any, finite: bool, elapsed_s: float) -> None:
+        """Wrench and gripper of the state. A packet that is not finite is counted; the chain then lets go by itself."""
+        if self._gripper is not None:
+            self._opening[0] = self._gripper.opening_m
         if self._observer is None:
-            np.negative(robot_state.K_F_ext_hat_K, self._wrench)
-        else:
-            self._wrench[:] = self._observer.update(self._q, self._qd, self._tau, elapsed_s)
-        self._mean += _TARE_SHARE * (self._wrench - self._mean)
-        np.subtract(self._wrench, self._bias, self._wrench_tool)
-        if self._seen is not None:
-            self._seen["gripper_m"] = math.nan if self._gripper is None else self._gripper.opening_m
-        if not math.isfinite(float(self._q.sum() + self._qd.sum() + self._wrench.sum())):
-            self.broken_packets += 1  # the chain lets go of the arm by itself
-            self._mean[:] = self._bias
+            wrench = self._wrench
+            np.negative(robot_state.K_F_ext_hat_K, wrench)
+            finite = finite and math.isfinite(float(wrench.sum()))
+        elif finite:
+            wrench = self._observer.update(self._q, self._qd, self._tau, elapsed_s)
+        if not finite:
+            self.broken_packets += 1
+            self._wrench_tool[:] = math.nan
+            if self._observer is not None:
+                self._observer.restart()
+            return
+        self._mean += _TARE_SHARE * (wrench - self._mean)
+        np.subtract(wrench, self._bias, self._wrench_tool)
 
     def _count(self, elapsed_s: float, success_rate: float) -> None:
         """Lost and repeated packets by the robot's own clock; what its success rate means."""
@@ -155,7 +165,8 @@ class FrankaArm:
             self.repeated_packets += periods < 1
         if self._packets < _SETTLED_PACKETS:
             return
-        self.success_rate = success_rate
+        self._rates += success_rate
+        self.success_rate = self._rates / (self._packets - _SETTLED_PACKETS + 1)
         if success_rate >= self.config.warn_success_rate:
             if self.complaint:
                 self.complaint, self.must_stop = "", False
@@ -166,7 +177,7 @@ class FrankaArm:
                 "real-time measures (docs/franka.md)"
             )
 
-    def _stopped(self, error: RuntimeError) -> RobotFault:
+    def _stopped(self, error: Exception) -> RobotFault:
         """The robot or its connection ended torque control: remembers and returns why."""
         self._control = None
         self.fault = f"the robot at {self.config.ip} stopped: {explain_exception(str(error))}"

@@ -71,10 +71,12 @@ def fault_of(robot: Any) -> str:
     flags = raised_flags(state.current_errors)
     if not flags and state.robot_mode.name != "Reflex":
         return ""
-    return f"the robot stopped itself: {explain_flags(flags or raised_flags(state.last_motion_errors)) or 'no flag set'}"
+    return (
+        f"the robot stopped itself: {explain_flags(flags or raised_flags(state.last_motion_errors)) or 'no flag set'}"
+    )
 
 
-def prepare(robot: Any, tool: ToolDescription, config: FrankaConfig) -> None:
+def prepare(franka: Any, robot: Any, tool: ToolDescription, config: FrankaConfig) -> None:
     """Sets collision limits, the frames EE and K at the tool's control point, and the load. Raises UserError."""
     state = robot.read_once()
     T_flange_nominal = _matrix(state.F_T_NE)
@@ -90,7 +92,7 @@ def prepare(robot: Any, tool: ToolDescription, config: FrankaConfig) -> None:
         robot.set_EE(_column_major(T_nominal_tool))
         robot.set_K(_column_major(np.eye(4)))
         robot.set_load(mass_kg, com_m.tolist(), _column_major(inertia))
-    except RuntimeError as error:
+    except franka_errors(franka) as error:
         raise UserError(f"robot at {config.ip} did not take its settings: {explain_exception(str(error))}") from error
 
 
@@ -128,6 +130,6 @@ def _square(column_major: Any) -> Array:
     return np.array(column_major, dtype=np.float64).reshape(3, 3).T
 
 
-def _column_major(matrix: Array) -> list[float]:
+def _column_major(matrix: NDArray[Any]) -> list[float]:
     values: list[float] = matrix.T.ravel().tolist()
     return values

@@ -37,7 +37,10 @@ FLAGS: dict[str, tuple[str, str]] = {
     "cartesian_motion_generator_elbow_sign_inconsistent": ("the commanded elbow changed its side", _OTHER_INTERFACE),
     "cartesian_motion_generator_start_elbow_invalid": ("a Cartesian motion began with another elbow", _OTHER_INTERFACE),
     "cartesian_motion_generator_joint_position_limits_violation": ("a motion leads beyond a joint", _OTHER_INTERFACE),
-    "cartesian_motion_generator_joint_velocity_limits_violation": ("a motion is too fast for a joint", _OTHER_INTERFACE),
+    "cartesian_motion_generator_joint_velocity_limits_violation": (
+        "a motion is too fast for a joint",
+        _OTHER_INTERFACE,
+    ),
     "cartesian_motion_generator_joint_velocity_discontinuity": ("a motion makes a joint speed jump", _OTHER_INTERFACE),
     "cartesian_motion_generator_joint_acceleration_discontinuity": ("a motion makes a joint jerk", _OTHER_INTERFACE),
     "cartesian_position_motion_generator_invalid_frame": ("a commanded pose is no rotation", _OTHER_INTERFACE),
@@ -52,9 +55,15 @@ FLAGS: dict[str, tuple[str, str]] = {
     "joint_p2p_insufficient_torque_for_planning": ("the load is too heavy for the motion", "check the tool's mass"),
     "tau_j_range_violation": ("a joint torque sensor left its range", f"take the load off the arm; {_DESK}"),
     "instability_detected": ("the arm oscillates", "check the tool's mass; lower stiffness, or raise damping"),
-    "joint_move_in_wrong_direction": ("a joint beyond its limit was driven further", "move it back in Desk's guiding mode"),
+    "joint_move_in_wrong_direction": (
+        "a joint beyond its limit was driven further",
+        "move it back in Desk's guiding mode",
+    ),
     "cartesian_spline_motion_generator_violation": ("a spline motion is not possible", _OTHER_INTERFACE),
-    "joint_via_motion_generator_planning_joint_limit_violation": ("a via motion leads beyond a joint", _OTHER_INTERFACE),
+    "joint_via_motion_generator_planning_joint_limit_violation": (
+        "a via motion leads beyond a joint",
+        _OTHER_INTERFACE,
+    ),
     "base_acceleration_initialization_timeout": ("the base's acceleration sensor did not start", _DESK),
     "base_acceleration_invalid_reading": ("the base's acceleration sensor reads nonsense", _DESK),
 }
@@ -77,8 +86,14 @@ _EXCEPTIONS: tuple[tuple[str, str], ...] = (
     (r"safety function", "a safety function is active: clear it in Desk (Watchman)"),
     (r"not possible in the current mode", "it is in another mode: unlock the joints and activate FCI in Desk"),
     (r"preempted|already|another control|other control", "another program has it: end that one"),
-    (r"realtime|real-time|scheduling", "the kernel gives no real time: install PREEMPT_RT, or robot_config.realtime=ignore"),
-    (r"TCP|connection got interrupted|server closed|reset by peer", f"the connection broke: power and cable; {_NETWORK}"),
+    (
+        r"realtime|real-time|scheduling",
+        "the kernel gives no real time: install PREEMPT_RT, or robot_config.realtime=ignore",
+    ),
+    (
+        r"TCP|connection got interrupted|server closed|reset by peer",
+        f"the connection broke: power and cable; {_NETWORK}",
+    ),
     (r"UDP|timeout|timed out", f"it sends nothing any more: power and cable; {_NETWORK}"),
     (r"connect", "no connection: check address, cable and FCI in Desk"),
 )

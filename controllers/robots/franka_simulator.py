@@ -28,6 +28,7 @@ from controllers.description.arm import ArmDescription
 from controllers.description.mjcf import to_mjcf
 from controllers.description.scene import Scene
 from controllers.description.tool import ToolDescription
+from controllers.realtime import choose_core
 from controllers.robots.franka_connection import PORT
 from data.errors import UserError
 
@@ -36,15 +37,21 @@ _READY_S = 90.0
 _LEAVE_S = 5.0
 _PREFIX = "fr3_"
 _PROGRAM = """
-import functools, sys
+import functools, os, sys
 import franka_sim
 from franka_sim import run_server
 
-host = sys.argv.pop(1)
+host, cores = sys.argv.pop(1), sys.argv.pop(1)
+os.sched_setaffinity(0, {int(core) for core in cores.split(",")})
+try:
+    os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(10))
+except PermissionError:
+    print("no right to real-time scheduling: the server may be late", flush=True)
 franka_sim.FrankaSimServer = functools.partial(franka_sim.FrankaSimServer, host=host)
 run_server.main()
 """
-"""`run-franka-sim-server`, but bound to one address: by itself it listens on all of the machine's."""
+"""`run-franka-sim-server`, but bound to one address (by itself it listens on all of the machine's), and with time of
+its own like the control box that it stands for: a real one shares no core with us."""
 _FLAGS = ("--enforce-comm-constraints", "--enforce-motion-limits")
 _READY = "Server ready for new client connection"
 
@@ -90,7 +97,15 @@ def _make_environment(folder: Path) -> None:
         done = subprocess.run(step, capture_output=True, text=True, env=clean, check=False)
         if done.returncode != 0:
             said = (done.stderr or done.stdout).strip().splitlines()[-1:]
-            raise UserError(f"cannot make the environment of franka-sim in {folder}: {' '.join(said)}; see docs/franka.md")
+            raise UserError(
+                f"cannot make the environment of franka-sim in {folder}: {' '.join(said)}; see docs/franka.md"
+            )
+
+
+def _cores() -> str:
+    """The cores of the server: not the one that the motor loop is pinned to by default, if there is another."""
+    cores = os.sched_getaffinity(0)
+    return ",".join(map(str, sorted(cores - {choose_core(-1)} or cores)))
 
 
 class FrankaSimulator:
@@ -105,7 +120,16 @@ class FrankaSimulator:
         model.write_text(simulator_mjcf(arm, tool), encoding="utf-8")
         clean = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
         flags = _FLAGS if gripper else (*_FLAGS, "--no-gripper")
-        command = [str(environment() / "bin" / "python"), "-c", _PROGRAM, self.ip, "--port", str(PORT), *flags]
+        command = [
+            str(environment() / "bin" / "python"),
+            "-c",
+            _PROGRAM,
+            self.ip,
+            _cores(),
+            "--port",
+            str(PORT),
+            *flags,
+        ]
         with self._log_path.open("wb") as log:
             self._process = subprocess.Popen(
                 command,

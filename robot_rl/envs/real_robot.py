@@ -21,7 +21,7 @@ from safety.supervision import SupervisorConfig
 
 
 def franka_config(settings: Mapping[str, Any]) -> FrankaConfig:
-    """Returns what `robot_config.<key>=<value>` asks for. Raises UserError for what there is none of, or out of bounds."""
+    """Returns what `robot_config.<key>=<value>` asks for. Raises UserError for an unknown key or a wrong value."""
     known = list(setting_names())
     for key in settings:
         if key not in known:
