@@ -47,10 +47,10 @@ class FrankaArm:
         self.fault = fault_of(self._robot)
         if not self.fault:  # else once a person has let it recover: until then it takes no settings
             prepare(self._franka, self._robot, tool, config)
-        drives_gripper = config.gripper and tool.gripper_range_m is not None
         self._gripper: FrankaGripper | None = None
-        if drives_gripper:
-            self._gripper = FrankaGripper(config.ip, config.gripper_speed_m_s, config.gripper_force_n)
+        if config.gripper and tool.gripper_range_m is not None:
+            limits = (config.gripper_speed_m_s, config.gripper_force_n, tool.gripper_range_m[0])
+            self._gripper = FrankaGripper(config.ip, *limits)
             self.grip = self._gripper.grip  # a method only where there is a gripper, see CanGrip
         self._observer = MomentumObserver(arm, tool, self.rate_hz) if config.wrench == "observer" else None
         self._control: Any = None

@@ -29,6 +29,8 @@ _STOP_TIMEOUT_S = 3.0
 _IDLE_S = 0.02
 _SAME_M = 5e-4
 """A wish nearer than this to the measured opening needs no move [m]."""
+_CLOSED_M = 0.002
+"""A wish this near to the closed end means: grip what is there [m]."""
 _ANY_WIDTH_M = 0.2
 """Tolerance of a grasp: whatever lies between the fingers is held, and nothing at all is no failure."""
 
@@ -47,13 +49,14 @@ class _Order:
     ip: str
     speed_m_s: float
     force_n: float
+    closed_m: float
 
 
 class FrankaGripper:
     """The arm's end of the gripper's process. Neither `grip` nor `opening_m` ever waits."""
 
-    def __init__(self, ip: str, speed_m_s: float, force_n: float) -> None:
-        """Connects. Raises UserError in plain words if no gripper answers."""
+    def __init__(self, ip: str, speed_m_s: float, force_n: float, closed_m: float = 0.0) -> None:
+        """Connects. closed_m: the closed end of the tool's range. Raises UserError in plain words if no gripper answers."""
         memory = os.memfd_create("franka-gripper", os.MFD_CLOEXEC)
         os.ftruncate(memory, 8 * _WORDS)
         self._map = mmap.mmap(memory, 8 * _WORDS)
@@ -69,7 +72,7 @@ class FrankaGripper:
         os.close(memory)
         self.pid = self._process.pid
         try:
-            self._introduce(_Order(ip, speed_m_s, force_n))
+            self._introduce(_Order(ip, speed_m_s, force_n, closed_m))
         except BaseException:
             self.close()
             raise
@@ -140,10 +143,10 @@ class _Server:
             self._ints[_Word.FAILURES] += not self._carry_out(self._floats[_Word.WISH], opening_m)
 
     def _carry_out(self, wish_m: float, opening_m: float) -> bool:
-        """Opens by moving, closes by grasping, which alone holds with a force what comes between the fingers."""
+        """Moves to an opening; at the closed end it grasps, which alone holds with a force what is in between."""
         if abs(wish_m - opening_m) < _SAME_M:
             return True
-        if wish_m > opening_m:
+        if wish_m > self._order.closed_m + _CLOSED_M:
             return bool(self._hand.move(wish_m, self._order.speed_m_s))
         reach = (_ANY_WIDTH_M, _ANY_WIDTH_M)
         return bool(self._hand.grasp(wish_m, self._order.speed_m_s, self._order.force_n, *reach))
