@@ -20,7 +20,7 @@ from controllers.robots.mujoco_arm import MujocoArm, WristSensorConfig
 from controllers.shared_memory_link import SharedMemoryLink, SharedMemoryLinkConfig
 from data.errors import UserError
 from robot_rl.envs.layers import SafetyLayers
-from robot_rl.envs.real_robot import start_fr3
+from robot_rl.envs.real_robot import make_over_topics, start_fr3
 from robot_rl.envs.reset import ResetConfig
 from robot_rl.envs.robot_env import RobotEnv
 from robot_rl.tasks.base import Task
@@ -50,6 +50,8 @@ def make_env(
 
     robot: `mujoco`, or `fr3` for a real one, always in a motor process of its own; robot_config: its settings, see
     controllers.robots.franka_config. A real arm cannot be teleported or rendered, and a person looks after each latch.
+    `ros`: whatever arm a controller node has, over its topics; robot_config: see ros_nodes.environment. Layers and
+    flights are then that node's.
 
     Raises UserError for a backend that is not there.
     """
@@ -57,10 +59,17 @@ def make_env(
         if teleport or images or sensor is not None:
             raise UserError("robot=fr3 is a real arm: it has no teleport, no rendered images and no simulated sensor")
         return _on_fr3(task, robot_config or {}, realtime, layers or SafetyLayers(), flights, reset_config)
+    if robot == "ros":
+        if teleport or images or sensor is not None:
+            raise UserError("robot=ros is an arm behind topics: no teleport, no rendered images, no simulated sensor")
+        layers = layers or SafetyLayers()
+        return make_over_topics(task, chain_of(task, layers), layers, robot_config or {}, reset_config)
     if robot != "mujoco":
-        raise UserError(f"expected robot=mujoco or robot=fr3, got robot={robot}")
+        raise UserError(f"expected robot=mujoco, robot=fr3 or robot=ros, got robot={robot}")
     if robot_config:
-        raise UserError(f"robot_config goes with robot=fr3, got {', '.join(robot_config)} with robot={robot}")
+        raise UserError(
+            f"robot_config goes with robot=fr3 or robot=ros, got {', '.join(robot_config)} with robot={robot}"
+        )
     if realtime and images:
         raise UserError("the motor process renders no images: leave images off, or run in lock-step (realtime=False)")
     layers = layers or SafetyLayers()
