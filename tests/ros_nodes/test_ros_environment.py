@@ -27,6 +27,8 @@ from tests.ros_nodes.conftest import NodeProcess, StartNode, wait_until
 from tests.system.command_line import PRETRAIN, typed
 
 pytestmark = pytest.mark.slow
+EASY = "task_config.offset_m=0.0 task_config.yaw_error_rad=0.0 task_config.operator_noise=0.03"
+"""The hole is where it seems to be, the hand is steady: an operator in real time on a shared machine succeeds."""
 
 
 @pytest.fixture
@@ -72,10 +74,10 @@ def test_what_is_demonstrated_over_topics_is_imitated_and_acts_through_a_node(
     controller: NodeProcess, namespace: str, start_node: StartNode, here: Node, tmp_path: Path
 ) -> None:
     over_topics = f" robot=ros robot_config.namespace={namespace}"
-    typed(f"collect task=peg_insertion episodes=6 out=demos.zarr{over_topics}", tmp_path)
+    typed(f"collect task=peg_insertion episodes=6 out=demos.zarr{over_topics} {EASY}", tmp_path)
     with EpisodeStore.open(tmp_path / "demos.zarr") as store:
         assert len(store) == 6 and store.spec.robot == "ros"
-    typed(PRETRAIN, tmp_path)
+    typed(f"{PRETRAIN} {EASY}", tmp_path)
     run = tmp_path / "runs" / "base"
     heard: list[Any] = []
     here.create_subscription(String, "policy/episode", heard.append, qos.streams())
@@ -83,6 +85,9 @@ def test_what_is_demonstrated_over_topics_is_imitated_and_acts_through_a_node(
     wait_until(lambda: heard, policy.said(), 120.0)
     told = json.loads(heard[0].data)
     assert told["number"] == 1 and told["length"] > 1 and told["reset_kind"] == "automatic"
+    doing: list[Any] = []
+    here.create_subscription(String, "policy/state", doing.append, qos.latched())
+    wait_until(lambda: doing and doing[-1].data == "idle", "idle")
     client: Any = here.create_client(Trigger, "policy/start")
     assert client.wait_for_service(10.0)
     future = client.call_async(Trigger.Request())
