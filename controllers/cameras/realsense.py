@@ -139,7 +139,8 @@ class RealSenseCamera:
         if not color or (config.depth and not frames.get_depth_frame()):
             return None
         number, hardware_ns = color.get_frame_number(), round(color.get_timestamp() * _MILLISECONDS)
-        stamp_ns = self._clock.stamp(number, hardware_ns, received_ns)
+        # a recording is not exposed now, and played a few per cent too slowly: its frames count from their arrival
+        stamp_ns = received_ns if self._playback else self._clock.stamp(number, hardware_ns, received_ns)
         unit_m = math.nan
         if config.depth:
             distances = (self._align.process(frames) if config.align else frames).get_depth_frame()

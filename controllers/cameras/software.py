@@ -121,6 +121,10 @@ class SoftwareDevice:
         """Connects it again."""
         self._plugged = True
 
+    def sensor(self, stream: str) -> Any:
+        """The software sensor of `color` or `depth`, to give it options or metadata."""
+        return self._streams[stream][0]
+
     def push(self, painting: Painting, number: int, exposed_ns: int) -> None:
         """Gives a picture to the sensors, as its hardware would; exposed_ns becomes its hardware stamp."""
         if not self._plugged:

@@ -8,7 +8,7 @@ may have been since (control-and-safety card K.4 asks for the calibration of wha
     o_est(h) = min over the window of (a_k - h_k) + rho (h - h_k)
 
 For every frame o(h) + l_least <= o_est(h) <= min_k o(h) + l_k + 2 rho (h - h_k): the stamp h + o_est lies after the
-exposure by no less than the quickest transfer of the window and never after the arrival. What the quickest transfer
+exposure by no less than the quickest transfer of the window, and not after the arrival; stamps also keep their order. What the quickest transfer
 takes cannot be seen from here; `delay_s` takes it off once a calibration has found it.
 """
 
