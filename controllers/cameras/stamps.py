@@ -3,13 +3,13 @@
 A frame with hardware time h arrives at a = h + o(h) + l: o is the offset of the two clocks, which drifts by at most
 rho, and l > 0 the time that exposure, transfer and scheduling took. Neither is known, only a - h = o + l; but l is
 small for some frames. So the offset is estimated by the smallest a - h of a window, each aged by the drift that there
-may have been since (control-and-safety card K.4 asks for the calibration of what remains):
+may have been since:
 
     o_est(h) = min over the window of (a_k - h_k) + rho (h - h_k)
 
 For every frame o(h) + l_least <= o_est(h) <= min_k o(h) + l_k + 2 rho (h - h_k): the stamp h + o_est lies after the
-exposure by no less than the quickest transfer of the window, and not after the arrival; stamps also keep their order. What the quickest transfer
-takes cannot be seen from here; `delay_s` takes it off once a calibration has found it.
+exposure by no less than the quickest transfer of the window, and not after the arrival. Stamps also keep their order.
+What the quickest transfer takes cannot be seen from here; `delay_s` takes it off once a calibration has found it.
 """
 
 from __future__ import annotations

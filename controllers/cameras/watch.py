@@ -13,10 +13,10 @@ import numpy as np
 from controllers.cameras.base import Frame
 
 SOFT_S, HARD_S = 0.1, 0.3
-"""Age of a frame beyond which it is late, and beyond which nobody may act on it [s] (card F.1)."""
+"""Age of a frame beyond which it is late, and beyond which nobody may act on it [s]."""
 FROZEN_FRAMES = 10
 """This many pictures in a row that are equal bit by bit are one and the same: the noise of a sensor makes real ones
-differ, also in front of a scene at rest (card L, F4)."""
+differ, also in front of a scene at rest."""
 _ROW_STEP = 4  # every fourth row is compared: a quarter of the work, and noise is in every row
 _RATE_FRAMES = 30
 

@@ -109,9 +109,9 @@ class CameraPictures:
         self._link = link
         self._seen_ns: dict[str, int] = {}
         self._late = 0
-        self._readers = {camera.name: CameraReader(camera, self._beat_for(camera.name)) for camera in cameras}
+        self.readers = {camera.name: CameraReader(camera, self._beat_for(camera.name)) for camera in cameras}
         try:
-            for reader in self._readers.values():
+            for reader in self.readers.values():
                 reader.start()
         except BaseException:
             self.close()
@@ -120,7 +120,7 @@ class CameraPictures:
     def begin(self) -> None:
         """See Pictures.begin."""
         self._late = 0
-        for reader in self._readers.values():
+        for reader in self.readers.values():
             reader.newest(HARD_S)
 
     def look(self) -> Look:
@@ -128,10 +128,10 @@ class CameraPictures:
 
         Blind, they are the last there were: an observation that ends an episode, and that nobody acts on.
         """
-        frames = {name: self._last(name) for name in self._readers}
+        frames = {name: self._last(name) for name in self.readers}
         now_ns = time.monotonic_ns()
         age_s = max(frame.age_s(now_ns) for frame in frames.values())
-        frozen = any(reader.watch.frozen for reader in self._readers.values())
+        frozen = any(reader.watch.frozen for reader in self.readers.values())
         self._late += age_s > SOFT_S
         images = {
             f"image_{item.name}": fitted(frames[item.name].color, item.width_px, item.height_px)
@@ -141,14 +141,14 @@ class CameraPictures:
 
     def close(self) -> None:
         """Ends the threads; the motor then watches no camera."""
-        for reader in self._readers.values():
+        for reader in self.readers.values():
             reader.close()
-        if self._readers and isinstance(self._link, Watchful):
+        if self.readers and isinstance(self._link, Watchful):
             self._link.heartbeat(Heartbeat.CAMERA, in_use=False)
-        self._readers = {}
+        self.readers = {}
 
     def _last(self, name: str) -> Frame:
-        frame = self._readers[name].last()
+        frame = self.readers[name].last()
         if frame is None:
             raise StaleFrame(f"camera {name} has given no frame yet: wait for the first")
         return frame

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +48,7 @@ def started() -> Iterator[SoftwareCamera]:
 
 def test_colour_and_depth_come_paired_aligned_and_as_copies(started: SoftwareCamera) -> None:
     frames = [started.read(1.0) for _ in range(90)]  # longer than the 39 frames after which an unset rate misleads
-    assert [after.number - before.number for before, after in zip(frames, frames[1:], strict=False)] == [1] * 89
+    assert [after.number - before.number for before, after in pairwise(frames)] == [1] * 89
     for frame in (frames[0], frames[-1]):
         assert frame.color.shape == (120, 160, 3) and not frame.color.flags.writeable
         depth_m = frame.depth_m()
