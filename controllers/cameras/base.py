@@ -120,6 +120,10 @@ class Camera(Protocol):
     def description(self) -> DeviceInfo:
         """Who it is; complete once it is started."""
 
+    @property
+    def alarms(self) -> tuple[str, ...]:
+        """What is wrong with its stamps, in sentences; any thread may ask. Empty where nothing is."""
+
     def start(self) -> None:
         """Opens it. Raises CameraError with the cure where it is not there or cannot do what is asked."""
 

@@ -1,9 +1,9 @@
 """Reads one camera in a thread of its own and keeps its newest frame at hand.
 
-A thread and not a process: what runs in Python for a frame of 640x480 takes about a millisecond (docs/cameras.md has
-the measurement); waiting, aligning, hashing and copying all let go of the interpreter's lock. A process would have to
-hand every picture over through shared memory, which costs more than it saves at 30 Hz, and would be one more thing
-that can die.
+A thread and not a process: a frame of 640x480 costs it 0.6 ms of processor time, 1.8 ms with depth drawn into the
+picture, that is 2 and 5 per cent of one core at 30 Hz, and no slowing of a busy thread beside it could be measured. A
+process would have to hand every picture over through shared memory, and would be one more thing that can die. Whoever
+holds the interpreter's lock for 300 ms, as a compiler may, makes cameras stale: the arm then holds.
 
 Hand-over: the newest frame is one attribute, set in one step, which the interpreter makes atomic: no lock, no reader
 ever waits, no writer either. A frame owns its arrays and they are read-only, so whoever has got one may keep it.
@@ -110,6 +110,11 @@ class CameraReader:
     def state(self) -> FrameState:
         """How the camera is doing right now."""
         return self.watch.state(time.monotonic_ns())
+
+    @property
+    def alarms(self) -> tuple[str, ...]:
+        """What is wrong with the camera's stamps, in sentences."""
+        return self._camera.alarms
 
     @property
     def error(self) -> UserError | None:

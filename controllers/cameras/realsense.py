@@ -29,8 +29,8 @@ from controllers.cameras.library import load_realsense
 from controllers.cameras.stamps import ClockMap
 from data.errors import UserError
 
-_QUEUE = 4
-"""Framesets that wait for a reader who is late; older ones are dropped, and counted as lost."""
+_QUEUE = 16
+"""Framesets that wait for a reader who is late, half a second at 30 Hz; older ones are dropped, and counted as lost."""
 SILENT_S = 2.0
 """A device that is connected but gives nothing for this long is lost as well, as after a glitch on the bus [s]."""
 _MILLISECONDS = 1e6  # in ns
@@ -48,6 +48,7 @@ class RealSenseCamera:
         self._device: Any = None
         self._playback: Any = None
         self._heard_s = 0.0
+        self._clock = ClockMap(config.period_s, config.delay_s)
 
     @property
     def description(self) -> DeviceInfo:
@@ -55,11 +56,9 @@ class RealSenseCamera:
         return self._info
 
     @property
-    def clock(self) -> ClockMap:
-        """The map of its stamps: jumps and measured period. Raises CameraLost before the first start."""
-        if self._device is None:
-            raise CameraLost(f"camera {self.name} is not started: call start() first")
-        return self._clock
+    def alarms(self) -> tuple[str, ...]:
+        """What is wrong with its stamps, in sentences."""
+        return self._clock.alarms
 
     def start(self) -> None:
         """Finds the device, sets it up and lets it stream. Raises CameraError with the cure."""
@@ -89,10 +88,7 @@ class RealSenseCamera:
         """Waits for the next frame, complete with depth where that is wanted; see Camera.read."""
         deadline_s = time.monotonic() + timeout_s
         while self._sensors:
-            left_s = deadline_s - time.monotonic()
-            came, frames = self._syncer.try_wait_for_frames(max(round(left_s * 1e3), 1))
-            received_ns = time.monotonic_ns()
-            frame = self._frame(frames, received_ns) if came else None
+            frame = self._next(deadline_s - time.monotonic())
             if frame is not None:
                 self._heard_s = time.monotonic()
                 return frame
@@ -131,6 +127,14 @@ class RealSenseCamera:
             ) from error
         self._playback = rs.playback(device)
         return device
+
+    def _next(self, timeout_s: float) -> Frame | None:
+        """Returns the next frame, None where none came in time or a part of it is missing."""
+        try:
+            came, frames = self._syncer.try_wait_for_frames(max(round(timeout_s * 1e3), 1))
+            return self._frame(frames, time.monotonic_ns()) if came else None
+        except RuntimeError as error:
+            raise CameraLost(f"camera {self.name} ({self._info.serial}) failed ({error}): plug it in again") from error
 
     def _frame(self, frames: Any, received_ns: int) -> Frame | None:
         """Returns the copy of a frameset, None where a part of it is missing."""

@@ -56,6 +56,11 @@ class SimulatedCamera:
         """A camera without a device."""
         return DeviceInfo(self.name, "MuJoCo", f"mujoco-{self.name}")
 
+    @property
+    def alarms(self) -> tuple[str, ...]:
+        """None: its stamps are those of the reports."""
+        return ()
+
     def start(self) -> None:
         """Builds the scene and a place to draw it. Raises RenderError where nothing can be drawn."""
         config = self.config

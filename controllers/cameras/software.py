@@ -23,6 +23,8 @@ from data.errors import UserError
 
 _START_S = 10.0
 """Time that a painter may take to open; a scene is built and a drawing context made [s]."""
+_LATEST = 8
+"""A feeding thread that is more exposures behind than this skips some."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -188,6 +190,11 @@ class SoftwareCamera:
         self._error: UserError | None = None
         self.description = self._camera.description
 
+    @property
+    def alarms(self) -> tuple[str, ...]:
+        """See Camera.alarms."""
+        return self._camera.alarms
+
     def start(self) -> None:
         """Starts driver and feeding thread; see Camera.start."""
         self.close()
@@ -224,8 +231,8 @@ class SoftwareCamera:
             self._ready.set()
             begin_ns, number = time.monotonic_ns(), 0
             while not self._stopping.is_set():
-                # as a sensor does: exposures at equal distances, one that was missed as a whole is skipped
-                number = max(number + 1, math.floor((time.monotonic_ns() - begin_ns) / period_ns))
+                # stamps at equal distances, as a sensor's are, however late this thread is; too late, it skips some
+                number = max(number + 1, math.floor((time.monotonic_ns() - begin_ns) / period_ns) - _LATEST)
                 exposed_ns = begin_ns + round(number * period_ns)
                 time.sleep(max((exposed_ns - time.monotonic_ns()) * 1e-9, 0.0))
                 self.device.push(self.painter.paint(), number, exposed_ns)

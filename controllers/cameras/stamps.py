@@ -71,9 +71,10 @@ class ClockMap:
     @property
     def period_s(self) -> float:
         """The measured time between two frames on the camera's clock [s], lost ones counted; nominal at the start."""
-        if len(self._steps) <= _PERIOD_FRAMES:
+        steps = tuple(self._steps)  # another thread may ask
+        if len(steps) <= _PERIOD_FRAMES:
             return self._period_ns * 1e-9
-        (first, begin_ns), (last, end_ns) = self._steps[0], self._steps[-1]
+        (first, begin_ns), (last, end_ns) = steps[0], steps[-1]
         return (end_ns - begin_ns) / max(last - first, 1) * 1e-9
 
     @property
@@ -81,6 +82,19 @@ class ClockMap:
         """Whether the measured period differs from the nominal one by more than 20 %, as with too long an exposure."""
         nominal_s = self._period_ns * 1e-9
         return abs(self.period_s - nominal_s) > PERIOD_TOLERANCE * nominal_s
+
+    @property
+    def alarms(self) -> tuple[str, ...]:
+        """What is wrong, in sentences."""
+        said = []
+        if self.jumps:
+            said.append(f"stamps jumped {self.jumps} times: its clock was set, or frames were stamped anew")
+        if self.period_is_off:
+            said.append(
+                f"a frame every {self.period_s * 1e3:.1f} ms instead of {self._period_ns * 1e-6:.1f} ms: shorten the "
+                "exposure, or look at its USB connection"
+            )
+        return tuple(said)
 
     def _jumped(self, number: int, hardware_ns: int) -> bool:
         """Whether a stamp fits neither the one before nor the number of frames since."""

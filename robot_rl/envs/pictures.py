@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from controllers.cameras.base import Camera, Frame, StaleFrame
-from controllers.cameras.reader import CameraReader
+from controllers.cameras.reader import CameraReader, OnFrame
 from controllers.cameras.watch import HARD_S, SOFT_S
 from controllers.description.scene import CameraDescription
 from controllers.link import MotorLink
@@ -153,7 +153,7 @@ class CameraPictures:
             raise StaleFrame(f"camera {name} has given no frame yet: wait for the first")
         return frame
 
-    def _beat_for(self, name: str) -> Any:
+    def _beat_for(self, name: str) -> OnFrame:
         """Returns what a reader calls for every frame of a camera, in the reader's thread."""
 
         def beat(frame: Frame, alive: bool) -> None:

@@ -48,6 +48,10 @@ class HandCamera:
     def description(self) -> DeviceInfo:
         return DeviceInfo(self.name, "by hand", "0")
 
+    @property
+    def alarms(self) -> tuple[str, ...]:
+        return ()
+
     def start(self) -> None:
         self.starts += 1
         if self.refusals:

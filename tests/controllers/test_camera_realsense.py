@@ -60,6 +60,7 @@ def test_colour_and_depth_come_paired_aligned_and_as_copies(started: SoftwareCam
     assert ramp[0] < 30 and ramp[-1] > 220  # red grows to the right: nothing is mirrored or turned
     assert frames[-1].color[:, :, 1].mean(axis=1)[-1] > 220
     assert frames[-1].intrinsics.fx_px == pytest.approx(started.painter.intrinsics.fx_px, rel=1e-6)
+    assert started.alarms == ()
     assert started.description.serial == "software" and started.description.name == "side"
 
 

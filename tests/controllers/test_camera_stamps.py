@@ -83,6 +83,7 @@ def test_lost_frames_are_no_jump_but_a_clock_that_is_set_is() -> None:
             number, hardware_ns, arrival_ns = number + 1, hardware_ns + PERIOD_NS, arrival_ns + PERIOD_NS
             assert arrival_ns - PERIOD_NS < clock.stamp(number, hardware_ns, arrival_ns) <= arrival_ns
     assert clock.jumps == 2
+    assert clock.alarms == ("stamps jumped 2 times: its clock was set, or frames were stamped anew",)
 
 
 @pytest.mark.parametrize(("share", "off"), [(0.7, True), (0.85, False), (1.0, False), (1.15, False), (1.3, True)])
@@ -94,6 +95,7 @@ def test_a_period_that_differs_by_more_than_a_fifth_is_told(share: float, off: b
         clock.stamp(2 * number, hardware_ns, 10**12 + hardware_ns)
     assert clock.period_s == pytest.approx(share / 30, rel=1e-6)
     assert clock.period_is_off is off
+    assert [alarm.startswith("a frame every") for alarm in clock.alarms] == [True] * off
 
 
 def test_settings_without_sense_are_refused() -> None:
