@@ -12,13 +12,14 @@ from PIL import Image
 
 from controllers.cameras.base import Camera, Frame, StaleFrame
 from controllers.cameras.reader import CameraReader, OnFrame
-from controllers.cameras.watch import HARD_S, SOFT_S
+from controllers.cameras.watch import HARD_S, SOFT_S, FrameState
 from controllers.description.scene import CameraDescription
 from controllers.link import MotorLink
 from data.errors import UserError
 from safety.supervision import Heartbeat
 
 Picture = NDArray[np.uint8]
+_PATIENCE_S = 1.0
 
 
 class Look(NamedTuple):
@@ -118,9 +119,12 @@ class CameraPictures:
             raise
 
     def begin(self) -> None:
-        """See Pictures.begin."""
+        """See Pictures.begin; a camera that was starved, as by a compiler in this process, is given a second."""
         self._late = 0
+        deadline_s = time.monotonic() + _PATIENCE_S
         for reader in self.readers.values():
+            while reader.state >= FrameState.FROZEN and reader.error is None and time.monotonic() < deadline_s:
+                time.sleep(0.01)
             reader.newest(HARD_S)
 
     def look(self) -> Look:
@@ -178,7 +182,7 @@ def fitted(picture: Picture, width_px: int, height_px: int) -> Picture:
     margin_x, margin_y = 0.5 * (width - scale * width_px), 0.5 * (height - scale * height_px)
     box = (margin_x, margin_y, width - margin_x, height - margin_y)
     image = Image.fromarray(np.ascontiguousarray(picture))
-    return np.asarray(image.resize((width_px, height_px), Image.Resampling.BOX, box=box))
+    return np.array(image.resize((width_px, height_px), Image.Resampling.BOX, box=box))
 
 
 def _matched(cameras: Sequence[Camera], described: Sequence[CameraDescription]) -> tuple[CameraDescription, ...]:

@@ -98,7 +98,7 @@ def test_a_late_picture_is_counted_and_a_stale_one_ends_the_episode_as_held(benc
     assert (truncated, info["held"], info["camera_late"]) == (True, True, 2)
     assert isinstance(info["camera_age_s"], float) and info["camera_age_s"] > 0.3
     assert bench.env.observation_space.contains(observation)
-    with pytest.raises(StaleFrame, match="the newest picture is 3.. ms old"):
+    with pytest.raises(StaleFrame, match=r"the newest picture is \d+ ms old"):
         bench.env.reset(seed=1)
     tared = len(bench.link.tared_at_m)
     bench.show()
