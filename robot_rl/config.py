@@ -68,6 +68,7 @@ class CollectConfig(Config):
     episodes: int = option(20, "Episodes that the store shall hold in the end.", low=1, may_change=True)
     variant: str = _variant()
     images: bool = option(False, "Record the task's cameras as well (needs EGL; slower).")
+    realtime: bool = option(False, "Run the arm at the pace of the clock, in a motor process of its own.")
     robot: str = _robot()
     robot_config: dict[str, Any] = option({}, _ROBOT_CONFIG)
     seed: int = _seed()

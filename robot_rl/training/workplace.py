@@ -177,6 +177,7 @@ def make_workplace(
     history: int = 0,
     images: bool = False,
     record_images: bool = False,
+    realtime: bool = False,
     task_config: Mapping[str, Any] | None = None,
     safety_config: Mapping[str, Any] | None = None,
     flights: Path | None = None,
@@ -184,6 +185,7 @@ def make_workplace(
     """Returns the workplace of a task by name; `task=gym` takes any Gymnasium environment by its id.
 
     record_images: observations hold the cameras' pictures as well, for episode stores; policies see vectors.
+    realtime: run the arm at the pace of the clock in a motor process, see make_env.
     flights: folder for the flight recorder's files, see make_env.
     images: would let policies see the pictures. Raises UserError: no command learns from them.
     """
@@ -211,6 +213,7 @@ def make_workplace(
         robot_config=robot_config,
         seed=seed,
         images=record_images,
+        realtime=realtime,
         layers=layers,
         flights=flights,
     )
