@@ -15,7 +15,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from controllers.cameras.base import Frame, Intrinsics, NoFrame
+from controllers.cameras.base import CameraError, Frame, Intrinsics, NoFrame
 from controllers.cameras.config import CameraConfig
 from controllers.cameras.library import load_realsense
 from controllers.cameras.realsense import RealSenseCamera
@@ -185,7 +185,7 @@ class SoftwareCamera:
         self.device = SoftwareDevice(config, self.painter.intrinsics, serial)
         seen_as = CameraConfig(**{**vars(config), "source": f"serial:{serial}"})
         self._camera = RealSenseCamera(seen_as, self.device.query)
-        self._stopping, self._ready = threading.Event(), threading.Event()
+        self._stopping, self._ready, self._begin = threading.Event(), threading.Event(), threading.Event()
         self._thread: threading.Thread | None = None
         self._error: UserError | None = None
         self.description = self._camera.description
@@ -198,14 +198,19 @@ class SoftwareCamera:
     def start(self) -> None:
         """Starts driver and feeding thread; see Camera.start."""
         self.close()
-        self._camera.start()
-        self.description = self._camera.description
-        self._stopping.clear()
-        self._ready.clear()
+        for event in (self._stopping, self._ready, self._begin):
+            event.clear()
         self._error = None
         self._thread = threading.Thread(target=self._feed, name=f"software-{self.name}", daemon=True)
         self._thread.start()
-        self._ready.wait(_START_S)
+        opened = self._ready.wait(_START_S)
+        if self._error is not None:
+            raise self._error
+        if not opened:
+            raise CameraError(f"camera {self.name}: its painter was not ready within {_START_S:g} s: try again")
+        self._camera.start()
+        self.description = self._camera.description
+        self._begin.set()
 
     def read(self, timeout_s: float) -> Frame:
         """See Camera.read; raises what the painter complained of."""
@@ -219,6 +224,7 @@ class SoftwareCamera:
     def close(self) -> None:
         """Ends the feeding thread, then the driver."""
         self._stopping.set()
+        self._begin.set()
         if self._thread is not None:
             self._thread.join()
             self._thread = None
@@ -229,6 +235,7 @@ class SoftwareCamera:
         try:
             self.painter.open()
             self._ready.set()
+            self._begin.wait()
             begin_ns, number = time.monotonic_ns(), 0
             while not self._stopping.is_set():
                 # stamps at equal distances, as a sensor's are, however late this thread is; too late, it skips some
