@@ -1,8 +1,8 @@
 """From a device's axes to an action of the task: frames, speed levels, the dead-man and the gripper.
 
 An action's increments are relative to the *measured* tool pose (robot_rl/envs/action_map.py). That is what makes the
-clutch free of jumps: with the dead-man released the increments are exactly 0, so each decision puts the target at the
-measured pose, and the next press begins from there, however far the hand has moved meanwhile.
+clutch free of jumps: with the dead-man released the stick moves nothing, and the next press begins from where the arm
+is, however far the hand has moved meanwhile.
 """
 
 from __future__ import annotations
@@ -13,7 +13,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from controllers.description.geometry import Pose
 from data.errors import UserError
+from robot_rl.envs.action_map import rotation_vector
 from robot_rl.options import expected_names
 from robot_rl.tasks.actions import POSE_NAMES, ActionSpec
 from robot_rl.teleop.devices.base import Button, DeviceState
@@ -101,6 +103,19 @@ class Mapping:
             turned = within_ball(state.axes[3:]) * self.speed
             whole[:3] = moved_m / self.spec.translation_m
             whole[3:6] = turned if self.config.rotation_frame == "tool" else to_tool @ turned
+        return self._finished(whole)
+
+    def hold(self, T_base_anchor: Pose, T_base_tool: Pose) -> NDArray[np.float32]:
+        """Returns the action that leads from the measured pose back to an anchor, by one largest increment at most.
+
+        Increments of 0 would put the target at the measured pose again and again, and the arm would creep.
+        """
+        whole, R = np.zeros(self.spec.size), T_base_tool.rotation
+        whole[:3] = R.T @ (T_base_anchor.position_m - T_base_tool.position_m) / self.spec.translation_m
+        whole[3:6] = rotation_vector(np.ascontiguousarray(R.T @ T_base_anchor.rotation)) / self.spec.rotation_rad
+        return self._finished(whole)
+
+    def _finished(self, whole: Array) -> NDArray[np.float32]:
         whole[_GRIPPER] = self._opening
         return np.where(self._active, whole, 0.0).clip(-1.0, 1.0).astype(np.float32)
 

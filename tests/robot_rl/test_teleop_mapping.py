@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from controllers.description.geometry import Pose
 from data.errors import UserError
+from robot_rl.envs.action_map import quaternion_of_vector
 from robot_rl.tasks.actions import POSE_NAMES, ActionSpec
 from robot_rl.tasks.maze import Maze
 from robot_rl.tasks.peg_insertion import PegInsertion
@@ -96,6 +97,29 @@ def test_twisting_turns_about_the_tools_axes_or_those_of_the_frame() -> None:
     twist = held(push([0.0, 0.0, 0.0, 0.0, 0.0, 1.0]))
     assert mapped(twist, frame="base")[5] == 1.0
     assert mapped(twist, frame="base", rotation_frame="same")[5] == pytest.approx(-1.0), "the tool points down"
+
+
+poses = st.builds(
+    lambda place, rpy: Pose.from_rpy(np.array(place), rpy),
+    st.tuples(*[st.floats(-0.02, 0.02)] * 3),
+    st.tuples(*[st.floats(-0.1, 0.1)] * 3),
+)
+
+
+@given(poses, poses)
+def test_holding_leads_back_to_the_anchor_and_no_farther(anchor: Pose, here: Pose) -> None:
+    spec = ActionSpec()
+    action = Mapping(spec).hold(anchor, here)
+    assert (np.abs(action) <= 1.0).all()
+    reached = here.position_m + here.rotation @ (action[:3] * spec.translation_m)
+    turned = here.compose(Pose(quaternion_xyzw=quaternion_of_vector(action[3:6].astype(float) * spec.rotation_rad)))
+    near_m, near_rad = anchor.distance(Pose(reached, turned.quaternion_xyzw))
+    far_m, far_rad = anchor.distance(here)
+    assert near_m <= far_m + 1e-8
+    if np.abs(action).max() < 1.0:
+        assert near_m < 1e-8
+        assert near_rad < 1e-6
+    assert not Mapping(spec).hold(here, here)[:6].any() or far_rad < 1e-6
 
 
 def test_speed_levels_have_ends() -> None:
