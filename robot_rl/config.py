@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from robot_rl.config_teleop import HUMAN, HUMAN_CONFIG, HUMANS, SOURCES, TELEOP_CONFIG
 from robot_rl.options import REQUIRED, Config, option
 
 ROBOTS = ("mujoco",)
@@ -63,13 +64,14 @@ class CollectConfig(Config):
 
     out: str = option(REQUIRED, "Episode store to write or to go on with, such as demos.zarr.")
     task: str = _task()
-    source: str = option("scripted", "Who demonstrates: `scripted` is an imperfect scripted operator.")
+    source: str = option("scripted", "Who demonstrates: a scripted operator, or a person at a device.", choices=SOURCES)
     episodes: int = option(20, "Episodes that the store shall hold in the end.", low=1, may_change=True)
     variant: str = _variant()
     images: bool = option(False, "Record the task's cameras as well (needs EGL; slower).")
     robot: str = _robot()
     seed: int = _seed()
     fresh: bool = _fresh()
+    teleop_config: dict[str, Any] = option({}, TELEOP_CONFIG)
     task_config: dict[str, Any] = option({}, _TASK_CONFIG)
     safety_config: dict[str, Any] = option({}, _SAFETY_CONFIG)
 
@@ -128,6 +130,9 @@ class FinetuneConfig(Config):
     critic_config: dict[str, Any] = option(
         {}, "Training the safety critic along: `critic_config.<key>=<value>`, such as every=20 (episodes); checked."
     )
+    human: str = option("none", HUMAN, choices=HUMANS)
+    human_config: dict[str, Any] = option({}, HUMAN_CONFIG)
+    teleop_config: dict[str, Any] = option({}, TELEOP_CONFIG)
     task_config: dict[str, Any] = option({}, _TASK_CONFIG)
     safety_config: dict[str, Any] = option({}, _SAFETY_CONFIG)
 
@@ -140,6 +145,9 @@ class EvaluateConfig(Config):
     episodes: int = option(100, "Evaluation episodes.", low=1)
     deterministic: bool = option(True, "Act without exploration noise.")
     safety_config: dict[str, Any] = option({}, "Layers other than those of the run: `safety_config.<layer>=<value>`.")
+    human: str = option("none", HUMAN, choices=HUMANS)
+    human_config: dict[str, Any] = option({}, HUMAN_CONFIG)
+    teleop_config: dict[str, Any] = option({}, TELEOP_CONFIG)
     seed: int = option(TRAINING_SEEDS_BELOW, "First seed of the evaluation episodes.", low=TRAINING_SEEDS_BELOW)
 
 

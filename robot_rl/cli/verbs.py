@@ -11,6 +11,7 @@ from data.errors import UserError
 from robot_rl import config as configs
 from robot_rl import config_critic as critic
 from robot_rl import config_safety as safety
+from robot_rl import config_teleop as teleop
 from robot_rl.options import Config, expected_names
 
 
@@ -45,6 +46,7 @@ VERBS = (
     Verb("tasks", configs.TasksConfig, "robot_rl.cli.listing:tasks"),
     Verb("check", configs.CheckConfig, "robot_rl.cli.checking:check"),
     Verb("collect", configs.CollectConfig, "robot_rl.workflows.collect:run"),
+    Verb("teleoperate", teleop.TeleoperateConfig, "robot_rl.workflows.teleoperate:run"),
     Verb("pretrain", configs.PretrainConfig, "robot_rl.workflows.pretrain:run"),
     Verb("finetune", configs.FinetuneConfig, "robot_rl.workflows.finetune:run"),
     Verb("evaluate", configs.EvaluateConfig, "robot_rl.workflows.evaluate:run", table=True),
@@ -53,6 +55,7 @@ VERBS = (
     Verb("data verify", configs.DataConfig, "robot_rl.cli.data_verbs:verify", positional=("path",)),
     Verb("data repair", configs.DataConfig, "robot_rl.cli.data_verbs:repair", positional=("path",)),
     Verb("data play", configs.PlayConfig, "robot_rl.cli.documents:play", positional=("path",)),
+    Verb("data replay", teleop.DataReplayConfig, "robot_rl.workflows.replay_episode:run", positional=("path",)),
     Verb("safety collect", critic.SafetyCollectConfig, "robot_rl.workflows.safety_collect:run"),
     Verb("safety train", critic.SafetyTrainConfig, "robot_rl.workflows.safety_train:run"),
     Verb("safety calibrate", critic.SafetyCalibrateConfig, "robot_rl.workflows.safety_train:calibrate_file"),

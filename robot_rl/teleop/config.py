@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping as SettingsMapping
+from dataclasses import dataclass, fields
+from typing import Any
 
 from data.errors import UserError
+from robot_rl.options import as_declared, expected_names
 from robot_rl.tasks.actions import ActionSpec
 from robot_rl.teleop.devices.base import Device
 from robot_rl.teleop.devices.calibration import Calibration
@@ -36,7 +39,7 @@ class TeleopConfig:
     level: int = 3
     """Speed level at the start, 0 (precise, a tenth) to 5 (the task's largest increments)."""
     episode_s: float = 60.0
-    """Longest episode of a person while collecting, and with takeovers by hand in training [s], > 0."""
+    """Longest episode of a person while collecting [s], > 0; a task's own limit where that is longer."""
     realtime: bool = True
     """Whether the motor process takes its measures against late ticks (a core of its own, SCHED_FIFO)."""
 
@@ -63,3 +66,12 @@ class TeleopConfig:
     def make_mapping(self, spec: ActionSpec) -> Mapping:
         """Returns the mapping to a task's actions."""
         return Mapping(spec, self.mapping())
+
+
+def teleop_from(values: SettingsMapping[str, Any]) -> TeleopConfig:
+    """Returns what `teleop_config.<key>=<value>` asks for. Raises UserError for what there is none of."""
+    known = [entry.name for entry in fields(TeleopConfig)]
+    for key in values:
+        if key not in known:
+            raise UserError(f"unknown setting teleop_config.{key}; {expected_names(key, known)}")
+    return TeleopConfig(**as_declared(TeleopConfig, values))

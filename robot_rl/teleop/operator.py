@@ -32,9 +32,8 @@ class TeleopOperator:
 
     def reset(self) -> None:
         """Begins an episode: the person has the arm; what was pressed before no longer counts."""
+        self.session.begin()
         self.session.take_charge()
-        self.session.look()
-        self.session.forget_presses()
         self._T_base_anchor = None
         self.session.mapping.begin(self._opening())
 

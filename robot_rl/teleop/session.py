@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from controllers.link import MotorLink
 from controllers.types import Command, TickReport
-from robot_rl.teleop.devices.base import Button, Device, DeviceLost, DeviceState
+from robot_rl.teleop.devices.base import AXES, Button, Device, DeviceLost, DeviceState
 from robot_rl.teleop.mapping import Mapping
 from safety.reflex import Mode
 from safety.supervision import Heartbeat
@@ -92,9 +92,12 @@ class Session:
         self._waiting = [button for button in self._waiting if button not in wanted]
         return found[-1] if found else None
 
-    def forget_presses(self) -> None:
-        """What was pressed before, such as during a reset, no longer counts."""
+    def begin(self) -> None:
+        """An episode begins: what was pressed or toggled before, such as during a reset, no longer counts."""
+        self.look()
         self._waiting.clear()
+        self.device.let_go()
+        self.state = replace(self.state, held=False, axes=np.zeros(len(AXES)))
 
 
 class AttendedLink:

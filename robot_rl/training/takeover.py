@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 INTERVENED = frozenset({int(Source.HUMAN), int(Source.SCRIPTED)})
 """Sources of intervened transitions. While a person has the arm and lets go of the dead-man the source is HOLD."""
 RLIF_REWARD = -1.0
+TAKEOVER_FIGURES = ("mean_takeovers", "human_share", "successes_alone")
+"""Figures of an evaluation in which somebody could take over."""
 
 
 @dataclass(frozen=True)

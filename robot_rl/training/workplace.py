@@ -88,10 +88,9 @@ class ArmWorkplace:
     Policies see the task's vectors, in the order of its observation space; pictures of cameras are recorded only.
     """
 
-    restorable = True
-
-    def __init__(self, env: RobotEnv, history: int = 0) -> None:
-        self.env = env
+    def __init__(self, env: RobotEnv, history: int = 0, restorable: bool = True) -> None:
+        """restorable: false where the arm cannot be put back, as a real one or one in real time."""
+        self.env, self.restorable = env, restorable
         self.featuriser = Featuriser(vector_sizes(env.task), history)
         self.obs_size = self.featuriser.size
         spec = env.task.action

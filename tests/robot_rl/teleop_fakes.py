@@ -84,6 +84,9 @@ class Hand:
     def close(self) -> None:
         pass
 
+    def let_go(self) -> None:
+        pass
+
     def poll(self, now_ns: int) -> DeviceState:
         self.looks += 1
         if self.script is not None:

@@ -80,6 +80,12 @@ def test_the_dead_man_is_a_toggle_that_falls_off_by_itself(typist: Typist) -> No
     assert not typist.types(b" ").held
 
 
+def test_the_dead_man_falls_off_when_an_episode_begins(typist: Typist) -> None:
+    assert typist.types(b" w").held
+    typist.keyboard.let_go()
+    assert not typist.types(b"w").held
+
+
 def test_keys_with_a_meaning(typist: Typist) -> None:
     state = typist.types(b"cv\r\x7fth-+")
     assert state.pressed == (

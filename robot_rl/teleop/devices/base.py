@@ -71,6 +71,9 @@ class Device(Protocol):
     def poll(self, now_ns: int) -> DeviceState:
         """Takes in what has happened since the last call. Raises DeviceLost when the device is gone."""
 
+    def let_go(self) -> None:
+        """An episode begins: a dead-man that is a toggle falls off; one under a finger stays as it is."""
+
     def close(self) -> None:
         """Gives the device back as it was; harmless when called again."""
 

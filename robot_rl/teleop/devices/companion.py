@@ -26,6 +26,10 @@ class WithTerminalKeys:
         state = self.device.poll(now_ns)
         return replace(state, pressed=(*state.pressed, *self.keyboard.poll(now_ns).pressed))
 
+    def let_go(self) -> None:
+        """As the device."""
+        self.device.let_go()
+
     def close(self) -> None:
         """Gives both back."""
         self.keyboard.close()

@@ -95,6 +95,9 @@ class Gamepad:
         held = layout.dead_man in reader.keys
         return DeviceState(0, self.calibration.shape(raw), held, tuple(pressed))
 
+    def let_go(self) -> None:
+        """Nothing is toggled here."""
+
     def close(self) -> None:
         """Gives the device back."""
         if self._reader is not None:

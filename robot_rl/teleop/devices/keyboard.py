@@ -112,6 +112,10 @@ class Keyboard:
             text += part.decode(errors="ignore")
         return _SEQUENCE.sub("", text).lower()
 
+    def let_go(self) -> None:
+        """The dead-man's toggle falls off."""
+        self._on = False
+
     def close(self) -> None:
         """Leaves the terminal as it was."""
         atexit.unregister(self.close)

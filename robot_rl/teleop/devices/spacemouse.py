@@ -91,6 +91,9 @@ class SpaceMouse:
             return Button.GRIPPER_CLOSE if self._closed else Button.GRIPPER_OPEN
         return self.layout.buttons.get(code)
 
+    def let_go(self) -> None:
+        """Nothing is toggled here."""
+
     def close(self) -> None:
         """Gives the device back."""
         if self._reader is not None:
