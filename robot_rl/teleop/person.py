@@ -42,17 +42,26 @@ class DevicePerson:
         handed_back = pressed is Button.HAND_BACK
         lately = state.stamp_ns - session.moved_ns <= self.config.hand_back_s * 1e9
         wants = not handed_back and (self._by_button or lately or session.grabbed)
-        over = outcome is not None and (outcome.terminated or outcome.truncated)
-        if wants and not over:
+        if outcome is not None and (outcome.terminated or outcome.truncated):
+            session.release()
+            self._rest(outcome)
+            return False
+        if wants:
             session.take_charge()
         else:
-            session.release(may_grab=not over)
-        return wants and not over
+            session.release(may_grab=True)
+        return wants
+
+    def _rest(self, outcome: Outcome) -> None:
+        """Lets the arm hold without a command that could grow too old, for an evaluation may come in between."""
+        if not outcome.info.get("held"):
+            self.workplace.env.link.reset()
 
     def act(self) -> Proposal:
         """What the stick says now."""
         from robot_rl.agents.base import Proposal  # late: it brings torch
 
+        self.session.look()  # the learner may have taken its time since the last look
         action = self._operator.steer()
         return Proposal(action[self.workplace.columns], self._operator.source)
 

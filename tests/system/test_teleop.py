@@ -195,6 +195,30 @@ def test_a_played_person_takes_over_while_the_policy_learns(practice: Practice, 
     assert assisted["mean_takeovers"] > 0.0
 
 
+def test_a_person_at_the_keyboard_takes_over_while_the_policy_learns(practice: Practice, tmp_path: Path) -> None:
+    """In real time, actor and learner apart: what was typed is in the replay, and training goes on afterwards."""
+    folder = practice.copy(tmp_path / "copy")
+    line = HUMAN.format(name="hand", more=f"mode=async {HAND}").replace("human=scripted", "human=keyboard")
+    line = " ".join(word for word in line.split() if not word.startswith("human_config."))
+    desk = Terminal(line, folder)
+    run = folder / "runs/hand"
+    try:
+        desk.waits(lambda: (run / "replay" / journal.FILE).is_file() and len(log_of(run)) > 5, "its first decisions")
+        desk.types(" ")
+        desk.types("r", 2.0)
+        done = desk.finish()
+    finally:
+        desk.close()
+    assert done.status == 0, done
+    log = log_of(run)
+    assert len(log) == 120
+    own = np.flatnonzero(log["source"] == Source.HUMAN)
+    assert own.size >= 10
+    assert set(log["source"].tolist()) <= {Source.POLICY, Source.HUMAN, Source.HOLD, Source.RECOVERY}
+    assert own[-1] < 119, "the policy got the arm back"
+    assert sum(episode["takeovers"] for episode in records(run, "episode")) >= 1
+
+
 def test_a_killed_run_with_a_played_person_goes_on_to_the_same_numbers(practice: Practice, tmp_path: Path) -> None:
     folder = practice.copy(tmp_path / "copy")
     line = "{} checkpoint_every=40"
