@@ -85,13 +85,16 @@ class Mapping:
         """Starts an episode; opening: the gripper's, from -1 (closed) to 1 (open). The speed level stays."""
         self._opening = opening
 
-    def press(self, button: Button) -> None:
-        """Takes a press that changes speed or gripper; others mean nothing here."""
+    def press(self, button: Button) -> bool:
+        """Takes a press that changes speed or gripper; returns whether it was one, others mean nothing here."""
         if button in (Button.FASTER, Button.SLOWER):
             step = 1 if button is Button.FASTER else -1
             self._level = min(max(self._level + step, 0), len(LEVELS) - 1)
         elif button in (Button.GRIPPER_OPEN, Button.GRIPPER_CLOSE):
             self._opening = 1.0 if button is Button.GRIPPER_OPEN else -1.0
+        else:
+            return False
+        return True
 
     def action(self, state: DeviceState, rotation_base_tool: Array) -> NDArray[np.float32]:
         """Returns the action for the tool's measured rotation (3, 3); no increments while the dead-man is released."""

@@ -66,9 +66,7 @@ class Session:
         except DeviceLost:
             self.state = DeviceState(self._clock_ns())
             raise
-        for button in found.pressed:
-            self.mapping.press(button)
-            self._waiting.append(button)
+        self._waiting += [button for button in found.pressed if not self.mapping.press(button)]
         self.state = replace(found, pressed=())
         if found.held and found.moving and (self.in_charge or self._may_grab):
             self.moved_ns = found.stamp_ns

@@ -5,7 +5,10 @@ from __future__ import annotations
 import sys
 from typing import Any
 
+import numpy as np
+
 from controllers.types import Source
+from data.episode import Episode
 from data.errors import UserError
 from data.store import EpisodeStore
 from robot_rl.config import CollectConfig
@@ -56,9 +59,27 @@ def _fill(store: EpisodeStore, workplace: ArmWorkplace, session: Session, config
             continue
         finally:
             session.release()
-        store.append(episode)
-        own = int((episode.source == Source.HUMAN).sum())
-        _say(f"kept: {record.end}, {len(episode)} decisions, {own} of them with the dead-man held")
+        begun = without_waiting(episode)
+        if begun is None:
+            _say("dropped: nobody held the dead-man; the same start again")
+            continue
+        store.append(begun)
+        own = int((begun.source == Source.HUMAN).sum())
+        _say(f"kept: {record.end}, {len(begun)} decisions, {own} of them with the dead-man held")
+
+
+def without_waiting(episode: Episode) -> Episode | None:
+    """Returns an episode from the first decision on in which the dead-man was held; None where there is none.
+
+    What was recorded while somebody found the button is an arm at rest, of which a policy would learn to wait.
+    """
+    held = np.flatnonzero(episode.source == Source.HUMAN)
+    if not held.size:
+        return None
+    first, steps = int(held[0]), len(episode)
+    arrays = {path: array[first:] for path, array in episode.arrays().items()}
+    info = {**episode.info, "length": steps - first, "waited": first}
+    return Episode.from_arrays(arrays, episode.success, info)
 
 
 class _Announcing(TeleopOperator):

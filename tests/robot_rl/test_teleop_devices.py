@@ -25,6 +25,7 @@ from robot_rl.teleop.devices.spacemouse import REST_S, SpaceMouse
 from tests.robot_rl.teleop_fakes import RecordedDevice, axis, key, moved, packet
 
 STICK = (-32768, 32767)
+STICKS = (e.ABS_X, e.ABS_Y, e.ABS_RX, e.ABS_RY)
 LINEAR = Calibration(dead_zone=(0.1,) * 6, expo=(0.0,) * 6)
 MS = 1_000_000
 
@@ -44,10 +45,9 @@ class Rig:
 
 @pytest.fixture
 def pad() -> Iterator[Rig]:
-    device = Gamepad(calibration=LINEAR)
-    ranges = dict.fromkeys(device.axis_codes, STICK) | {e.ABS_HAT0Y: (-1, 1)}
+    device, ranges = Gamepad(calibration=LINEAR), dict.fromkeys(STICKS, STICK) | {e.ABS_HAT0Y: (-1, 1)}
     events = RecordedDevice(ranges)
-    device.attach(EventReader(events, device.axis_codes))
+    device.attach(EventReader(events, device.axes_of("pad", {e.EV_ABS: list(ranges.items())})))
     yield Rig(device, events)
     device.close()
 
@@ -94,6 +94,15 @@ def test_with_the_right_shoulder_the_left_stick_tilts(pad: Rig) -> None:
     assert at(state, "x") == 0.0
     state = pad.look(packet(axis(e.ABS_Y, 0), axis(e.ABS_X, -32768)))
     assert at(state, "rx") == pytest.approx(-1.0, abs=1e-4)
+
+
+def test_a_pad_without_a_cross_works_and_one_without_sticks_is_refused() -> None:
+    device, events = Gamepad(calibration=LINEAR), RecordedDevice(dict.fromkeys(STICKS, STICK))
+    device.attach(EventReader(events, device.axes_of("pad", {e.EV_ABS: [(code, STICK) for code in STICKS]})))
+    assert at(Rig(device, events).look(packet(axis(e.ABS_Y, -32768))), "x") == pytest.approx(1.0, abs=1e-4)
+    device.close()
+    with pytest.raises(UserError, match="Old Pad does not report both sticks .* switch it to that mode"):
+        device.axes_of("Old Pad", {e.EV_ABS: [(e.ABS_X, STICK), (e.ABS_Y, STICK), (e.ABS_Z, STICK)]})
 
 
 def test_the_dead_man_is_held_until_it_is_let_go(pad: Rig) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +18,15 @@ from robot_rl.envs.make import make_env
 from robot_rl.learning.replay import Replay
 from robot_rl.tasks.peg_insertion import PegInsertion
 from robot_rl.training import wire
+from robot_rl.training.demonstrations import imitation_pairs
 from robot_rl.training.evaluation import evaluate, summary_of
 from robot_rl.training.interventions import InterventionPartition
+from robot_rl.training.recording import record_episode
 from robot_rl.training.settings import TrainSettings
 from robot_rl.training.sync import SyncTrainer
 from robot_rl.training.takeover import RLIF_REWARD, PersonTakeover, PlayedPerson, Takeover, TakeoverConfig
 from robot_rl.training.workplace import ArmWorkplace, Outcome
+from robot_rl.workflows.collect_by_hand import without_waiting
 from tests.robot_rl.training_fakes import TINY, Line, PoorBase
 
 Wish = Callable[[int], bool]
@@ -273,3 +277,23 @@ def test_nobody_is_there_by_default() -> None:
     nobody = Takeover()
     nobody.begin(0)
     assert nobody.verdict() is None
+
+
+def test_an_episode_begins_when_the_dead_man_is_held_and_holds_are_not_imitated() -> None:
+    workplace = ArmWorkplace(make_env(PegInsertion(), teleport=True))
+    spec = workplace.store_spec("mujoco", {})
+    operator = workplace.env.task.operator(np.random.default_rng(0))
+    episode, _ = record_episode(workplace.env, operator, spec, 3)
+    steps = len(episode)
+    source = np.full(steps, Source.HUMAN, np.int32)
+    source[:4] = source[6:8] = Source.HOLD
+    begun = without_waiting(replace(episode, source=source))
+    assert begun is not None
+    begun.check(spec)
+    assert len(begun) == steps - 4
+    assert (begun.info["waited"], begun.info["length"]) == (4, steps - 4)
+    np.testing.assert_array_equal(begun.extras["q_rad"], episode.extras["q_rad"][4:])
+    pairs = imitation_pairs([begun], workplace)
+    assert [len(actions) for _, actions in pairs] == [2, steps - 8]
+    assert without_waiting(replace(episode, source=np.full(steps, Source.HOLD, np.int32))) is None
+    workplace.close()

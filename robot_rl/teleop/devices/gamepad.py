@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 from evdev import ecodes as e
 
+from data.errors import UserError
 from robot_rl.teleop.devices.base import Button, DeviceState
 from robot_rl.teleop.devices.calibration import Calibration
 from robot_rl.teleop.devices.events import EventReader
@@ -59,13 +61,25 @@ class Gamepad:
 
     def open(self) -> None:
         """Takes the device. Raises UserError where there is none, or no right to it."""
-        self.attach(EventReader(open_events(self.name, self.path), self.axis_codes))
+        events = open_events(self.name, self.path)
+        try:
+            there = self.axes_of(events.name, events.capabilities())
+        except UserError:
+            events.close()
+            raise
+        self.attach(EventReader(events, there))
 
-    @property
-    def axis_codes(self) -> tuple[int, ...]:
-        """Codes of the axes that are followed."""
+    def axes_of(self, name: str, capabilities: dict[int, Any]) -> list[int]:
+        """Returns the codes of the axes to follow. Raises UserError for a pad without both sticks."""
         layout = self.layout
-        return layout.left_x, layout.left_y, layout.right_x, layout.right_y, layout.hat_y
+        sticks = [layout.left_x, layout.left_y, layout.right_x, layout.right_y]
+        there = {code for code, _ in capabilities.get(e.EV_ABS, [])}
+        if not there.issuperset(sticks):
+            raise UserError(
+                f"{name} does not report both sticks as the kernel's gamepad protocol has them (ABS_X, ABS_Y, ABS_RX, "
+                "ABS_RY): switch it to that mode (often a switch X/D on the pad), or use another device"
+            )
+        return [code for code in (*sticks, layout.hat_y) if code in there]
 
     def attach(self, reader: EventReader) -> None:
         """Takes events from there."""
@@ -89,7 +103,7 @@ class Gamepad:
         else:
             raw = np.array([away, left, up, 0.0, 0.0, turn])
         pressed = [layout.buttons[code] for code in reader.went_down if code in layout.buttons]
-        hat, self._hat = self._hat, at[layout.hat_y]
+        hat, self._hat = self._hat, at.get(layout.hat_y, 0.0)
         if self._hat != hat and abs(self._hat) > 0.5:
             pressed.append(Button.FASTER if self._hat < 0.0 else Button.SLOWER)
         held = layout.dead_man in reader.keys
