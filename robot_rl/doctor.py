@@ -246,6 +246,18 @@ def check_cameras(installed: bool | None = None) -> Finding:
     return ok(f"pyrealsense2 {_installed('pyrealsense2')}, cameras connected: {', '.join(serials) or 'none'}")
 
 
+def check_input_devices(folder: Path = Path("/dev/input")) -> Finding:
+    """What a person may teleoperate with, and whether it may be read."""
+    from robot_rl.teleop.devices.finding import INSTALL, RIGHTS, look_around
+
+    if find_spec("evdev") is None:
+        return warn("no evdev: teleoperation by the terminal's keyboard only", INSTALL)
+    found, closed = look_around(folder)
+    devices = [f"{device.kind} {device.path} ({device.name})" for device in found if device.kind]
+    text = f"{', '.join(devices) or 'no gamepad and no SpaceMouse'}; a terminal's keyboard always"
+    return warn(f"{text}; {len(closed)} input devices may not be read", RIGHTS) if closed and not devices else ok(text)
+
+
 CHECKS: dict[str, Callable[[], Finding]] = {
     "python": check_python,
     "dependencies": _check_dependencies_here,
@@ -261,6 +273,7 @@ CHECKS: dict[str, Callable[[], Finding]] = {
     "tensorboard": check_tensorboard,
     "bench": check_bench_extra,
     "cameras": check_cameras,
+    "input devices": check_input_devices,
 }
 
 
