@@ -67,7 +67,7 @@ def test_no_threshold_can_switch_the_robots_reflex_off(contact: float, stop: flo
         {"ip": IP, "contact_wrench": (0.5,) * 6},
         {"ip": IP, "gripper_force_n": 71.0},
         {"ip": IP, "gripper_speed_m_s": 0.0},
-        {"ip": IP, "stop_success_rate": 0.3},
+        {"ip": IP, "stop_success_rate": 1.0},
         {"ip": IP, "warn_success_rate": 0.89},
         {"ip": IP, "connect_timeout_s": 0.0},
     ],
