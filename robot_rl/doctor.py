@@ -231,6 +231,13 @@ def check_bench_extra() -> Finding:
     return ok(f"stable-baselines3 {version('stable-baselines3')}")
 
 
+def check_franka() -> Finding:
+    """pylibfranka, for robot=fr3."""
+    if find_spec("pylibfranka") is None:
+        return warn("pylibfranka is missing: no robot=fr3", "pip install -c constraints.txt -e '.[franka]'")
+    return ok(f"pylibfranka {version('pylibfranka')} (FR3; `robot-rl bench franka` tries it without a robot)")
+
+
 CHECKS: dict[str, Callable[[], Finding]] = {
     "python": check_python,
     "dependencies": _check_dependencies_here,
@@ -245,6 +252,7 @@ CHECKS: dict[str, Callable[[], Finding]] = {
     "ros": check_ros,
     "tensorboard": check_tensorboard,
     "bench": check_bench_extra,
+    "franka": check_franka,
 }
 
 

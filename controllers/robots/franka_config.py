@@ -51,7 +51,7 @@ class FrankaConfig:
     warn_success_rate: float = 0.95
     """Share of commands received in time below which the status warns, stop_success_rate..1."""
     stop_success_rate: float = 0.90
-    """Share of commands received in time below which control ends in order, 0..0.99; 0: the robot alone judges, after 20 in a row."""
+    """The same below which control ends in order, 0..0.99; 0: only the robot judges, after 20 late ones in a row."""
 
     def __post_init__(self) -> None:
         if not _HOST.fullmatch(self.ip):
