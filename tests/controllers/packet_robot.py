@@ -42,7 +42,7 @@ class PacketRobot(FakeRobot):
         while self._number in self._lose:
             self._number, self.lost_packets = self._number + 1, self.lost_packets + 1
         if self._number == self._fault_at:
-            raise RobotFault("the robot stopped: an external force exceeded its threshold (cartesian_reflex): push less")
+            raise RobotFault("the robot stopped: a force exceeded its threshold (cartesian_reflex): push less")
         due_ns = self._first_ns + self._number * PERIOD_NS
         time.sleep(max(due_ns - time.monotonic_ns(), 0) * 1e-9)
         self.packet_ns = time.monotonic_ns()

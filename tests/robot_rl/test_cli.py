@@ -89,7 +89,7 @@ def test_overview_names_every_command(capsys: pytest.CaptureFixture[str]) -> Non
 
 @pytest.mark.parametrize("flag", ["--help", "-h"])
 def test_a_group_lists_its_commands(flag: str, capsys: pytest.CaptureFixture[str]) -> None:
-    benches = ("control", "env", "learner", "safety", "faults")
+    benches = ("control", "env", "learner", "safety", "faults", "franka")
     for group, members in (("data", ("info", "verify", "repair", "play")), ("bench", benches)):
         assert main([group, flag]) == 0
         text = capsys.readouterr().out
@@ -110,7 +110,7 @@ def test_the_experiments_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
         ("data", "robot-rl data needs one of: info, verify, repair, play"),
         (
             "bench contrl",
-            "unknown command 'bench contrl'; did you mean control? (valid: control, env, faults, learner,",
+            "unknown command 'bench contrl'; did you mean control? (valid: control, env, faults, franka,",
         ),
         ("finetune", "robot-rl finetune needs out=... task=...; `robot-rl finetune --help` explains each setting"),
         ("finetune stepz=3", "unknown setting 'stepz'; did you mean steps? (valid: agent, agent_config, base,"),
@@ -120,7 +120,7 @@ def test_the_experiments_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
         ),
         ("finetune out=x task=p steps=0", "steps=0 is out of bounds; give a number of at least 1 steps"),
         ("finetune out=x task=p mode=asinc", "mode=asinc is unknown; did you mean async or sync? (valid: async, sync)"),
-        ("finetune out=x task=p robot=fr9", "robot=fr9 is unknown; expected one of: mujoco"),
+        ("finetune out=x task=p robot=fr9", "robot=fr9 is unknown; did you mean fr3? (valid: fr3, mujoco)"),
         ("finetune out=x task=p seed.k=2", "unknown setting 'seed.k'; write seed=integer"),
         ("data play x episodes=[1", "no viable alternative at input '[1'; quote values that hold spaces, commas or"),
         ("finetune out=null task=t", "out takes text: Run folder for checkpoints, replay, metrics and configuration."),
