@@ -167,6 +167,7 @@ class CheckConfig(Config):
     task: str = _task()
     variant: str = _variant()
     robot: str = _robot()
+    robot_config: dict[str, Any] = option({}, _ROBOT_CONFIG)
     seed: int = _seed()
     task_config: dict[str, Any] = option({}, _TASK_CONFIG)
     safety_config: dict[str, Any] = option({}, _SAFETY_CONFIG)

@@ -251,3 +251,27 @@ def test_the_documentation_names_every_command() -> None:
         group, _, member = verb.name.partition(" ")
         assert f"robot-rl {group}" in text
         assert member in text
+
+
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [
+        ("check task=maze", "it takes arbitrary actions"),
+        ("pretrain task=maze data=x out=y", "it learns from stored episodes"),
+        ("quickstart task=maze", "it is a tour in simulation"),
+        ("bench env", "it measures how fast a simulation runs"),
+    ],
+)
+def test_what_is_for_simulation_only_says_why(words: str, why: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert complaint(capsys, *words.split(), "robot=fr3").startswith(f"robot=fr3 is not for this command: {why}")
+
+
+def test_a_real_robot_needs_its_address_and_no_unknown_setting(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    collect = ("collect", "task=maze", f"out={tmp_path / 'demos.zarr'}", "robot=fr3")
+    assert complaint(capsys, *collect).startswith("robot=fr3 needs the address of its control box")
+    assert complaint(capsys, *collect, "robot_config.ips=1").startswith("unknown setting robot_config.ips")
+    assert complaint(capsys, *collect, "robot_config.ip=a", "images=true").startswith(
+        "images=true draws what the simul"
+    )
