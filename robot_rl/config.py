@@ -37,18 +37,22 @@ _TASK_CONFIG = "Further settings of the task, key by key: `task_config.<key>=<va
 
 
 def seed_option() -> Any:
+    """The field of the seed of everything random."""
     return option(0, _SEED, low=0, high=TRAINING_SEEDS_BELOW - 1)
 
 
 def task_option(default: Any = REQUIRED) -> Any:
+    """The field of the name of a task."""
     return option(default, _TASK)
 
 
 def variant_option() -> Any:
+    """The field of the variant of a task."""
     return option("default", _VARIANT)
 
 
 def robot_option() -> Any:
+    """The field of the what moves the arm."""
     return option("mujoco", ROBOT, choices=ROBOTS)
 
 
@@ -182,6 +186,7 @@ class CheckConfig(Config):
     task: str = task_option()
     variant: str = variant_option()
     robot: str = robot_option()
+    robot_config: dict[str, Any] = option({}, ROBOT_CONFIG)
     seed: int = seed_option()
     task_config: dict[str, Any] = option({}, _TASK_CONFIG)
     safety_config: dict[str, Any] = option({}, _SAFETY_CONFIG)

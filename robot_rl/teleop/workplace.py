@@ -26,7 +26,7 @@ def attended_workplace(
 ) -> tuple[ArmWorkplace, Session]:
     """Opens the device, starts the arm and returns both, joined; closing the workplace ends both.
 
-    config: task, variant, robot, robot_config, seed, images, history, task_config, safety_config and out, as far as they
+    config: task, variant, robot, robot_config, seed, images, history, task_config, safety_config and out, where they
     differ from the defaults. longest_s: an episode lasts this long instead of the task's own time, if that is shorter.
 
     Raises UserError for anything that is missing or does not fit, before the arm is started where that can be told.
