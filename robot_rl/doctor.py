@@ -14,6 +14,7 @@ from typing import Any
 
 from packaging.version import Version
 
+from data.errors import UserError
 from robot_rl.doctor_findings import Finding, fail, ok, warn
 from robot_rl.doctor_hardware import check_cameras, check_franka, check_input_devices
 
