@@ -9,6 +9,7 @@ from typing import Any
 
 from data.errors import UserError
 from robot_rl import config as configs
+from robot_rl import config_bringup as bringup
 from robot_rl import config_critic as critic
 from robot_rl import config_safety as safety
 from robot_rl.options import Config, expected_names
@@ -53,6 +54,7 @@ VERBS = (
     Verb("data verify", configs.DataConfig, "robot_rl.cli.data_verbs:verify", positional=("path",)),
     Verb("data repair", configs.DataConfig, "robot_rl.cli.data_verbs:repair", positional=("path",)),
     Verb("data play", configs.PlayConfig, "robot_rl.cli.documents:play", positional=("path",)),
+    Verb("up", bringup.UpConfig, "robot_rl.bringup.up:run", positional=("name",)),
     Verb("safety collect", critic.SafetyCollectConfig, "robot_rl.workflows.safety_collect:run"),
     Verb("safety train", critic.SafetyTrainConfig, "robot_rl.workflows.safety_train:run"),
     Verb("safety calibrate", critic.SafetyCalibrateConfig, "robot_rl.workflows.safety_train:calibrate_file"),
@@ -66,6 +68,7 @@ VERBS = (
     Verb("bench learner", configs.BenchLearnerConfig, "robot_rl.cli.benches:learner", table=True),
     Verb("bench safety", configs.BenchSafetyConfig, "robot_rl.cli.benches:safety", table=True),
     Verb("bench faults", configs.BenchFaultsConfig, "robot_rl.cli.benches:faults", table=True),
+    Verb("bench up", bringup.BenchUpConfig, "robot_rl.bench.up:run", table=True),
     Verb("experiment", configs.ExperimentConfig, "robot_rl.workflows.experiment:run", positional=("name",)),
     Verb("quickstart", configs.QuickstartConfig, "robot_rl.workflows.quickstart:run"),
     Verb("doctor", configs.DoctorConfig, "robot_rl.cli.documents:doctor"),
