@@ -158,5 +158,5 @@ def find(name: str) -> BringUp:
 
 def node_modules() -> list[str]:
     """Returns the modules of all nodes in the table that this installation has, sorted."""
-    nodes = {process.program for bringup in BRINGUPS for process in bringup.present}
+    nodes = [process.program for bringup in BRINGUPS for process in bringup.present]
     return sorted({node.module for node in nodes if isinstance(node, Node)})
