@@ -165,6 +165,11 @@ class PacedLink(ABC):
     # Beyond MotorLink
 
     @property
+    def sent_ns(self) -> int:
+        """Returns the stamp of the command that was sent last [ns]."""
+        return self._sent_ns
+
+    @property
     def lost_reports(self) -> int:
         """Returns how many reports were overwritten before this process fetched them."""
         return self.side.ring.lost

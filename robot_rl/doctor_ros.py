@@ -89,8 +89,8 @@ def check_ros_pictures(environment: Mapping[str, str] = os.environ) -> Finding:
     names = ("FASTDDS_DEFAULT_PROFILES_FILE", "FASTRTPS_DEFAULT_PROFILES_FILE")
     named = next((environment[name] for name in names if environment.get(name)), "")
     if not named:
-        return ok("robot-rl up and the launch files give the profile for pictures to whoever needs it")
-    cure = f"mend or unset {names[0]}: robot-rl up then names its own profile"
+        return ok("none named: nodes that keep to this machine take their own")
+    cure = f"mend or unset {names[0]}: nodes then take their own"
     try:
         sizes = [int(entry.text or 0) for entry in ElementTree.parse(named).iter() if entry.tag.endswith("segment_size")]
     except (OSError, ValueError, ElementTree.ParseError) as error:

@@ -16,6 +16,8 @@ from std_msgs.msg import Float64MultiArray, UInt8MultiArray
 
 from controllers.description.fr3 import fr3
 from controllers.motor_child import MotorProcessDied
+from controllers.realtime import keep_threads_off_core
+from controllers.shared_memory.layout import Request
 from controllers.shared_memory_link import SharedMemoryLink, SharedMemoryLinkConfig
 from robot_rl.tasks.registry import make_task
 from ros_nodes import qos
@@ -25,14 +27,14 @@ from ros_nodes.config import ControllerConfig
 from ros_nodes.diagnostics import ERROR, OK, WARN, Saying
 from ros_nodes.lifecycle import ManagedNode
 from ros_nodes.modes import Modes
-from ros_nodes.motors import load_critic, motor_config
-from ros_nodes.request_relay import RequestRelay
+from ros_nodes.motors import about_arm, load_critic, motor_config
+from ros_nodes.request_relay import RequestRelay, refusal
 from ros_nodes.spinning import run_node
 from ros_nodes.targets import Targets
 from ros_nodes.wire import MalformedMessage, draw_sender, pack, unpack
 from safety.supervision import Heartbeat
 
-COMMAND_TOPICS = ("motor/command", "target_pose", "target_joint", "target_wrench", "target_stiffness")
+TARGET_TOPICS = ("target_pose", "target_joint", "target_wrench", "target_stiffness")
 _STATUS_S, _TOPICS_S = 0.1, 0.1
 
 
@@ -46,7 +48,7 @@ class ControllerNode(ManagedNode[ControllerConfig]):
         self.link: SharedMemoryLink | None = None
         self._turns: list[Any] = []
         self.crowded: frozenset[str] = frozenset()
-        """Command topics with more than one publisher: nobody knows whose arm it is, and nothing of them counts."""
+        """Target topics with more than one publisher: nobody knows whose arm it is, and nothing of them counts."""
         self._last_words = ""
 
     # Lifecycle
@@ -58,7 +60,8 @@ class ControllerNode(ManagedNode[ControllerConfig]):
         self.motor = motor_config(config, config.motor or self.get_namespace().strip("/").replace("/", "-") or "arm")
         self.arm = fr3()
         self._sender = draw_sender()
-        self.voice = ArmVoice(self, self.arm, self.task.scene().tool, self.motor.name)
+        about = about_arm(config, self.task)
+        self.voice = ArmVoice(self, self.arm, self.task.scene().tool, self.motor.name, about)
         self._make_subscriptions()
 
     def _make_subscriptions(self) -> None:
@@ -82,6 +85,8 @@ class ControllerNode(ManagedNode[ControllerConfig]):
     def start(self) -> None:
         """Starts the motor process: from now on the arm is under torque control, and holds."""
         link = SharedMemoryLink(SharedMemoryLinkConfig(self.motor))
+        if self.config.realtime:
+            keep_threads_off_core(self.motor.realtime.core)
         try:
             load_critic(self.config, link)
         except BaseException:
@@ -132,9 +137,6 @@ class ControllerNode(ManagedNode[ControllerConfig]):
     def _take_command(self, message: UInt8MultiArray) -> None:
         if self.link is None:
             return
-        if "motor/command" in self.crowded:
-            self.gate.counts[Verdict.TWO_PUBLISHERS] += 1
-            return
         try:
             parcel = unpack("command", message)
         except MalformedMessage as error:
@@ -156,7 +158,12 @@ class ControllerNode(ManagedNode[ControllerConfig]):
                 self.voice.tell_status(self.link, self.modes.name)  # first what changed, then that it is done
             self.voice.answers.publish(pack("answer", record, parcel.sender))
 
-        self.relay.ask(parcel.records[-1], answer)
+        record = parcel.records[-1]
+        holder = self.gate.holder(time.monotonic_ns())
+        if holder not in (None, parcel.sender) and record["kind"] != Request.ESTOP:
+            answer(refusal(record, "another sender commands the arm: end that first"))
+        else:
+            self.relay.ask(record, answer)
 
     def _take_critic(self, message: UInt8MultiArray) -> None:
         if self.link is None:
@@ -203,7 +210,7 @@ class ControllerNode(ManagedNode[ControllerConfig]):
             self.voice.publish_state(newest[0])
         if now_s - self._looked_s > _TOPICS_S:
             self._looked_s = now_s
-            full = {topic: str(self.resolve_topic_name(topic)) for topic in COMMAND_TOPICS}
+            full = {topic: str(self.resolve_topic_name(topic)) for topic in TARGET_TOPICS}
             self.crowded = frozenset(topic for topic, name in full.items() if self.count_publishers(name) > 1)
         if now_s - self.voice.told_s > _STATUS_S:
             self.voice.tell_status(link, self.modes.name)

@@ -1,7 +1,8 @@
 """What the controller does by itself: nothing (impedance: it follows targets), hand guiding, homing.
 
 Guiding: the reference follows the measured pose with a weak spring, so that a hand leads the arm and feels damping.
-Homing: the reference walks in a straight line to where the tool is in the home configuration. Every limit of the tick
+Homing: the reference walks in a straight line to where the tool is in the home configuration, or as near to it as the
+workspace box allows. Every limit of the tick
 holds in both; a hold or latch ends them.
 """
 
@@ -42,7 +43,9 @@ class Modes:
         self.name = "impedance"
         self._sent_s = self._began_s = self._near_s = 0.0
         model = ArmModel(node.arm, node.task.scene().tool)
-        self._home = model.forward(node.arm.home_rad)
+        home, limiter = model.forward(node.arm.home_rad), node.task.chain_config().limiter
+        low, high = np.array(limiter.box_min_base_m), np.array(limiter.box_max_base_m)
+        self._home = Pose(home.position_m.clip(low, high), home.quaternion_xyzw)
         if not hasattr(node, "mode_services"):
             node.mode_services = [  # type: ignore[attr-defined]
                 node.create_service(Trigger, f"~/{name}", self._server(node, name))

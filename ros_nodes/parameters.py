@@ -1,14 +1,17 @@
 """ROS parameters from the same dataclasses as the command line: name, type, default, bounds and sentence of each field.
 
 A parameter may change while the node runs only if its field says so (`may_change`); all that bound or loosen motion do
-not. Mappings (`safety_config` and its like) are a text of JSON, since ROS has no type for them.
+not. Mappings (`safety_config` and its like) are a text such as `ledger=observe tank_start_j=2`, as ROS has no type for
+them.
 """
 
 from __future__ import annotations
 
+import array
 import dataclasses
 import json
-from collections.abc import Callable
+import shlex
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor, SetParametersResult
@@ -27,7 +30,7 @@ def declare(node: Node, kind: type[C]) -> None:
     for field in dataclasses.fields(kind):
         default = _default(field)
         if isinstance(default, dict):
-            default = json.dumps(default)
+            default = text_of(default)
         elif default is None or (isinstance(default, str) and default == REQUIRED):
             default = ""
         # An empty list has no type in ROS: it is declared as a list of texts.
@@ -72,36 +75,62 @@ def read(node: Node, kind: type[C]) -> C:
 
 
 def _value(node: Node, field: dataclasses.Field[Any]) -> Any:
-    value, default = node.get_parameter(field.name).value, _default(field)
+    return _value_as(field, node.get_parameter(field.name).value)
+
+
+def _value_as(field: dataclasses.Field[Any], value: Any) -> Any:
+    default = _default(field)
     if isinstance(default, dict):
-        try:
-            mapping = json.loads(value or "{}")
-        except ValueError as error:
-            raise UserError(
-                f'{field.name} must be a JSON mapping such as {{"key": 1}}, got {value!r}: {error}'
-            ) from error
-        if not isinstance(mapping, dict):
-            raise UserError(f'{field.name} must be a JSON mapping such as {{"key": 1}}, got {value!r}')
-        return mapping
+        return mapping_of(value, field.name)
     if value == "" and (default is None or (isinstance(default, str) and default == REQUIRED)):
         return default
-    return list(value) if isinstance(value, tuple) else value
+    return _plain(value)
+
+
+def _plain(value: Any) -> Any:
+    """ROS hands numbers over as array.array."""
+    return list(value) if isinstance(value, tuple | array.array) else value
+
+
+def mapping_of(text: str, name: str) -> dict[str, Any]:
+    """Returns the mapping that a text such as `ledger=observe tank_start_j=2` stands for. Raises UserError."""
+    mapping = {}
+    for word in shlex.split(text):
+        key, equals, value = word.partition("=")
+        if not key or not equals:
+            raise UserError(f"{name} must be words such as key=value, got {word!r}")
+        try:
+            mapping[key] = json.loads(value)
+        except ValueError:
+            mapping[key] = value
+    return mapping
+
+
+def text_of(mapping: Mapping[str, Any]) -> str:
+    """Returns the text that `mapping_of` turns into this mapping."""
+    words = {key: value if isinstance(value, str) else json.dumps(value) for key, value in mapping.items()}
+    return " ".join(shlex.quote(f"{key}={value}") for key, value in words.items())
 
 
 def lock(node: Node, kind: type[C], running: Callable[[], bool], changed: Callable[[C], None]) -> None:
     """While `running()`, refuses to change parameters that are not meant to; calls `changed` with the new ones else."""
     changeable = {field.name for field in dataclasses.fields(kind) if field.metadata.get("may_change")}
-    names = {field.name for field in dataclasses.fields(kind)}
+    fields = {field.name: field for field in dataclasses.fields(kind)}
 
     def decide(wished: list[Parameter[Any]]) -> SetParametersResult:
-        mine = [parameter for parameter in wished if parameter.name in names]
+        mine = [parameter for parameter in wished if parameter.name in fields]
         fixed = sorted(parameter.name for parameter in mine if parameter.name not in changeable)
         if fixed and running():
             why = f"{', '.join(fixed)} cannot change while the node is active: deactivate and clean it up first"
             return SetParametersResult(successful=False, reason=why)
         try:
             values = {field.name: _value(node, field) for field in dataclasses.fields(kind)}
-            config = kind(**as_declared(kind, values | {parameter.name: parameter.value for parameter in mine}))
+            config = kind(
+                **as_declared(
+                    kind,
+                    values | {parameter.name: _value_as(fields[parameter.name], parameter.value) for parameter in mine},
+                )
+            )
         except (UserError, TypeError, ValueError) as error:
             return SetParametersResult(successful=False, reason=" ".join(str(error).split()))
         if running():

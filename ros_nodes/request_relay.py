@@ -41,9 +41,9 @@ class RequestRelay:
         """Queues a REQUEST record (). A wish to stop is refused: the process is ended by its own node alone."""
         asked = Asked(record.copy(), done)
         if record["kind"] == Request.STOP:
-            done(_refusal(asked, "the motor process is ended by its controller node: deactivate that"))
+            done(refusal(asked.record, "the motor process is ended by its controller node: deactivate that"))
         elif len(self._waiting) >= _MOST_WAITING:
-            done(_refusal(asked, f"{_MOST_WAITING} requests wait already"))
+            done(refusal(asked.record, f"{_MOST_WAITING} requests wait already"))
         else:
             self._waiting.append(asked)
         self.look()
@@ -65,7 +65,7 @@ class RequestRelay:
                 asked.done(answer)
             elif time.monotonic() > self._deadline_s:
                 self._under_way = None
-                asked.done(_refusal(asked, "the motor process did not answer in time"))
+                asked.done(refusal(asked.record, "the motor process did not answer in time"))
         if self._under_way is None and self._waiting:
             self._under_way = self._waiting.popleft()
             self._number += 1
@@ -75,9 +75,10 @@ class RequestRelay:
             self._side.requests.publish(record)
 
 
-def _refusal(asked: Asked, why: str) -> Any:
+def refusal(record: Any, why: str) -> Any:
+    """Returns the ANSWER () that refuses a REQUEST ()."""
     answer = np.zeros((), ANSWER)
-    answer["number"], answer["refused"], answer["message"] = asked.record["number"], 1, why.encode()
+    answer["number"], answer["refused"], answer["message"] = record["number"], 1, why.encode()
     return answer
 
 

@@ -7,7 +7,9 @@ frozen after 0.25 s, hold after 1 s.
 
 from __future__ import annotations
 
+import threading
 import time
+from typing import Any
 
 import rclpy
 from rclpy.context import Context
@@ -18,6 +20,10 @@ from controllers.pulse import Pulse
 from data.errors import UserError
 from ros_nodes.spinning import Spinner
 from ros_nodes.topic_side import TopicSide
+
+
+class LinkCancelled(UserError):
+    """Somebody else in this process asked the link's user to stop."""
 
 
 class TopicLink(PacedLink):
@@ -36,23 +42,36 @@ class TopicLink(PacedLink):
         Raises UserError if no controller node that is active answers in time.
         """
         self._closed = True
+        self.cancelled = threading.Event()
+        """Set by another thread: the verb under way, and each further one, raises LinkCancelled until it is cleared."""
         self._own_context = context is None
         self._context = context or Context()
         if self._own_context:
             rclpy.init(context=self._context)
         self._node = Node("robot_rl_link", namespace=namespace, context=self._context, start_parameter_services=False)
-        side = TopicSide(self._node)
+        side = self._topics = TopicSide(self._node)
         self._spinner = Spinner(self._node, context=self._context)
         self._spinner.start()
         self._pulse = Pulse(lambda now_ns, pid: None)
         try:
             self._connect(side, namespace, start_timeout_s)
             super().__init__(str(side.told.get("motor", "motor")), side, self._pulse, timeouts or LinkTimeouts())
-            self.reset()
+            self._begin()
         except BaseException:
             self._closed = False
             self.close()
             raise
+
+    @property
+    def told(self) -> dict[str, Any]:
+        """Returns what the controller node says of its arm: task, variant, layers, whether it is simulated."""
+        return self._topics.told
+
+    def _begin(self) -> None:
+        try:
+            self.reset()
+        except ValueError as error:
+            raise UserError(f"the controller node refused: {error}") from error
 
     def _connect(self, side: TopicSide, namespace: str, timeout_s: float) -> None:
         deadline_s = time.monotonic() + timeout_s
@@ -86,4 +105,5 @@ class TopicLink(PacedLink):
         return None
 
     def _sleep(self, duration_s: float) -> None:
-        time.sleep(max(duration_s, 0.0))
+        if self.cancelled.wait(max(duration_s, 0.0)):
+            raise LinkCancelled("stopped on request")

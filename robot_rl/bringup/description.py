@@ -101,7 +101,7 @@ class Command:
             return f"this version has no command {self.words[0]}"
         for word in self.words[1:]:
             key, _, value = word.partition("=")
-            known = verb.config.__dataclass_fields__.get(key)
+            known = verb.config.__dataclass_fields__.get(key.partition(".")[0])
             if known is None:
                 return f"robot-rl {verb.name} has no setting {key}"
             choices = known.metadata.get("choices")
@@ -131,8 +131,6 @@ class Process:
     """Whether it starts the motor process that is named after its namespace."""
     terminal: bool = False
     """Whether it reads the terminal, as a keyboard does."""
-    images: bool = False
-    """Whether pictures pass through it, which need the transport profile of `images.xml`."""
 
 
 @dataclass(frozen=True)

@@ -5,14 +5,10 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable, Mapping
 from importlib.util import find_spec
-from pathlib import Path
 
 from data.errors import UserError
 from robot_rl.bringup.resolve import Program
 
-IMAGE_PROFILE = Path(__file__).with_name("images.xml")
-"""Fast DDS: pictures in shared memory whole, instead of in pieces by UDP."""
-_PROFILE_VARIABLES = ("FASTDDS_DEFAULT_PROFILES_FILE", "FASTRTPS_DEFAULT_PROFILES_FILE")
 
 
 def has_wheels() -> bool:
@@ -49,13 +45,10 @@ def require_free(programs: Iterable[Program]) -> None:
 def child_environment(program: Program, base: Mapping[str, str]) -> dict[str, str]:
     """Returns the variables of a program: those of `base`, and defaults where `base` says nothing.
 
-    Discovery stays on this machine. Programs with pictures get the transport profile for them. With ROS from wheels,
-    the ament index is that of this Python environment.
+    Discovery stays on this machine. With ROS from wheels, the ament index is that of this Python environment.
     """
     ours = {"ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST", "PYTHONUNBUFFERED": "1"}
     if has_wheels():
         ours["AMENT_PREFIX_PATH"] = sys.prefix
-    if program.images and not any(base.get(name) for name in _PROFILE_VARIABLES):
-        ours["FASTDDS_DEFAULT_PROFILES_FILE"] = str(IMAGE_PROFILE)
     given = {name: value for name, value in base.items() if value}
     return {**ours, **given, **program.environment}

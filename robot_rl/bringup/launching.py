@@ -25,7 +25,6 @@ from launch_ros.parameter_descriptions import ParameterValue
 
 from robot_rl.bringup import table
 from robot_rl.bringup.description import SCRIPTS, Argument, BringUp, Condition, Node, Process, pieces
-from robot_rl.bringup.environment import IMAGE_PROFILE
 
 
 def launch_description(name: str) -> LaunchDescription:
@@ -56,7 +55,7 @@ def _action(bringup: BringUp, process: Process) -> Any:
     common: dict[str, Any] = {
         "name": process.name,
         "output": "screen",
-        "additional_env": _environment(process),
+        "additional_env": {name: _text(template) for name, template in process.environment.items()},
         "sigterm_timeout": str(process.stop_s),
         "respawn": process.restart.times > 0,
         "respawn_delay": process.restart.delay_s,
@@ -84,14 +83,6 @@ def _parameters(bringup: BringUp, templates: Mapping[str, str]) -> dict[str, Par
         name: ParameterValue(_text(template), value_type=bringup.kind(template))
         for name, template in templates.items()
     }
-
-
-def _environment(process: Process) -> dict[str, Any]:
-    profile = "FASTDDS_DEFAULT_PROFILES_FILE"
-    environment: dict[str, Any] = {name: _text(template) for name, template in process.environment.items()}
-    if process.images:
-        environment[profile] = EnvironmentVariable(profile, default_value=str(IMAGE_PROFILE))
-    return environment
 
 
 def _condition(condition: Condition) -> IfCondition:

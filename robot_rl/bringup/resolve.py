@@ -26,7 +26,6 @@ class Program:
     at_end: AtEnd = AtEnd.FAILURE
     stop_s: float = 5.0
     terminal: bool = False
-    images: bool = False
     motor: str = ""
     """Name of the motor process that it starts; "" if none."""
 
@@ -94,7 +93,6 @@ def _program(bringup: BringUp, process: Process, values: Mapping[str, str], here
         at_end=process.at_end,
         stop_s=process.stop_s,
         terminal=process.terminal,
-        images=process.images,
         motor=motor_name(values["namespace"]) if process.owns_motor else "",
     )
 

@@ -30,6 +30,7 @@ ROBOT_IP = Argument("robot_ip", "Address of the FR3's control box, such as 172.1
 CAMERA = Argument("camera", "Camera: `none`, `mujoco`, `any`, or a serial number.", "none")
 DEVICE = Argument("device", "What the person holds.", "gamepad", ("gamepad", "spacemouse", "keyboard"))
 RUN = Argument("run", "Run folder of a trained policy that acts; empty: nobody does.")
+BEGIN = Argument("begin", "Whether that policy acts as soon as all is up.", "false", ("true", "false"), bool)
 DATA = Argument("data", "Episode store to record into, such as demos.zarr; empty: nothing is recorded.")
 ARM = (NAMESPACE, TASK, VARIANT, SEED, REALTIME)
 _OF_ARM = {name: f"{{{name}}}" for name in ("task", "variant", "seed", "realtime")}
@@ -47,19 +48,22 @@ def _controller(robot: str, when: Condition | None = None, **parameters: str) ->
     )
 
 
-_SIMULATED_ARM = _controller("mujoco")
 _EITHER_ARM = (
     _controller("mujoco", Condition("robot", "fr3", equal=False)),
     _controller("fr3", Condition("robot", "fr3"), robot_config='{{"ip": "{robot_ip}"}}'),
 )
-_SUPERVISOR = Process("supervisor", Node("ros_nodes.supervisor_node"), ready=ACTIVE, after=("controller",))
+
+
+def _supervisor(robot: str) -> Process:
+    return Process("supervisor", Node("ros_nodes.supervisor_node", {"robot": robot}), ready=ACTIVE)
+
+
 _CAMERA = Process(
     "camera",
     Node("ros_nodes.camera_node", {"camera": "{camera}"}),
     when=Condition("camera", "none", equal=False),
     ready=ACTIVE,
     restart=_AGAIN,
-    images=True,
 )
 _RECORDER = Process(
     "recorder",
@@ -69,15 +73,13 @@ _RECORDER = Process(
     after=("controller",),
     restart=_AGAIN,
     stop_s=20.0,  # the episode in progress is closed
-    images=True,
 )
 _POLICY = Process(
     "policy",
-    Node("ros_nodes.policy_node", {"run": "{run}"}),
+    Node("ros_nodes.policy_node", {"run": "{run}", "begin": "{begin}"}),
     when=Condition("run", "", equal=False),
     ready=ACTIVE,
     after=("controller",),
-    images=True,
 )
 _TELEOP = Process(
     "teleop",
@@ -91,14 +93,13 @@ _LEARNER = Process(
     "finetune",
     Command(
         (
-            "finetune", "robot=ros", "mode=async", "task={task}", "variant={variant}", "data={data}", "base={base}",
+            "finetune", "robot=ros", "robot_config.namespace={namespace}", "mode=async", "task={task}", "variant={variant}", "data={data}", "base={base}",
             "agent={agent}", "steps={steps}", "out={out}",
         )
     ),
     after=("controller",),
     at_end=AtEnd.DONE,
     stop_s=60.0,  # a checkpoint is written
-    images=True,
 )  # fmt: skip
 _LEARNING = (
     Argument("out", "Run folder; an existing one is resumed.", needed=True),
@@ -117,16 +118,16 @@ BRINGUPS = (
     BringUp(
         "sim",
         "A simulated arm behind the topics of a real one.",
-        (*ARM, CAMERA, RUN, DATA),
-        (_SIMULATED_ARM, _SUPERVISOR, _CAMERA, _RECORDER, _POLICY),
+        (*ARM, CAMERA, RUN, BEGIN, DATA),
+        (_controller("mujoco"), _supervisor("mujoco"), _CAMERA, _RECORDER, _POLICY),
         purpose=("controller",),
         next=_LOOK,
     ),
     BringUp(
         "robot",
         "The arm of this robot PC, with its supervisor; camera, recorder and policy if asked for.",
-        (ROBOT, ROBOT_IP, *ARM, CAMERA, RUN, DATA),
-        (*_EITHER_ARM, _SUPERVISOR, _CAMERA, _RECORDER, _POLICY),
+        (ROBOT, ROBOT_IP, *ARM, CAMERA, RUN, BEGIN, DATA),
+        (*_EITHER_ARM, _supervisor("{robot}"), _CAMERA, _RECORDER, _POLICY),
         purpose=("controller",),
         next=_LOOK,
     ),
@@ -134,14 +135,14 @@ BRINGUPS = (
         "teleop",
         "An arm driven by hand, recorded if asked for.",
         (SIMULATED, ROBOT_IP, *ARM, DEVICE, CAMERA, DATA),
-        (*_EITHER_ARM, _SUPERVISOR, _CAMERA, _RECORDER, _TELEOP),
+        (*_EITHER_ARM, _supervisor("{robot}"), _CAMERA, _RECORDER, _TELEOP),
         purpose=("controller", "teleop"),
     ),
     BringUp(
         "train",
         "An arm and the learner that practises with it.",
         (SIMULATED, ROBOT_IP, *ARM, CAMERA, *_LEARNING),
-        (*_EITHER_ARM, _SUPERVISOR, _CAMERA, _LEARNER),
+        (*_EITHER_ARM, _supervisor("{robot}"), _CAMERA, _LEARNER),
         purpose=("controller", "finetune"),
         next=("robot-rl report {out}",),
     ),

@@ -11,6 +11,7 @@ from data.errors import UserError
 from robot_rl import config as configs
 from robot_rl import config_bringup as bringup
 from robot_rl import config_critic as critic
+from robot_rl import config_robot as robot
 from robot_rl import config_safety as safety
 from robot_rl.options import Config, expected_names
 
@@ -69,6 +70,7 @@ VERBS = (
     Verb("bench safety", configs.BenchSafetyConfig, "robot_rl.cli.benches:safety", table=True),
     Verb("bench faults", configs.BenchFaultsConfig, "robot_rl.cli.benches:faults", table=True),
     Verb("bench up", bringup.BenchUpConfig, "robot_rl.bench.up:run", table=True),
+    Verb("bench franka", robot.BenchFrankaConfig, "robot_rl.cli.benches:franka", table=True),
     Verb("experiment", configs.ExperimentConfig, "robot_rl.workflows.experiment:run", positional=("name",)),
     Verb("quickstart", configs.QuickstartConfig, "robot_rl.workflows.quickstart:run"),
     Verb("doctor", configs.DoctorConfig, "robot_rl.cli.documents:doctor"),

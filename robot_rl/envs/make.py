@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from controllers.robots.mujoco_arm import MujocoArm, WristSensorConfig
 from controllers.shared_memory_link import SharedMemoryLink, SharedMemoryLinkConfig
 from data.errors import UserError
 from robot_rl.envs.layers import SafetyLayers
+from robot_rl.envs.real_robot import start_fr3
 from robot_rl.envs.reset import ResetConfig
 from robot_rl.envs.robot_env import RobotEnv
 from robot_rl.tasks.base import Task
@@ -28,6 +30,7 @@ def make_env(
     task: Task,
     *,
     robot: str = "mujoco",
+    robot_config: Mapping[str, Any] | None = None,
     seed: int = 0,
     teleport: bool = False,
     images: bool = False,
@@ -45,10 +48,19 @@ def make_env(
     layers of the motor chain, all of them by default. flights: folder of the flight recorder's files; None: in
     lock-step none are written, in real time they go to the user's own folder.
 
+    robot: `mujoco`, or `fr3` for a real one, always in a motor process of its own; robot_config: its settings, see
+    controllers.robots.franka_config. A real arm cannot be teleported or rendered, and a person looks after each latch.
+
     Raises UserError for a backend that is not there.
     """
+    if robot == "fr3":
+        if teleport or images or sensor is not None:
+            raise UserError("robot=fr3 is a real arm: it has no teleport, no rendered images and no simulated sensor")
+        return _on_fr3(task, robot_config or {}, realtime, layers or SafetyLayers(), flights, reset_config)
     if robot != "mujoco":
-        raise UserError(f"expected robot=mujoco, got robot={robot}")
+        raise UserError(f"expected robot=mujoco or robot=fr3, got robot={robot}")
+    if robot_config:
+        raise UserError(f"robot_config goes with robot=fr3, got {', '.join(robot_config)} with robot={robot}")
     if realtime and images:
         raise UserError("the motor process renders no images: leave images off, or run in lock-step (realtime=False)")
     layers = layers or SafetyLayers()
@@ -81,6 +93,29 @@ def make_env(
             link.load_critic(critic.weights)
             link.reset()  # which puts them into use
         return RobotEnv(task, link, world=world, teleport=put, images=images, reset_config=reset_config)
+    except BaseException:
+        link.close()
+        raise
+
+
+def _on_fr3(
+    task: Task,
+    robot_config: Mapping[str, Any],
+    realtime: bool | RealtimeConfig,
+    layers: SafetyLayers,
+    flights: Path | None,
+    reset_config: ResetConfig | None,
+) -> RobotEnv:
+    """The environment of a task on an FR3: nothing behind the link but the link itself."""
+    measures = realtime if isinstance(realtime, RealtimeConfig) else RealtimeConfig()
+    supervisor, flight = layers.supervisor_config(lockstep=False), FlightConfig(folder=str(flights or ""))
+    link = start_fr3(task, robot_config, chain_of(task, layers), measures, supervisor, flight)
+    try:
+        critic = layers.load_critic()
+        if critic is not None:
+            link.load_critic(critic.weights)
+            link.reset()  # which puts them into use
+        return RobotEnv(task, link, reset_config=reset_config)
     except BaseException:
         link.close()
         raise

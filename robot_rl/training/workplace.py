@@ -88,10 +88,9 @@ class ArmWorkplace:
     Policies see the task's vectors, in the order of its observation space; pictures of cameras are recorded only.
     """
 
-    restorable = True
-
     def __init__(self, env: RobotEnv, history: int = 0) -> None:
         self.env = env
+        self.restorable = env.world is not None
         self.featuriser = Featuriser(vector_sizes(env.task), history)
         self.obs_size = self.featuriser.size
         spec = env.task.action
@@ -173,6 +172,7 @@ def make_workplace(
     variant: str = "default",
     env_id: str | None = None,
     robot: str = "mujoco",
+    robot_config: Mapping[str, Any] | None = None,
     seed: int = 0,
     history: int = 0,
     images: bool = False,
@@ -203,5 +203,15 @@ def make_workplace(
         raise UserError(f"env_id goes with task=gym, got task={task}")
     layers = layers_from(safety_config or {})
     made = make_task(task, variant, task_config)
-    env = make_env(made, robot=robot, seed=seed, images=record_images, layers=layers, flights=flights)
+    if robot == "fr3" and record_images:
+        raise UserError("images=true draws what the simulator shows; a real arm's pictures come from its cameras")
+    env = make_env(
+        made,
+        robot=robot,
+        robot_config=robot_config,
+        seed=seed,
+        images=record_images,
+        layers=layers,
+        flights=flights,
+    )
     return ArmWorkplace(env, history)

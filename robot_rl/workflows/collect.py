@@ -32,6 +32,7 @@ def run(config: CollectConfig) -> dict[str, Any]:
         config.task,
         variant=config.variant,
         robot=config.robot,
+        robot_config=config.robot_config,
         seed=config.seed,
         record_images=config.images,
         task_config=config.task_config,

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,7 @@ from controllers.motor_child import MotorProcessDied
 from controllers.person import look
 from controllers.types import Command
 from data.errors import UserError
+from robot_rl.tasks.registry import make_task
 from ros_nodes import qos
 from ros_nodes.topic_link import TopicLink
 from ros_nodes.wire import pack
@@ -90,7 +92,7 @@ def test_a_link_over_topics_moves_the_arm_and_misses_no_tick(link: TopicLink) ->
     moved = start.position_base_m[2] - link.latest().position_base_m[2]
     assert moved > 0.01
     assert np.diff(ticks).tolist() == [1] * (len(ticks) - 1) and link.lost_reports == 0
-    assert link.grant is not None and link.status().supervisor == SupervisorState.RUN
+    assert link.status().supervisor == SupervisorState.RUN
 
 
 def test_requests_are_answered_as_over_shared_memory(link: TopicLink) -> None:
@@ -153,12 +155,13 @@ def test_standard_targets_lead_the_arm_and_age(controller: NodeProcess, here: No
     stiffness = here.create_publisher(Float64MultiArray, "target_stiffness", qos.targets())
     wait_until(lambda: publisher.get_subscription_count() and stiffness.get_subscription_count(), "discovery")
     stiffness.publish(Float64MultiArray(data=[600.0] * 3 + [30.0] * 3))
-    goal = start.position_base_m - [0.0, 0.0, 0.03]
-    for _ in range(40):
+    limiter = make_task("peg_insertion").chain_config().limiter
+    goal = 0.5 * (np.array(limiter.box_min_base_m) + np.array(limiter.box_max_base_m))
+    for _ in range(100):
         publisher.publish(pose_message(goal, start.quaternion_base_xyzw))
         time.sleep(0.05)
     report = link.step(0.05)[-1]
-    assert abs(report["position_base_m"][2] - goal[2]) < 0.01
+    assert np.abs(report["position_base_m"] - goal).max() < 0.01
     assert report["executed_stiffness"][0] == pytest.approx(600.0)
     time.sleep(1.5)
     assert link.step(0.1)["reason"][-1] == Reason.HOLD, "nothing stays active for ever"
@@ -184,20 +187,17 @@ def test_a_topic_with_two_publishers_moves_nothing(controller: NodeProcess, here
 
 def test_a_second_commander_is_refused_while_the_first_one_acts(controller: NodeProcess, namespace: str) -> None:
     first = TopicLink(namespace)
-    first.send(held_pose(first))
-    first.step(0.1)
-    sequence = first.latest().sequence
-    second = TopicLink(namespace)  # its reset ends what the first one asked for, as a reset does
     try:
-        first.send(held_pose(first))
+        first.send(replace(held_pose(first), duration_s=5.0))
         first.step(0.1)
-        after = first.latest().sequence
-        assert after > sequence
-        second.send(held_pose(second))
-        second.step(0.05)
-        assert second.latest().sequence in (after, -1)
+        with pytest.raises(UserError, match="another sender commands the arm"), ThreadPoolExecutor(1) as pool:
+            stepping = pool.submit(first.step, 2.0)  # renews what it sent
+            try:
+                TopicLink(namespace)
+            finally:
+                stepping.result()
+        assert first.latest().reason < Reason.STALE
     finally:
-        second.close()
         first.close()
 
 
@@ -230,14 +230,18 @@ def test_malformed_messages_are_refused_in_one_sentence(
         link.close()
         wait_until(lambda: here.count_publishers(publisher.topic_name) == 1, "the link to go")
         time.sleep(0.3)
-    publisher.publish(message)
-    controller.wait_for("refused:", 5.0)
+
+    def refused() -> bool:
+        publisher.publish(message)  # a target may be lost, which is no fault
+        return "refused:" in controller.said()
+
+    wait_until(refused, "a refusal", 5.0)
     assert words in controller.said()
     assert controller.process.poll() is None
 
 
 def call(node: Node, name: str) -> Trigger.Response:
-    client = node.create_client(Trigger, name)
+    client: Any = node.create_client(Trigger, name)
     assert client.wait_for_service(10.0)
     future = client.call_async(Trigger.Request())
     wait_until(future.done, name)
@@ -269,17 +273,17 @@ def test_homing_and_guiding(controller: NodeProcess, here: Node, link: TopicLink
 def test_what_bounds_motion_is_read_only_while_active(controller: NodeProcess, here: Node, namespace: str) -> None:
     client = AsyncParameterClient(here, f"/{namespace}/controller")
     assert client.wait_for_services(10.0)
-    for name, value in (("safety_config", json.dumps({"limiter": False})), ("target_duration_s", 5.0)):
-        future = client.set_parameters([Parameter(name, value=value)])
+
+    def set_to(name: str, value: Any) -> Any:
+        future: Any = client.set_parameters([Parameter(name, value=value)])
         wait_until(future.done, name)
-        result = future.result().results[0]
+        return future.result().results[0]
+
+    for name, value in (("safety_config", "limiter=false"), ("target_duration_s", 5.0)):
+        result = set_to(name, value)
         assert not result.successful and "cannot change while the node is active" in result.reason
-    future = client.set_parameters([Parameter("k_pos", value=[2000.0, 1.0, 1.0])])
-    wait_until(future.done, "k_pos")
-    assert not future.result().results[0].successful
-    future = client.set_parameters([Parameter("k_pos", value=[500.0, 500.0, 500.0])])
-    wait_until(future.done, "k_pos")
-    assert future.result().results[0].successful
+    assert not set_to("k_pos", [2000.0, 1.0, 1.0]).successful
+    assert set_to("k_pos", [500.0, 500.0, 500.0]).successful
 
 
 def test_a_dead_motor_process_ends_the_node_and_the_links(controller: NodeProcess, link: TopicLink) -> None:
@@ -295,8 +299,8 @@ def test_a_dead_motor_process_ends_the_node_and_the_links(controller: NodeProces
     ("settings", "words"),
     [
         ({"task": "nosuch"}, "nosuch"),
-        ({"safety_config": "{nonsense"}, "JSON mapping"),
-        ({"safety_config": '{"nosuch": 1}'}, "unknown setting"),
+        ({"safety_config": "nonsense"}, "key=value"),
+        ({"safety_config": "nosuch=1"}, "unknown setting"),
         ({"robot": "kuka"}, "robot=kuka"),
     ],
 )
