@@ -92,7 +92,9 @@ def check_ros_pictures(environment: Mapping[str, str] = os.environ) -> Finding:
         return ok("none named: nodes that keep to this machine take their own")
     cure = f"mend or unset {names[0]}: nodes then take their own"
     try:
-        sizes = [int(entry.text or 0) for entry in ElementTree.parse(named).iter() if entry.tag.endswith("segment_size")]
+        sizes = [
+            int(entry.text or 0) for entry in ElementTree.parse(named).iter() if entry.tag.endswith("segment_size")
+        ]
     except (OSError, ValueError, ElementTree.ParseError) as error:
         return fail(f"{named} cannot be read: {error}", cure)
     if max(sizes, default=0) < _NEEDED_BYTES:

@@ -1,4 +1,4 @@
-"""What a bring-up is made of. Data only: neither processes nor ROS, so that launch files read the same as `robot-rl up`.
+"""What a bring-up is made of. Data only, neither processes nor ROS: launch files read the same as `robot-rl up`.
 
 Texts are templates: `{namespace}` stands for the value of the argument of that name, `{{` for a brace.
 """

@@ -10,7 +10,6 @@ from data.errors import UserError
 from robot_rl.bringup.resolve import Program
 
 
-
 def has_wheels() -> bool:
     """Tells whether ROS comes from wheels in this Python environment."""
     return find_spec("ros_wheels_bootstrapper") is not None

@@ -8,12 +8,15 @@ SIGKILL. A motor process needs none of this: it holds, stops and leaves by itsel
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
 import signal
 import subprocess
 import sys
 import time
+
+from data.errors import UserError
 
 GRACE_S, TERM_S = 20.0, 3.0
 """Time to end after SIGINT and after SIGTERM [s]."""
@@ -22,22 +25,30 @@ GRACE_S, TERM_S = 20.0, 3.0
 class Guardian:
     """The guardian's process, as `up` sees it."""
 
-    def __init__(self) -> None:
+    def __init__(self, grace_s: float = GRACE_S) -> None:
+        """grace_s: time for the children to end by themselves after `up` was killed [s]."""
         self._process = subprocess.Popen(
-            [sys.executable, "-P", "-m", __name__],
+            [sys.executable, "-P", "-m", __name__, str(grace_s)],
             stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, start_new_session=True, text=True, bufsize=1,
         )  # fmt: skip
 
     def watch(self, pid: int) -> None:
-        """Tells it of a child, which leads a process group of its own."""
-        if self._process.stdin is not None:
+        """Tells it of a child, which leads a process group of its own. Raises UserError if the guardian is dead."""
+        if self._process.stdin is None:
+            raise RuntimeError("the guardian has no standard input")
+        try:
             self._process.stdin.write(f"{pid}\n")
             self._process.stdin.flush()
+        except BrokenPipeError:
+            raise UserError(
+                "the process that would clean up after a killed `robot-rl up` is dead: start again"
+            ) from None
 
     def dismiss(self) -> None:
         """Lets it go: no child is left."""
         if self._process.stdin is not None:
-            self._process.stdin.close()
+            with contextlib.suppress(BrokenPipeError):
+                self._process.stdin.close()
         self._process.wait()
 
 
@@ -64,7 +75,7 @@ def main() -> None:
             children[int(line)] = os.pidfd_open(int(line))
         except ProcessLookupError:  # it ended at once
             continue
-    children = _wait(children, GRACE_S) if _alive(children) else {}
+    children = _wait(children, float(sys.argv[1])) if _alive(children) else {}
     for number, limit_s in ((signal.SIGTERM, TERM_S), (signal.SIGKILL, TERM_S)):
         for pid in children:
             os.killpg(pid, number)

@@ -59,6 +59,7 @@ def _action(bringup: BringUp, process: Process) -> Any:
         "sigterm_timeout": str(process.stop_s),
         "respawn": process.restart.times > 0,
         "respawn_delay": process.restart.delay_s,
+        "respawn_max_retries": process.restart.times,
     }
     if not process.restart.times:
         common["on_exit"] = Shutdown(reason=f"{process.name} ended")
@@ -80,8 +81,7 @@ def _action(bringup: BringUp, process: Process) -> Any:
 
 def _parameters(bringup: BringUp, templates: Mapping[str, str]) -> dict[str, ParameterValue]:
     return {
-        name: ParameterValue(_text(template), value_type=bringup.kind(template))
-        for name, template in templates.items()
+        name: ParameterValue(_text(template), value_type=bringup.kind(template)) for name, template in templates.items()
     }
 
 

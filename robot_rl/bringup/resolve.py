@@ -22,7 +22,7 @@ class Program:
     environment: Mapping[str, str] = field(default_factory=dict)
     ready: str = ""
     after: tuple[str, ...] = ()
-    restart: Restart = Restart()
+    restart: Restart = field(default_factory=Restart)
     at_end: AtEnd = AtEnd.FAILURE
     stop_s: float = 5.0
     terminal: bool = False
@@ -35,9 +35,7 @@ def fill(bringup: BringUp, given: Mapping[str, str]) -> dict[str, str]:
     arguments = {argument.name: argument for argument in bringup.arguments}
     for name in given:
         if name not in arguments:
-            raise UserError(
-                f"robot-rl up {bringup.name} takes no '{name}'; {expected_names(name, list(arguments))}"
-            )
+            raise UserError(f"robot-rl up {bringup.name} takes no '{name}'; {expected_names(name, list(arguments))}")
     values = {name: given.get(name, argument.default) for name, argument in arguments.items()}
     for name, argument in arguments.items():
         _check(argument, values[name])

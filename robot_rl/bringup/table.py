@@ -15,9 +15,7 @@ ACTIVE = "node is active"
 _AGAIN = Restart(times=3, within_s=60.0)
 _NAME = r"[A-Za-z][A-Za-z0-9_]*(/[A-Za-z][A-Za-z0-9_]*)*"
 
-NAMESPACE = Argument(
-    "namespace", "Namespace of all topics; the motor process is named after it.", "arm", pattern=_NAME
-)
+NAMESPACE = Argument("namespace", "Namespace of all topics; the motor process is named after it.", "arm", pattern=_NAME)
 TASK = Argument("task", "Task whose tool, fixtures and limits the arm works with.", "peg_insertion")
 VARIANT = Argument("variant", "Variant of the task.", "default")
 SEED = Argument("seed", "Seed of the simulated sensor.", "0", kind=int)
@@ -89,18 +87,17 @@ _TELEOP = Process(
     at_end=AtEnd.DONE,
     terminal=True,
 )
+_FINETUNE = """
+    finetune robot=ros robot_config.namespace={namespace} mode=async task={task} variant={variant}
+    data={data} base={base} agent={agent} steps={steps} out={out}
+"""
 _LEARNER = Process(
     "finetune",
-    Command(
-        (
-            "finetune", "robot=ros", "robot_config.namespace={namespace}", "mode=async", "task={task}", "variant={variant}", "data={data}", "base={base}",
-            "agent={agent}", "steps={steps}", "out={out}",
-        )
-    ),
+    Command(tuple(_FINETUNE.split())),
     after=("controller",),
     at_end=AtEnd.DONE,
     stop_s=60.0,  # a checkpoint is written
-)  # fmt: skip
+)
 _LEARNING = (
     Argument("out", "Run folder; an existing one is resumed.", needed=True),
     Argument("data", "Episode store of demonstrations; null: none.", "null"),

@@ -13,7 +13,10 @@ from setuptools import setup
 NAME = "robot_rl_bringup"
 _spec = find_spec("robot_rl")
 if _spec is None or _spec.origin is None:
-    sys.exit(f"robot-rl is not installed for {sys.executable}: activate its environment, then `python -m colcon build`")
+    # colcon shows errors, but swallows SystemExit
+    raise RuntimeError(
+        f"robot-rl is not installed for {sys.executable}: activate its environment, then `python -m colcon build`"
+    )
 
 from robot_rl.bringup.table import node_modules  # noqa: E402 - not before it is known to be there
 
