@@ -31,14 +31,21 @@ def require_ros(environment: Mapping[str, str]) -> None:
 
 def require_free(programs: Iterable[Program]) -> None:
     """Raises UserError if a motor process that a program would start is alive already."""
+    for _, why in living_motors(programs):
+        raise UserError(f"an arm of this name is up already: {why} (namespace=...)")
+
+
+def living_motors(programs: Iterable[Program]) -> list[tuple[str, str]]:
+    """Returns (name, sentence with its process id) of each motor process of the programs' names that is alive."""
     from controllers.shared_memory.block import BlockInUse, remove_stale
 
-    for program in programs:
-        if program.motor:
-            try:
-                remove_stale(program.motor)
-            except BlockInUse as error:
-                raise UserError(f"an arm of this name is up already: {error} (namespace=...)") from None
+    found = []
+    for name in (program.motor for program in programs if program.motor):
+        try:
+            remove_stale(name)
+        except BlockInUse as error:
+            found.append((name, str(error)))
+    return found
 
 
 def child_environment(program: Program, base: Mapping[str, str]) -> dict[str, str]:

@@ -16,7 +16,7 @@ import psutil
 from robot_rl.bringup import table
 from robot_rl.bringup.crew import Crew, Outcome
 from robot_rl.bringup.description import BringUp
-from robot_rl.bringup.environment import child_environment, require_free, require_ros
+from robot_rl.bringup.environment import child_environment, living_motors, require_free, require_ros
 from robot_rl.bringup.guardian import Guardian
 from robot_rl.bringup.resolve import Program, fill, programs
 from robot_rl.options import Config
@@ -110,6 +110,10 @@ def _supervise(
     screen.tell("", f"starts {', '.join(program.name for program in chosen)}")
     crew = Crew(chosen, lambda program: child_environment(program, os.environ), screen.tell, Guardian())
     outcome = crew.run(stop, ready, began_s)
+    for name, _ in living_motors(chosen):  # its controller was killed
+        screen.tell(
+            "", f"motor process {name!r} lost its controller: it holds the arm and leaves by itself within 30 s"
+        )
     screen.tell("", f"all has ended ({stop.why})" if stop.why and not outcome.failure else "all has ended")
     return outcome
 

@@ -12,10 +12,11 @@ from typing import Any
 
 import pytest
 
-_PROCESS = {
-    "cmd", "name", "additional_env", "output", "sigterm_timeout", "respawn", "respawn_delay", "respawn_max_retries", "on_exit", "condition"
-}  # fmt: skip
-_NODE = (_PROCESS - {"cmd"}) | {"package", "executable", "namespace", "parameters", "remappings"}
+_SHARED = """
+    name additional_env output sigterm_timeout respawn respawn_delay respawn_max_retries on_exit condition
+"""
+_PROCESS = {"cmd", *_SHARED.split()}
+_NODE = {"package", "executable", "namespace", "parameters", "remappings", *_SHARED.split()}
 _CLASSES: dict[str, dict[str, tuple[tuple[str, ...], set[str]]]] = {
     "launch": {"LaunchDescription": (("entities",), {"entities"})},
     "launch.actions": {

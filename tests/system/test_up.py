@@ -65,8 +65,9 @@ def wait_for(what: Callable[[], bool], limit_s: float, words: Callable[[], objec
 
 
 @pytest.fixture
-def namespace(ros_domain: int) -> str:
-    return f"up{os.getpid()}d{ros_domain}"
+def namespace(ros_domain: int, request: pytest.FixtureRequest) -> str:
+    """One of this test's own: the motor process of a killed controller holds for 30 s more."""
+    return f"up{os.getpid()}d{ros_domain}n{abs(hash(request.node.name)) % 10**6}"
 
 
 @pytest.fixture
@@ -127,7 +128,9 @@ def test_a_killed_controller_ends_all_with_its_name(start: Callable[..., Up]) ->
     up.member("ros_nodes.controller_node").kill()
     assert up.process.wait(END_S) == 1, up.said()
     assert up.said().count("controller was killed by SIGKILL") == 1 and "Traceback" not in up.said()
-    wait_for(lambda: not up.left(), 20.0, up.left)
+    assert "lost its controller: it holds the arm and leaves by itself" in up.said()
+    assert [line for line in up.left() if "motor_process" in line], "it holds"
+    wait_for(lambda: not up.left(), 60.0, up.left)
 
 
 def test_a_dead_motor_process_ends_all_with_the_words_of_its_node(start: Callable[..., Up]) -> None:
@@ -145,7 +148,7 @@ def test_kill_9_leaves_nothing_behind(start: Callable[..., Up], namespace: str) 
     assert len(up.left()) >= 3, "guardian, controller, motor process"
     up.process.kill()
     up.process.wait()
-    wait_for(lambda: not up.left(), 30.0, up.left)
+    wait_for(lambda: not up.left(), 60.0, up.left)
     assert not Path(f"/dev/shm/robot-rl-{namespace}").exists()
 
 
