@@ -11,7 +11,7 @@ from typing import Any
 
 from robot_rl.options import REQUIRED, Config, option
 
-ROBOTS = ("mujoco", "fr3")
+ROBOTS = ("mujoco", "fr3", "ros")
 MODES = ("sync", "async")
 TRAINING_SEEDS_BELOW = 1_000_000
 """Seeds of collection and training stay below; evaluation episodes draw from this number upwards, so the two never
@@ -21,8 +21,8 @@ _TASK = "Name of the task; `robot-rl tasks` lists them."
 _VARIANT = "Variant of the task, such as `tight`; `robot-rl tasks` lists them."
 _SEED = "Seed of everything random in this run."
 _FRESH = "Refuse to start unless `out` is absent or empty (otherwise an existing `out` is resumed)."
-_ROBOT = "Backend that moves the arm: `mujoco` simulates it, `fr3` is a real one."
-_ROBOT_CONFIG = "Settings of the real robot: `robot_config.<key>=<value>`, such as robot_config.ip=172.16.0.2."
+_ROBOT = "What moves the arm: `mujoco` simulates it, `fr3` is a real one, `ros` stands behind a controller node."
+_ROBOT_CONFIG = "Settings of fr3 or ros: `robot_config.<key>=<value>`, such as robot_config.ip=172.16.0.2."
 _SAFETY_CONFIG = (
     "Layers between policy and motors, all on by default: `safety_config.<layer>=<value>`, such as ledger=off."
 )
@@ -68,6 +68,7 @@ class CollectConfig(Config):
     episodes: int = option(20, "Episodes that the store shall hold in the end.", low=1, may_change=True)
     variant: str = _variant()
     images: bool = option(False, "Record the task's cameras as well (needs EGL; slower).")
+    realtime: bool = option(False, "Run the arm at the pace of the clock, in a motor process of its own.")
     robot: str = _robot()
     robot_config: dict[str, Any] = option({}, _ROBOT_CONFIG)
     seed: int = _seed()

@@ -16,7 +16,7 @@ class ControllerConfig(Config):
     """The arm behind topics: owns the motor process."""
 
     robot: str = option("mujoco", "Arm: `mujoco` (simulated) or `fr3`.", choices=("mujoco", "fr3"))
-    motor: str = option("", "Name of the motor process; by default the namespace, or `arm`. One live process a name.")
+    motor: str = option("", "Name of a simulated arm's motor process; by default the namespace, or `arm`.")
     task: str = option("peg_insertion", _TASK)
     variant: str = option("default", "Variant of the task.")
     seed: int = option(0, "Seed of the simulated sensor.", low=0)

@@ -30,7 +30,7 @@ class RosRobotConfig:
 
     namespace: str = "arm"
     """Namespace of the controller node."""
-    start_timeout_s: float = 30.0
+    start_timeout_s: float = 60.0
     """Time for the node to answer [s]."""
 
 

@@ -28,6 +28,8 @@ from ros_nodes.lifecycle import ManagedNode
 from ros_nodes.spinning import run_node
 from ros_nodes.topic_link import LinkCancelled, TopicLink
 
+IDLE = "idle"
+
 
 class PolicyNode(ManagedNode[PolicyConfig]):
     """Services `~/start` and `~/stop`; `~/state` says what it does, `~/episode` how each episode went (JSON)."""
@@ -44,7 +46,7 @@ class PolicyNode(ManagedNode[PolicyConfig]):
         self.create_service(Trigger, "~/start", self._serve_start)
         self.create_service(Trigger, "~/stop", self._serve_stop)
         self.diagnostics.say(self._say)
-        self.doing = "idle"
+        self.doing = IDLE
         self.trouble = ""
         self.episodes: list[EpisodeRecord] = []
 
@@ -57,7 +59,7 @@ class PolicyNode(ManagedNode[PolicyConfig]):
 
     def start(self) -> None:
         """Begins at once, if it is to."""
-        self._become("idle")
+        self._become(IDLE)
         if self.config.begin:
             self.play()
 
@@ -69,10 +71,11 @@ class PolicyNode(ManagedNode[PolicyConfig]):
 
     def play(self) -> tuple[bool, str]:
         """Begins to act. Returns whether it does, and words."""
-        if not self.active and self._worker is None and not self.config.begin:
-            return False, "the node is not active"
-        if self._worker is not None and self._worker.is_alive():
+        if self.doing != IDLE:
             return False, "it acts already"
+        if self._worker is not None:
+            self._worker.join()  # idle: it is at its very end
+        self._become("loading")
         self._stopping.clear()
         self.trouble = ""
         self._worker = threading.Thread(target=self._work, name="policy", daemon=True)
@@ -99,16 +102,15 @@ class PolicyNode(ManagedNode[PolicyConfig]):
             with one_thread():
                 self._act()
         except LinkCancelled:
-            self._become("idle")
+            self._become(IDLE)
         except UserError as error:
             self.trouble = " ".join(str(error).split())
             self.get_logger().error(self.trouble)
-            self._become("idle")
+            self._become(IDLE)
             if self.config.begin:
                 self.failure = self.trouble
 
     def _act(self) -> None:
-        self._become("loading")
         setup = {
             **self.described,
             "robot": "ros",
@@ -126,7 +128,7 @@ class PolicyNode(ManagedNode[PolicyConfig]):
             evaluate(actor, workplace, seeds, self.config.deterministic, on_episode=self._took)
         finally:
             self._let_go(workplace)
-        self._become("idle")
+        self._become(IDLE)
 
     def _let_go(self, workplace: Workplace) -> None:
         link = self._link()
@@ -156,7 +158,7 @@ class PolicyNode(ManagedNode[PolicyConfig]):
         return "policy", ERROR if self.trouble else OK, self.trouble or self.doing, values
 
     def _serve_start(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
-        response.success, response.message = self.play()
+        response.success, response.message = self.play() if self.active else (False, "the node is not active")
         return response
 
     def _serve_stop(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:

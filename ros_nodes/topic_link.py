@@ -7,6 +7,7 @@ frozen after 0.25 s, hold after 1 s.
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from typing import Any
@@ -33,7 +34,7 @@ class TopicLink(PacedLink):
         self,
         namespace: str = "",
         *,
-        start_timeout_s: float = 30.0,
+        start_timeout_s: float = 60.0,
         timeouts: LinkTimeouts | None = None,
         context: Context | None = None,
     ) -> None:
@@ -41,7 +42,7 @@ class TopicLink(PacedLink):
 
         Raises UserError if no controller node that is active answers in time.
         """
-        self._closed = True
+        self._closed, self._begun = True, False
         self.cancelled = threading.Event()
         """Set by another thread: the verb under way, and each further one, raises LinkCancelled until it is cleared."""
         self._own_context = context is None
@@ -57,6 +58,7 @@ class TopicLink(PacedLink):
             self._connect(side, namespace, start_timeout_s)
             super().__init__(str(side.told.get("motor", "motor")), side, self._pulse, timeouts or LinkTimeouts())
             self._begin()
+            self._begun = True
         except BaseException:
             self._closed = False
             self.close()
@@ -89,9 +91,16 @@ class TopicLink(PacedLink):
             )
 
     def close(self) -> None:
-        """Lets go of the arm, which then holds; the motor process goes on. May be called twice."""
+        """Lets go of the arm, which then holds where it is; the motor process goes on. May be called twice.
+
+        Who leaves in order starts the arm over, so that nothing ages and latches after he has gone.
+        """
         if self._closed:
             return
+        if self._begun:
+            self.cancelled.clear()
+            with contextlib.suppress(UserError, ValueError):  # latched, or nobody there: nothing to start over
+                self.reset()
         self._closed = True
         self._pulse.stop()
         self._spinner.stop()

@@ -10,6 +10,7 @@ from typing import Any
 from data.errors import UserError
 from robot_rl import config as configs
 from robot_rl import config_bringup as bringup
+from robot_rl import config_cameras as cameras
 from robot_rl import config_critic as critic
 from robot_rl import config_robot as robot
 from robot_rl import config_safety as safety
@@ -71,6 +72,8 @@ VERBS = (
     Verb("bench faults", configs.BenchFaultsConfig, "robot_rl.cli.benches:faults", table=True),
     Verb("bench up", bringup.BenchUpConfig, "robot_rl.bench.up:run", table=True),
     Verb("bench franka", robot.BenchFrankaConfig, "robot_rl.cli.benches:franka", table=True),
+    Verb("bench camera", cameras.BenchCameraConfig, "robot_rl.cli.benches:camera", table=True),
+    Verb("cameras", cameras.CamerasConfig, "robot_rl.cli.cameras:run", positional=("serial",)),
     Verb("experiment", configs.ExperimentConfig, "robot_rl.workflows.experiment:run", positional=("name",)),
     Verb("quickstart", configs.QuickstartConfig, "robot_rl.workflows.quickstart:run"),
     Verb("doctor", configs.DoctorConfig, "robot_rl.cli.documents:doctor"),
