@@ -25,7 +25,7 @@ REALTIME = Argument(
 ROBOT = Argument("robot", "Arm: simulated, or a Franka FR3.", "fr3", ("mujoco", "fr3"))
 SIMULATED = Argument("robot", "Arm: simulated, or a Franka FR3.", "mujoco", ("mujoco", "fr3"))
 ROBOT_IP = Argument("robot_ip", "Address of the FR3's control box, such as 172.16.0.2.", needed=True)
-CAMERA = Argument("camera", "Camera: `none`, `mujoco`, `any`, or a serial number.", "none")
+CAMERA = Argument("camera", "Camera: `none`, `mujoco`, `software`, `serial:<number>` or `file:<path>`.", "none")
 DEVICE = Argument("device", "What the person holds.", "gamepad", ("gamepad", "spacemouse", "keyboard"))
 RUN = Argument("run", "Run folder of a trained policy that acts; empty: nobody does.")
 BEGIN = Argument("begin", "Whether that policy acts as soon as all is up.", "false", ("true", "false"), bool)
@@ -58,7 +58,7 @@ def _supervisor(robot: str) -> Process:
 
 _CAMERA = Process(
     "camera",
-    Node("ros_nodes.camera_node", {"camera": "{camera}"}),
+    Node("ros_nodes.camera_node", {"source": "{camera}"}),
     when=Condition("camera", "none", equal=False),
     ready=ACTIVE,
     restart=_AGAIN,
