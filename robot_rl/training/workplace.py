@@ -205,8 +205,8 @@ def make_workplace(
         raise UserError(f"env_id goes with task=gym, got task={task}")
     layers = layers_from(safety_config or {})
     made = make_task(task, variant, task_config)
-    if robot != "mujoco" and record_images:
-        raise UserError("images=true draws what the simulator shows; a real arm's pictures come from its cameras")
+    if robot == "fr3" and record_images:
+        raise UserError("images=true with robot=fr3: start camera nodes and a controller node, and give robot=ros")
     env = make_env(
         made,
         robot=robot,
