@@ -26,10 +26,11 @@ ROBOT = Argument("robot", "Arm: simulated, or a Franka FR3.", "fr3", ("mujoco", 
 SIMULATED = Argument("robot", "Arm: simulated, or a Franka FR3.", "mujoco", ("mujoco", "fr3"))
 ROBOT_IP = Argument("robot_ip", "Address of the FR3's control box, such as 172.16.0.2.", needed=True)
 CAMERA = Argument("camera", "Camera: `none`, `mujoco`, `software`, `serial:<number>` or `file:<path>`.", "none")
+CAMERA_NAME = Argument("camera_name", "Name of that camera, as the task's scene calls it.", "wrist")
 DEVICE = Argument("device", "What the person holds.", "gamepad", ("gamepad", "spacemouse", "keyboard"))
 RUN = Argument("run", "Run folder of a trained policy that acts; empty: nobody does.")
 BEGIN = Argument("begin", "Whether that policy acts as soon as all is up.", "false", ("true", "false"), bool)
-DATA = Argument("data", "Episode store to record into, such as demos.zarr; empty: nothing is recorded.")
+RECORD = Argument("record", "Folder to record into (episodes.zarr and bags); empty: nothing is recorded.")
 ARM = (NAMESPACE, TASK, VARIANT, SEED, REALTIME)
 _OF_ARM = {name: f"{{{name}}}" for name in ("task", "variant", "seed", "realtime")}
 _CONTROLLER = "ros_nodes.controller_node"
@@ -56,21 +57,27 @@ def _supervisor(robot: str) -> Process:
     return Process("supervisor", Node("ros_nodes.supervisor_node", {"robot": robot}), ready=ACTIVE)
 
 
+def _recorder(robot: str) -> Process:
+    return Process(
+        "recorder",
+        Node("ros_nodes.recorder_node", {"out": "{record}", "task": "{task}", "variant": "{variant}", "robot": robot}),
+        when=Condition("record", "", equal=False),
+        ready=ACTIVE,
+        after=("controller",),
+        restart=_AGAIN,
+        stop_s=20.0,  # the episode in progress is closed
+    )
+
+
 _CAMERA = Process(
     "camera",
-    Node("ros_nodes.camera_node", {"source": "{camera}"}),
+    Node(
+        "ros_nodes.camera_node",
+        {"source": "{camera}", "name": "{camera_name}", "task": "{task}", "variant": "{variant}"},
+    ),
     when=Condition("camera", "none", equal=False),
     ready=ACTIVE,
     restart=_AGAIN,
-)
-_RECORDER = Process(
-    "recorder",
-    Node("ros_nodes.recorder_node", {"data": "{data}", "task": "{task}", "variant": "{variant}"}),
-    when=Condition("data", "", equal=False),
-    ready=ACTIVE,
-    after=("controller",),
-    restart=_AGAIN,
-    stop_s=20.0,  # the episode in progress is closed
 )
 _POLICY = Process(
     "policy",
@@ -115,30 +122,30 @@ BRINGUPS = (
     BringUp(
         "sim",
         "A simulated arm behind the topics of a real one.",
-        (*ARM, CAMERA, RUN, BEGIN, DATA),
-        (_controller("mujoco"), _supervisor("mujoco"), _CAMERA, _RECORDER, _POLICY),
+        (*ARM, CAMERA, CAMERA_NAME, RUN, BEGIN, RECORD),
+        (_controller("mujoco"), _supervisor("mujoco"), _CAMERA, _recorder("mujoco"), _POLICY),
         purpose=("controller",),
         next=_LOOK,
     ),
     BringUp(
         "robot",
         "The arm of this robot PC, with its supervisor; camera, recorder and policy if asked for.",
-        (ROBOT, ROBOT_IP, *ARM, CAMERA, RUN, BEGIN, DATA),
-        (*_EITHER_ARM, _supervisor("{robot}"), _CAMERA, _RECORDER, _POLICY),
+        (ROBOT, ROBOT_IP, *ARM, CAMERA, CAMERA_NAME, RUN, BEGIN, RECORD),
+        (*_EITHER_ARM, _supervisor("{robot}"), _CAMERA, _recorder("{robot}"), _POLICY),
         purpose=("controller",),
         next=_LOOK,
     ),
     BringUp(
         "teleop",
         "An arm driven by hand, recorded if asked for.",
-        (SIMULATED, ROBOT_IP, *ARM, DEVICE, CAMERA, DATA),
-        (*_EITHER_ARM, _supervisor("{robot}"), _CAMERA, _RECORDER, _TELEOP),
+        (SIMULATED, ROBOT_IP, *ARM, DEVICE, CAMERA, CAMERA_NAME, RECORD),
+        (*_EITHER_ARM, _supervisor("{robot}"), _CAMERA, _recorder("{robot}"), _TELEOP),
         purpose=("controller", "teleop"),
     ),
     BringUp(
         "train",
         "An arm and the learner that practises with it.",
-        (SIMULATED, ROBOT_IP, *ARM, CAMERA, *_LEARNING),
+        (SIMULATED, ROBOT_IP, *ARM, CAMERA, CAMERA_NAME, *_LEARNING),
         (*_EITHER_ARM, _supervisor("{robot}"), _CAMERA, _LEARNER),
         purpose=("controller", "finetune"),
         next=("robot-rl report {out}",),
