@@ -18,6 +18,8 @@ from robot_rl.bringup.resolve import Program
 
 START_S = 240.0
 """Longest time to become ready [s]; the first start on a machine compiles the kernels."""
+_MISTAKE = 2
+"""Exit status of a program that was told something wrong: it would say the same again."""
 _LOOK_S, _PROGRESS_S, _DRAIN_S = 0.1, 5.0, 0.5
 
 
@@ -137,7 +139,7 @@ class Crew:
         now_s = time.monotonic()
         # The first start within the window is no restart.
         recent = sum(now_s - start_s < rule.within_s for start_s in self._starts[name])
-        if recent > rule.times:
+        if recent > rule.times or child.status() == _MISTAKE:
             return False
         self._due[name] = now_s + rule.delay_s
         self.outcome.restarts[name] = self.outcome.restarts.get(name, 0) + 1

@@ -100,6 +100,12 @@ def test_one_that_may_is_started_again_within_its_budget() -> None:
     assert sum("starts again" in line for _, line in told.lines) == 2
 
 
+def test_a_mistake_in_what_it_was_told_is_not_repeated() -> None:
+    source = "print('no camera 123', flush=True); raise SystemExit(2)"
+    outcome, _ = run(play("camera", source, restart=Restart(times=3)), stop=lambda: False)
+    assert outcome.restarts == {} and outcome.failure == "camera ended with status 2: no camera 123"
+
+
 def test_one_that_hears_nothing_is_killed_in_the_end() -> None:
     outcome, _ = run(play("deaf", STUBBORN, stop_s=0.2))
     assert outcome.killed == ["deaf"]
