@@ -163,5 +163,5 @@ def find(name: str) -> BringUp:
 
 def node_modules() -> list[str]:
     """Returns the modules of all nodes in the table that this installation has, sorted."""
-    nodes = [process.program for bringup in BRINGUPS for process in bringup.present]
-    return sorted({node.module for node in nodes if isinstance(node, Node)})
+    programs = [process.program for bringup in BRINGUPS for process in bringup.processes]
+    return sorted({node.module for node in programs if isinstance(node, Node) and not node.missing})

@@ -101,8 +101,19 @@ def test_fault_f4_a_camera_that_dies_holds_the_arm_until_it_is_started_again(
     seen.start()
     try:
         seen.read(60.0)
-        time.sleep(1.0)
         assert look(namespace).state == SupervisorState.ARMED
+
+        def stopped_and_held() -> bool:
+            """The controller has found the camera's beats once their absence holds the arm."""
+            camera.process.send_signal(signal.SIGSTOP)
+            time.sleep(1.0)
+            held = look(namespace).hold_reason == Reason.HEARTBEAT
+            camera.process.send_signal(signal.SIGCONT)
+            time.sleep(0.2)
+            return held
+
+        wait_until(stopped_and_held, "a first hold", 30.0)
+        wait_until(lambda: look(namespace).hold_reason == 0, "no hold after it went on", 10.0)
         camera.process.send_signal(signal.SIGKILL)
         wait_until(lambda: look(namespace).hold_reason == Reason.HEARTBEAT, "hold", 2.0)
         assert look(namespace).state == SupervisorState.HOLD
