@@ -28,6 +28,8 @@ ROBOT_IP = Argument("robot_ip", "Address of the FR3's control box, such as 172.1
 CAMERA = Argument("camera", "Camera: `none`, `mujoco`, `software`, `serial:<number>` or `file:<path>`.", "none")
 CAMERA_NAME = Argument("camera_name", "Name of that camera, as the task's scene calls it.", "wrist")
 DEVICE = Argument("device", "What the person holds.", "gamepad", ("gamepad", "spacemouse", "keyboard"))
+PATH = Argument("path", "Path of the device such as /dev/input/event5; empty: the only one of its kind.")
+DRIVE = Argument("drive", "Whether the arm follows the device as soon as all is up.", "true", ("true", "false"), bool)
 RUN = Argument("run", "Run folder of a trained policy that acts; empty: nobody does.")
 BEGIN = Argument("begin", "Whether that policy acts as soon as all is up.", "false", ("true", "false"), bool)
 RECORD = Argument("record", "Folder to record into (episodes.zarr and bags); empty: nothing is recorded.")
@@ -88,7 +90,10 @@ _POLICY = Process(
 )
 _TELEOP = Process(
     "teleop",
-    Node("ros_nodes.teleop_node", {"device": "{device}", "task": "{task}", "variant": "{variant}"}),
+    Node(
+        "ros_nodes.teleop_node",
+        {"device": "{device}", "path": "{path}", "drive": "{drive}", "task": "{task}", "variant": "{variant}"},
+    ),
     ready=ACTIVE,
     after=("controller",),
     at_end=AtEnd.DONE,
@@ -138,7 +143,7 @@ BRINGUPS = (
     BringUp(
         "teleop",
         "An arm driven by hand, recorded if asked for.",
-        (SIMULATED, ROBOT_IP, *ARM, DEVICE, CAMERA, CAMERA_NAME, RECORD),
+        (SIMULATED, ROBOT_IP, *ARM, DEVICE, PATH, DRIVE, CAMERA, CAMERA_NAME, RECORD),
         (*_EITHER_ARM, _supervisor("{robot}"), _CAMERA, _recorder("{robot}"), _TELEOP),
         purpose=("controller", "teleop"),
     ),

@@ -85,7 +85,7 @@ def test_a_killed_process_is_told_as_such() -> None:
 
 
 def test_a_process_that_is_done_ends_the_others_without_failure() -> None:
-    done = play("learner", "print('node is active', flush=True)", at_end=AtEnd.DONE)
+    done = play("learner", "print('node is active', flush=True)", at_end=AtEnd.DONE, after=("arm",))
     outcome, told = run(play("arm", WORKS), done, stop=lambda: False)
     assert not outcome.failure
     assert told.where("", "learner is done") < told.where("arm", "ends")
