@@ -27,6 +27,7 @@ from ros_nodes.diagnostics import ERROR, OK, WARN, Saying
 from ros_nodes.lifecycle import ManagedNode
 from ros_nodes.modes import Modes
 from ros_nodes.motors import load_critic, motor_config
+from ros_nodes.names import motor_name
 from ros_nodes.request_relay import RequestRelay, refusal
 from ros_nodes.spinning import run_node
 from ros_nodes.targets import Targets
@@ -56,7 +57,7 @@ class ControllerNode(ManagedNode[ControllerConfig]):
         """Checks everything, makes all topics; nothing moves."""
         config = self.config
         self.task = make_task(config.task, config.variant, config.task_config)
-        self.motor = motor_config(config, config.motor or self.get_namespace().strip("/").replace("/", "-") or "arm")
+        self.motor = motor_config(config, motor_name(config.motor, self.get_namespace()))
         self.arm = fr3()
         self._sender = draw_sender()
         self.voice = ArmVoice(self, self.arm, self.task.scene().tool, self.motor.name)
