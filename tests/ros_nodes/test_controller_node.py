@@ -28,6 +28,7 @@ from controllers.motor_child import MotorProcessDied
 from controllers.person import look
 from controllers.types import Command
 from data.errors import UserError
+from robot_rl.tasks.registry import make_task
 from ros_nodes import qos
 from ros_nodes.topic_link import TopicLink
 from ros_nodes.wire import pack
@@ -91,7 +92,7 @@ def test_a_link_over_topics_moves_the_arm_and_misses_no_tick(link: TopicLink) ->
     moved = start.position_base_m[2] - link.latest().position_base_m[2]
     assert moved > 0.01
     assert np.diff(ticks).tolist() == [1] * (len(ticks) - 1) and link.lost_reports == 0
-    assert link.grant is not None and link.status().supervisor == SupervisorState.RUN
+    assert link.status().supervisor == SupervisorState.RUN
 
 
 def test_requests_are_answered_as_over_shared_memory(link: TopicLink) -> None:
@@ -154,12 +155,13 @@ def test_standard_targets_lead_the_arm_and_age(controller: NodeProcess, here: No
     stiffness = here.create_publisher(Float64MultiArray, "target_stiffness", qos.targets())
     wait_until(lambda: publisher.get_subscription_count() and stiffness.get_subscription_count(), "discovery")
     stiffness.publish(Float64MultiArray(data=[600.0] * 3 + [30.0] * 3))
-    goal = np.array([*start.position_base_m[:2], 0.32])
-    for _ in range(40):
+    limiter = make_task("peg_insertion").chain_config().limiter
+    goal = 0.5 * (np.array(limiter.box_min_base_m) + np.array(limiter.box_max_base_m))
+    for _ in range(100):
         publisher.publish(pose_message(goal, start.quaternion_base_xyzw))
         time.sleep(0.05)
     report = link.step(0.05)[-1]
-    assert abs(report["position_base_m"][2] - goal[2]) < 0.01
+    assert np.abs(report["position_base_m"] - goal).max() < 0.01
     assert report["executed_stiffness"][0] == pytest.approx(600.0)
     time.sleep(1.5)
     assert link.step(0.1)["reason"][-1] == Reason.HOLD, "nothing stays active for ever"
@@ -228,8 +230,12 @@ def test_malformed_messages_are_refused_in_one_sentence(
         link.close()
         wait_until(lambda: here.count_publishers(publisher.topic_name) == 1, "the link to go")
         time.sleep(0.3)
-    publisher.publish(message)
-    controller.wait_for("refused:", 5.0)
+
+    def refused() -> bool:
+        publisher.publish(message)  # a target may be lost, which is no fault
+        return "refused:" in controller.said()
+
+    wait_until(refused, "a refusal", 5.0)
     assert words in controller.said()
     assert controller.process.poll() is None
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import array
+from typing import Any
 
 import numpy as np
 import pytest
@@ -43,7 +44,7 @@ def test_a_received_record_is_the_receivers_own() -> None:
 def test_one_changed_byte_is_noticed(position: int, change: int) -> None:
     message = pack("command", command_record(), 1)
     raw = bytearray(message.data)
-    names = HEADER.fields or {}
+    names: Any = HEADER.fields
     offset, size = names["sender"][1], 8
     boot = names["boot"][1]
     if offset <= position < offset + size or boot <= position < boot + 40:
@@ -75,7 +76,8 @@ def test_another_kind_and_a_wrong_count_are_refused() -> None:
 def test_a_stamp_from_another_boot_is_told() -> None:
     message = pack("command", command_record(), 1)
     raw = bytearray(message.data)
-    boot = (HEADER.fields or {})["boot"][1]
+    names: Any = HEADER.fields
+    boot = names["boot"][1]
     raw[boot : boot + 4] = b"0000"
     message.data = array.array("B", raw)
     assert not unpack("command", message).same_clock
