@@ -25,9 +25,9 @@ from typing import Any
 
 import numpy as np
 import rclpy
+from geometry_msgs.msg import PoseStamped
 from rclpy.node import Node
 from rclpy.utilities import remove_ros_args
-from geometry_msgs.msg import PoseStamped
 from std_msgs.msg import UInt8MultiArray
 from std_srvs.srv import Trigger
 

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 from typing import Any, ClassVar, Generic, TypeVar
 
-from rclpy.clock import Clock, ClockType
+from rclpy.clock import Clock
+from rclpy.clock_type import ClockType
 from rclpy.lifecycle import LifecycleNode, State, TransitionCallbackReturn
 
 from data.errors import UserError
@@ -20,7 +21,7 @@ from ros_nodes.diagnostics import Diagnostics
 
 C = TypeVar("C", bound=Config)
 STEADY = Clock(clock_type=ClockType.STEADY_TIME)
-"""Of all timers: rclpy's default follows the wall clock, and a step back of it would stop them for as long as it was."""
+"""Of all timers: rclpy's default follows the wall clock, which an hour's step back would stop for an hour."""
 
 
 class ManagedNode(LifecycleNode, Generic[C]):

@@ -15,6 +15,7 @@ import pytest
 pytest.importorskip("rclpy", reason="install the extra [ros]")
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
+from rclpy.clock_type import ClockType
 from rclpy.node import Node
 from std_msgs.msg import Bool, UInt8MultiArray
 from std_srvs.srv import Trigger
@@ -24,6 +25,7 @@ from controllers.shared_memory.block import BlockError, BlockInUse
 from controllers.types import Command
 from ros_nodes import qos
 from ros_nodes.network import OLD_PROFILES, OLD_RANGE, PROFILES, RANGE
+from ros_nodes.supervisor_node import SupervisorNode
 from ros_nodes.topic_link import TopicLink
 from ros_nodes.wire import BEAT, draw_sender, pack
 from safety.reasons import Reason
@@ -282,6 +284,15 @@ def test_a_learner_that_falls_silent_is_told_but_holds_nothing(
         assert follow(link) < Reason.REFUSED, "the policy goes on with its old weights"
     finally:
         link.close()
+
+
+def test_timers_follow_a_clock_that_nobody_sets(here: Node) -> None:
+    node = SupervisorNode(context=here.context)
+    try:
+        assert node.create_timer(10.0, lambda: None).clock.clock_type == ClockType.STEADY_TIME
+    finally:
+        node.end()
+        node.destroy_node()
 
 
 def open_sockets(pid: int) -> set[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
-from robot_rl.bench.faults import cases_ros, ros_stage, wall_clock
+from robot_rl.bench.faults import cases_ros, cases_topics, ros_stage, wall_clock
 from robot_rl.bench.faults.fault import Fault
 from robot_rl.bench.faults.ros_stage import RosStage
 
@@ -41,24 +41,24 @@ ROS_FAULTS = (
     ),
     Fault(
         *("F5", "ROS: wall clock of all programs jumps by an hour, to and fro", "no age notices", 0.0, "frozen ticks"),
-        cases_ros.wall_clock_steps,
+        cases_topics.wall_clock_steps,
         stage=partial(RosStage, clock=True),
         missing=lambda: ros_stage.missing() or wall_clock.missing(),
     ),
     RelayFault(
         *("F6a", "ROS: 1..30 % of commands lost, some twice or swapped", "never back to an older one", 0.0, "times"),
-        cases_ros.commands_lost,
+        cases_topics.commands_lost,
     ),
     RelayFault(
-        *("F6b", "ROS: no command passes for 200 ms", "not held", 0.0, "held ticks"), cases_ros.partition
+        *("F6b", "ROS: no command passes for 200 ms", "not held", 0.0, "held ticks"), cases_topics.partition
     ),
     RosFault(
         *("F6c", "ROS: second sender of commands", "nothing of it is followed, the first goes on", 0.0, "ticks"),
-        cases_ros.second_commander,
+        cases_topics.second_commander,
     ),
     RosFault(
         *("F6d", "ROS: second publisher of target_pose", "soon nothing of it counts, held", 300.0, "ms"),
-        cases_ros.second_publisher,
+        cases_topics.second_publisher,
     ),
     RosFault(
         *("R9", "ROS: critic's answer is no number", "command dropped", 20.0, "ms"), cases_ros.critic_answers_nothing

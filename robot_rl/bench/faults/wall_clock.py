@@ -1,7 +1,8 @@
 """A wall clock that can be set for some processes alone: a few lines of C, loaded before the C library (LD_PRELOAD).
 
-They add an offset, read from a mapped file, to CLOCK_REALTIME; CLOCK_MONOTONIC is left alone. The kernel's own timers
-keep the true time, as they do where a clock is stepped.
+They add an offset, read from a mapped file, to CLOCK_REALTIME; CLOCK_MONOTONIC is left alone. Waits until a time of the
+wall clock are handed to the kernel in its own time; one that is under way when the clock is stepped ends as it would
+have without the step.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ _SOURCE = r"""
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <fcntl.h>
+#include <pthread.h>
+#include <semaphore.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/time.h>
@@ -35,6 +38,34 @@ int clock_gettime(clockid_t clock, struct timespec *now) {
     int failed = real(clock, now);
     if (!failed && offset_s && (clock == CLOCK_REALTIME || clock == CLOCK_REALTIME_COARSE)) now->tv_sec += *offset_s;
     return failed;
+}
+
+/* A time of CLOCK_MONOTONIC counts from the boot, and is left alone. */
+static struct timespec true_time(const struct timespec *until) {
+    struct timespec t = *until;
+    if (offset_s && t.tv_sec > 500000000) t.tv_sec -= *offset_s;
+    return t;
+}
+
+int pthread_cond_timedwait(pthread_cond_t *cond, pthread_mutex_t *mutex, const struct timespec *until) {
+    static int (*real)(pthread_cond_t *, pthread_mutex_t *, const struct timespec *);
+    if (!real) real = dlvsym(RTLD_NEXT, "pthread_cond_timedwait", "GLIBC_2.3.2");
+    struct timespec t = true_time(until);
+    return real(cond, mutex, &t);
+}
+
+int pthread_mutex_timedlock(pthread_mutex_t *mutex, const struct timespec *until) {
+    static int (*real)(pthread_mutex_t *, const struct timespec *);
+    if (!real) real = dlsym(RTLD_NEXT, "pthread_mutex_timedlock");
+    struct timespec t = true_time(until);
+    return real(mutex, &t);
+}
+
+int sem_timedwait(sem_t *semaphore, const struct timespec *until) {
+    static int (*real)(sem_t *, const struct timespec *);
+    if (!real) real = dlsym(RTLD_NEXT, "sem_timedwait");
+    struct timespec t = true_time(until);
+    return real(semaphore, &t);
 }
 
 int gettimeofday(struct timeval *restrict now, void *restrict zone) {
