@@ -54,6 +54,7 @@ class PolicyConfig(Config):
     run: str = option(REQUIRED, "Run folder of finetune, pretrain or quickstart.")
     begin: bool = option(False, "Whether it acts at once, without a call of its service `start`.")
     episodes: int = option(0, "Episodes to act; 0: until it is stopped.", low=0)
+    human: bool = option(False, "Whether a person at a teleoperation node may take over.")
     deterministic: bool = option(True, "Act without exploration noise.")
     seed: int = option(TRAINING_SEEDS_BELOW, "Seed of the first episode.", low=TRAINING_SEEDS_BELOW)
 
