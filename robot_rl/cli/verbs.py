@@ -74,6 +74,7 @@ VERBS = (
     Verb("bench learner", bench.BenchLearnerConfig, "robot_rl.cli.benches:learner", table=True),
     Verb("bench safety", bench.BenchSafetyConfig, "robot_rl.cli.benches:safety", table=True),
     Verb("bench faults", bench.BenchFaultsConfig, "robot_rl.cli.benches:faults", table=True),
+    Verb("bench ros", robot.BenchRosConfig, "robot_rl.cli.benches:ros", table=True),
     Verb("bench franka", robot.BenchFrankaConfig, "robot_rl.cli.benches:franka", table=True),
     Verb("bench camera", cameras.BenchCameraConfig, "robot_rl.cli.benches:camera", table=True),
     Verb("bench up", bringup.BenchUpConfig, "robot_rl.bench.up:run", table=True),
