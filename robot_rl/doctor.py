@@ -199,8 +199,6 @@ def check_bench_extra() -> Finding:
     return ok(f"stable-baselines3 {version('stable-baselines3')}")
 
 
-
-
 CHECKS: dict[str, Callable[[], Finding]] = {
     "python": check_python,
     "dependencies": _check_dependencies_here,

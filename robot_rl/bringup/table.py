@@ -79,6 +79,7 @@ _CAMERA = Process(
     ),
     when=Condition("camera", "none", equal=False),
     ready=ACTIVE,
+    after=("controller",),  # a simulated one looks at the motor process
     restart=_AGAIN,
 )
 _POLICY = Process(
