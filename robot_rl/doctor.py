@@ -7,7 +7,6 @@ import os
 import shutil
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, packages_distributions, version
 from importlib.util import find_spec
 from pathlib import Path
@@ -16,34 +15,19 @@ from typing import Any
 from packaging.version import Version
 
 from data.errors import UserError
+from robot_rl.doctor_findings import Finding, fail, ok, warn
+from robot_rl.doctor_hardware import check_cameras, check_franka, check_input_devices
+from robot_rl.doctor_ros import (
+    check_ros,
+    check_ros_leftovers,
+    check_ros_libraries,
+    check_ros_network,
+    check_ros_pictures,
+)
 
 OWN_TOP_LEVEL_NAMES = ("data", "safety", "controllers", "calibration")
 NEEDED_FREE_GB = 5.0
 _ROOT = Path(__file__).resolve().parent.parent
-
-
-@dataclass(frozen=True)
-class Finding:
-    """Result of one check: `status` is ok, warn or fail; `cure` says what to do where it is not ok."""
-
-    status: str
-    text: str
-    cure: str = ""
-
-
-def ok(text: str) -> Finding:
-    """Everything is as it should be."""
-    return Finding("ok", text)
-
-
-def warn(text: str, cure: str) -> Finding:
-    """Something useful is missing; the rest works."""
-    return Finding("warn", text, cure)
-
-
-def fail(text: str, cure: str) -> Finding:
-    """Something needed is missing or wrong."""
-    return Finding("fail", text, cure)
 
 
 def check_python(current: tuple[int, int] = sys.version_info[:2]) -> Finding:
@@ -198,22 +182,6 @@ def check_names(owners: Mapping[str, list[str]] | None = None) -> Finding:
     return ok(f"nobody else owns {', '.join(OWN_TOP_LEVEL_NAMES)}")
 
 
-def check_ros(environment: Mapping[str, str] = os.environ, wheels: bool | None = None) -> Finding:
-    """ROS from wheels or from the system, never both: their libraries would mix in one process."""
-    wheels = find_spec("ros_wheels_bootstrapper") is not None if wheels is None else wheels
-    sourced = "/opt/ros" in environment.get("AMENT_PREFIX_PATH", "")
-    if wheels and sourced:
-        return fail(
-            "ROS wheels in this environment and /opt/ros sourced",
-            "open a shell without setup.bash, or use a venv without [ros]",
-        )
-    if wheels:
-        return ok("ROS 2 from wheels")
-    if sourced:
-        return ok(f"ROS 2 {environment.get('ROS_DISTRO', '')} from the system")
-    return ok("no ROS (needed only for ros_nodes/: pip install -c constraints.txt -e '.[ros]')")
-
-
 def check_tensorboard() -> Finding:
     """TensorBoard's viewer."""
     if find_spec("tensorboard") is None:
@@ -231,19 +199,6 @@ def check_bench_extra() -> Finding:
     return ok(f"stable-baselines3 {version('stable-baselines3')}")
 
 
-def check_cameras(installed: bool | None = None) -> Finding:
-    """Whether the driver of RealSense cameras loads, and which cameras are connected."""
-    installed = find_spec("pyrealsense2") is not None if installed is None else installed
-    cure = "pip install -c constraints.txt -e '.[realsense]'"
-    if not installed:
-        return ok(f"no driver for RealSense cameras (needed only for them: {cure})")
-    from controllers.cameras.devices import connected, info_of
-
-    try:
-        serials = [info_of(device).serial for device in connected()()]
-    except UserError as error:
-        return warn(str(error), cure)
-    return ok(f"pyrealsense2 {_installed('pyrealsense2')}, cameras connected: {', '.join(serials) or 'none'}")
 
 
 CHECKS: dict[str, Callable[[], Finding]] = {
@@ -258,9 +213,15 @@ CHECKS: dict[str, Callable[[], Finding]] = {
     "disk": check_disk,
     "kernels": check_kernel_cache,
     "ros": check_ros,
+    "ros libraries": check_ros_libraries,
+    "ros network": check_ros_network,
+    "ros leftovers": check_ros_leftovers,
+    "ros pictures": check_ros_pictures,
     "tensorboard": check_tensorboard,
     "bench": check_bench_extra,
     "cameras": check_cameras,
+    "input devices": check_input_devices,
+    "franka": check_franka,
 }
 
 

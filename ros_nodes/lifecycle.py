@@ -100,6 +100,7 @@ class ManagedNode(LifecycleNode, Generic[C]):
         self.active = result == TransitionCallbackReturn.SUCCESS
         if self.active:
             super().on_activate(state)
+            self.get_logger().info("node is active")  # robot_rl.bringup waits for these words
         return result
 
     def on_deactivate(self, state: State) -> TransitionCallbackReturn:

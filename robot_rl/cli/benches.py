@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from robot_rl.config import (
+from robot_rl.config_bench import (
     BenchControlConfig,
     BenchEnvConfig,
     BenchFaultsConfig,
@@ -12,7 +12,7 @@ from robot_rl.config import (
     BenchSafetyConfig,
 )
 from robot_rl.config_cameras import BenchCameraConfig
-from robot_rl.config_robot import BenchFrankaConfig
+from robot_rl.config_robot import BenchFrankaConfig, BenchRosConfig
 
 
 def control(config: BenchControlConfig) -> dict[str, Any]:
@@ -60,5 +60,12 @@ def franka(config: BenchFrankaConfig) -> dict[str, Any]:
 def camera(config: BenchCameraConfig) -> dict[str, Any]:
     """Returns latency, rate and losses of the camera driver."""
     from robot_rl.bench import camera as bench
+
+    return bench.run(config)
+
+
+def ros(config: BenchRosConfig) -> dict[str, Any]:
+    """Returns the figures of commands and pictures over topics, and of the FR3 driver."""
+    from robot_rl.bench import ros as bench
 
     return bench.run(config)

@@ -18,7 +18,7 @@ from robot_rl.bench.faults.fault import Fault
 from robot_rl.bench.faults.judging import MAX_MOTION_M, Outcome
 from robot_rl.bench.faults.ros_faults import ROS_FAULTS
 from robot_rl.bench.faults.stage import ORDINARY, PolicyStage, Stage
-from robot_rl.config import BenchFaultsConfig
+from robot_rl.config_bench import BenchFaultsConfig
 from safety.ledger import LedgerConfig
 from safety.reference_limiter import ReferenceLimiterConfig
 
