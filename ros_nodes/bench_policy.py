@@ -11,6 +11,7 @@ training program would.
 from __future__ import annotations
 
 import contextlib
+import os
 import queue
 import sys
 import threading
@@ -109,6 +110,7 @@ def main() -> None:
     def listen() -> None:
         for line in sys.stdin:
             orders.put(line.strip())
+        os._exit(0)  # whoever gave orders is gone
 
     threading.Thread(target=listen, daemon=True).start()
     arm = fr3()

@@ -60,8 +60,10 @@ def followed(reports: Array) -> Array:
 def _held_after(stage: RosStage, rng: np.random.Generator, program: str, number: signal.Signals) -> Outcome:
     """Sends a signal to a program; returns how long it took to the hold."""
     begin(stage, rng)
+    stage.side.ring.skip()
     sent_ns = stage.programs[program].signal(number)
-    reports = stage.watch(1.6)
+    time.sleep(1.6)
+    reports = stage.side.ring.drain()
     after = reports[reports["stamp_ns"] > sent_ns]
     return judge(Outcome(delay_ms(after, after["reason"] >= Reason.HOLD, sent_ns)), after)
 
@@ -82,8 +84,10 @@ def stop_service(stage: RosStage, rng: np.random.Generator) -> Outcome:
 def policy_killed(stage: RosStage, rng: np.random.Generator) -> Outcome:
     """F1: frozen within the age limit, held within a second."""
     begin(stage, rng)
+    stage.side.ring.skip()
     killed_ns = stage.programs["policy"].signal(signal.SIGKILL)
-    reports = stage.watch(1.6)
+    time.sleep(1.6)
+    reports = stage.side.ring.drain()
     after = reports[reports["stamp_ns"] > killed_ns]
     outcome = Outcome(delay_ms(after, after["reason"] >= Reason.STALE, killed_ns))
     held_ms = delay_ms(after, after["reason"] >= Reason.HOLD, killed_ns)

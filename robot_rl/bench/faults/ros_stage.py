@@ -6,6 +6,7 @@ This room knows no ROS: the programs are started by their names and spoken to ov
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import json
 import os
 import select
@@ -43,6 +44,14 @@ def missing() -> str | None:
     return None if find_spec("rclpy") else "rclpy is not there: install the extra [ros], or source ROS 2"
 
 
+_LIBC, _PR_SET_PDEATHSIG = ctypes.CDLL(None), 1
+
+
+def _die_with_parent() -> None:
+    """In the child: a bench that is killed leaves no arm moving behind."""
+    _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
 class Program:
     """One ROS program as a child, its words in a file, orders and answers over pipes."""
 
@@ -63,6 +72,7 @@ class Program:
                 env=self._environment,
                 text=True,
                 start_new_session=True,
+                preexec_fn=_die_with_parent,
             )
 
     def ask(self, order: str) -> str:
@@ -163,14 +173,14 @@ class RosStage:
             if not program.alive:
                 program.end()
                 program.start()
-        if self.side.status().supervisor >= SupervisorState.PROTECTIVE_STOP:
-            self.order("call", "release")
-            self.order("call", "reset")
         _wait_for(self._followed, "the policy to be followed", _STEADY_S)
         _wait_for(lambda: self.programs["policy"].ask("reset").isdigit(), "a reset", _STEADY_S)
         _wait_for(self._followed, "the policy to be followed", _STEADY_S)
 
     def _followed(self) -> bool:
+        if self.side.status().supervisor >= SupervisorState.PROTECTIVE_STOP:  # by the fault, or held for 5 s since
+            self.order("call", "release")
+            self.order("call", "reset")
         reports = self.watch(0.3)
         fine = (reports["sequence"] >= 0) & (reports["reason"] < Reason.REFUSED) & (reports["latched"] == 0)
         return len(reports) > 0 and bool(fine.all())
