@@ -13,6 +13,7 @@ class SupervisorNodeConfig(Config):
 
     motor: str = option("", "Name of the motor process; by default the namespace, or `arm`.")
     robot: str = option("mujoco", "Arm: `mujoco` (simulated) or `fr3`.", choices=("mujoco", "fr3"))
+    robot_ip: str = option("", "Address of the FR3, after which its motor process is named.")
     start_held: bool | None = option(
         None, "Whether an arm is held from its start until `arm` is called; by default every arm but a simulated one."
     )

@@ -17,6 +17,7 @@ from std_msgs.msg import Bool
 from std_srvs.srv import Trigger
 
 from controllers.person import Seen
+from controllers.robots.franka_config import FrankaConfig
 from ros_nodes import qos
 from ros_nodes.attendant import BEAT_S, Attendant, Told
 from ros_nodes.config_supervisor import SupervisorNodeConfig
@@ -49,7 +50,9 @@ class SupervisorNode(ManagedNode[SupervisorNodeConfig]):
 
     def setup(self) -> None:
         """Makes services and topics; nobody sits at the buttons yet."""
-        self.motor = motor_name(self.config.motor, self.get_namespace())
+        config = self.config
+        own = FrankaConfig(config.robot_ip).motor_name if config.robot == "fr3" and config.robot_ip else ""
+        self.motor = motor_name(config.motor or own, self.get_namespace())
         self._stop_topic = self.resolve_topic_name("stop")
         self._state = self.create_publisher(DiagnosticStatus, "supervisor_state", qos.latched())
         self._made.append((self.destroy_publisher, self._state))

@@ -22,6 +22,16 @@ from rclpy.context import Context
 from rclpy.node import Node
 
 from ros_nodes.spinning import Spinner
+from tests.ros_nodes.leftovers import remove_leftovers
+
+
+@pytest.fixture(scope="session", autouse=True)
+def clean_memory() -> Iterator[None]:
+    """What killed programs of former tests and of these left in shared memory is taken away."""
+    remove_leftovers()
+    yield
+    remove_leftovers()
+
 
 START_S = 120.0
 """A first start compiles the kernels."""
