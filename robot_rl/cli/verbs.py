@@ -11,6 +11,7 @@ from data.errors import UserError
 from robot_rl import config as configs
 from robot_rl import config_critic as critic
 from robot_rl import config_safety as safety
+from robot_rl import config_teach as taught
 from robot_rl.options import Config, expected_names
 
 
@@ -53,6 +54,9 @@ VERBS = (
     Verb("data verify", configs.DataConfig, "robot_rl.cli.data_verbs:verify", positional=("path",)),
     Verb("data repair", configs.DataConfig, "robot_rl.cli.data_verbs:repair", positional=("path",)),
     Verb("data play", configs.PlayConfig, "robot_rl.cli.documents:play", positional=("path",)),
+    Verb("task teach", taught.TaskTeachConfig, "robot_rl.cli.task_verbs:teach", positional=("name",)),
+    Verb("task show", taught.TaskShowConfig, "robot_rl.cli.task_verbs:show", positional=("name",)),
+    Verb("task check", taught.TaskCheckConfig, "robot_rl.cli.task_verbs:check", positional=("name",)),
     Verb("safety collect", critic.SafetyCollectConfig, "robot_rl.workflows.safety_collect:run"),
     Verb("safety train", critic.SafetyTrainConfig, "robot_rl.workflows.safety_train:run"),
     Verb("safety calibrate", critic.SafetyCalibrateConfig, "robot_rl.workflows.safety_train:calibrate_file"),
