@@ -11,7 +11,8 @@ from robot_rl.config import CheckConfig
 from robot_rl.config_teach import TaskCheckConfig, TaskShowConfig, TaskTeachConfig
 from robot_rl.tasks.registry import code_names
 from robot_rl.tasks.taught_file import read_taught, taught_path
-from robot_rl.tasks.taught_parts import TaughtPlate, TaughtPose, TaughtTool, Vector
+from robot_rl.tasks.taught_parts import TaughtPlate, TaughtPose
+from robot_rl.tasks.taught_tool import TaughtTool, Vector
 
 
 def teach(config: TaskTeachConfig) -> dict[str, Any]:

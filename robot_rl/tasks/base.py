@@ -164,6 +164,11 @@ class Task(ABC):
         """Returns the settings of the automatic reset; by default those that suit a shallow hole."""
         return ResetConfig()
 
+    @property
+    def judged_by_person(self) -> bool:
+        """Whether only a person's key says that an episode has succeeded: `judge` then never does."""
+        return False
+
     def reset_waypoints(self) -> tuple[Pose, ...]:
         """Returns a path around what stands in the way, through which the automatic reset drives; by default none."""
         return ()

@@ -179,6 +179,11 @@ class TaughtTask(Task):
         success = count >= self.config.success.decisions
         return Judgement(1.0 if success else 0.0, success, success, reached=count > 0)
 
+    @property
+    def judged_by_person(self) -> bool:
+        """As the file says."""
+        return self.config.success.operator
+
     def reset_config(self) -> ResetConfig:
         """A lift that the starts allow, and as much time as the way over the way-points takes."""
         away_m = float(np.array(self.config.free_direction_goal) @ self.config.starts.middle_m)

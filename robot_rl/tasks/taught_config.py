@@ -17,11 +17,10 @@ from robot_rl.tasks.taught_parts import (
     TaughtLimits,
     TaughtPlate,
     TaughtPose,
-    TaughtTool,
-    Vector,
     Workspace,
     tilt_rad,
 )
+from robot_rl.tasks.taught_tool import TaughtTool, Vector
 
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,40}")
 

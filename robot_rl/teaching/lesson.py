@@ -22,11 +22,10 @@ from robot_rl.tasks.taught_parts import (
     TaughtLimits,
     TaughtPlate,
     TaughtPose,
-    TaughtTool,
-    Vector,
     Workspace,
     tilt_rad,
 )
+from robot_rl.tasks.taught_tool import TaughtTool, Vector
 from safety import so3
 
 Array = NDArray[np.float64]

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from robot_rl.tasks.taught_config import TaughtConfig
-from robot_rl.tasks.taught_parts import SuccessRule, Vector
+from robot_rl.tasks.taught_parts import SuccessRule
+from robot_rl.tasks.taught_tool import Vector
 
 
 def millimetres(values: Vector | np.ndarray) -> str:

@@ -13,6 +13,7 @@ from robot_rl.config import EvaluateConfig
 from robot_rl.metrics import MetricsLog, progress
 from robot_rl.training import checkpoint as checkpoints
 from robot_rl.training.evaluation import EpisodeRecord, evaluate, summary_of
+from robot_rl.training.keys import Keys
 from robot_rl.training.workplace import Workplace
 from robot_rl.workflows.common import (
     ADOPTED_FILE,
@@ -21,6 +22,7 @@ from robot_rl.workflows.common import (
     load_base,
     one_thread,
     read_setup,
+    require_judge,
 )
 from robot_rl.workflows.critic_online import own_critic
 from robot_rl.workflows.finetune import agent_recipe, figures_of
@@ -36,6 +38,7 @@ def run(config: EvaluateConfig) -> dict[str, Any]:
     setting = {**setup, "safety_config": layers}
     workplace = evaluation_workplace(setting)
     try:
+        require_judge(workplace)
         say_layers(setting)
         actor, step = load_actor(path, setup, workplace)
         started = time.monotonic()
@@ -46,7 +49,10 @@ def run(config: EvaluateConfig) -> dict[str, Any]:
                 bar.set_postfix_str(record.end)
 
             seeds = range(config.seed, config.seed + config.episodes)
-            records = evaluate(actor, workplace, seeds, config.deterministic, on_episode=count)
+            with Keys() as keys:
+                records = evaluate(
+                    actor, workplace, seeds, config.deterministic, on_episode=count, mark=lambda: keys.poll().mark
+                )
             summary = summary_of(records, step, config.deterministic, started)
             summary = {**summary, "name": "evaluate", "safety_layers": layers_of(setting)}
             log.write(summary)

@@ -21,7 +21,8 @@ from robot_rl.tasks.base import Draw, Sensed
 from robot_rl.tasks.registry import make_task, task_class, task_names
 from robot_rl.tasks.taught import STATE_NAMES, TaughtTask
 from robot_rl.tasks.taught_file import as_text, read_taught, write_taught
-from robot_rl.tasks.taught_parts import StartBox, SuccessRule, TaughtAction, TaughtPose, TaughtTool, Workspace, tilt_rad
+from robot_rl.tasks.taught_parts import StartBox, SuccessRule, TaughtAction, TaughtPose, Workspace, tilt_rad
+from robot_rl.tasks.taught_tool import TaughtTool
 from tests.robot_rl.taught_tools import DOWN, TOUCH, touch
 
 numbers = st.floats(-0.04, 0.04)

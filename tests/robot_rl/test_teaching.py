@@ -22,7 +22,8 @@ from controllers.types import REPORT, Command, Source, TickReport
 from data.errors import UserError
 from robot_rl.envs.acceptance import require_acceptable_actions
 from robot_rl.tasks.taught import TaughtTask
-from robot_rl.tasks.taught_parts import FARTHEST_HIGH_M, FARTHEST_LOW_M, TaughtTool
+from robot_rl.tasks.taught_parts import FARTHEST_HIGH_M, FARTHEST_LOW_M
+from robot_rl.tasks.taught_tool import TaughtTool
 from robot_rl.teaching.guide import Guide, RestlessError, mean_pose
 from robot_rl.teaching.hand import SimulatedHand
 from robot_rl.teaching.lesson import LEAST_PRESS_N, MOST_PRESS_N, START_MARGIN_M, Lesson, action_for, speed_for

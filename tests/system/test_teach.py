@@ -9,13 +9,15 @@ import subprocess
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from robot_rl.tasks.taught_file import read_taught
-from tests.system.command_line import PROGRAM, SHORT, TINY_AGENT, TINY_POLICY, typed
+from robot_rl.tasks.taught_file import read_taught, write_taught
+from robot_rl.tasks.taught_parts import SuccessRule
+from tests.system.command_line import PROGRAM, TINY_AGENT, TINY_POLICY, typed
 
 TOP_M = 0.35
 """Height of the plate: near to where the arm is at home."""
@@ -182,15 +184,28 @@ def test_the_commands_know_it(lesson: Path) -> None:
 
 
 def test_a_taught_task_is_a_task_like_any_other(lesson: Path) -> None:
-    done = typed("collect task=press source=scripted episodes=6 out=demos.zarr", lesson)
-    assert re.search(r"6 episodes, [3-6] of them successful", done.out)
-    typed(f"pretrain task=press data=demos.zarr out=runs/base eval_episodes=1 {TINY_POLICY}", lesson)
-    common = f"task=press data=demos.zarr steps=80 {SHORT} {TINY_AGENT}"
-    typed(f"finetune {common} agent=rlpd mode=async out=runs/x", lesson)
+    done = typed("collect task=press source=scripted episodes=4 out=demos.zarr", lesson)
+    assert re.search(r"4 episodes, [2-4] of them successful", done.out)
+    typed(f"pretrain task=press data=demos.zarr out=runs/base eval_episodes=0 {TINY_POLICY}", lesson)
+    common = f"task=press data=demos.zarr steps=40 warmup=20 eval_every=0 eval_episodes=1 final_episodes=1 {TINY_AGENT}"
     typed(f"finetune {common} agent=residual base=runs/base out=runs/r", lesson)
     figures = typed("evaluate run=runs/r episodes=2 --json", lesson).figures
     assert figures["episodes"] == 2
-    assert "report" in typed("report runs/r", lesson).out
+
+
+def test_actor_and_learner_of_their_own_find_it_too(lesson: Path) -> None:
+    common = "task=press steps=40 warmup=20 eval_every=0 eval_episodes=1 final_episodes=1"
+    assert (
+        typed(f"finetune {common} agent=rlpd mode=async out=runs/x {TINY_AGENT} --json", lesson).figures["step"] == 40
+    )
+
+
+def test_where_a_person_judges_there_must_be_one(lesson: Path) -> None:
+    config = read_taught(lesson / "tasks" / "press.json")
+    judged = replace(config, name="judged", success=SuccessRule(operator=True))
+    write_taught(lesson / "tasks" / "judged.json", judged)
+    done = typed(f"finetune task=judged steps=40 warmup=20 agent=rlpd out=runs/j {TINY_AGENT}", lesson, status=2)
+    assert "task judged is judged by a person: run this in a terminal and press s for success" in done.complaint
 
 
 def test_what_cannot_be_taught_is_said_in_one_line(tmp_path: Path) -> None:
