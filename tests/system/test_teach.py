@@ -15,13 +15,23 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from controllers.person import PersonSeat, press_estop
 from robot_rl.tasks.taught_file import read_taught, write_taught
 from robot_rl.tasks.taught_parts import SuccessRule
+from safety.supervision import Answer
 from tests.system.command_line import PROGRAM, TINY_AGENT, TINY_POLICY, typed
 
 TOP_M = 0.35
 """Height of the plate: near to where the arm is at home."""
-WORDS = ["task", "teach", "name=press", "robot=mujoco", f"plate_m=[0.45,0.0,{TOP_M}]", "text=press the plate"]
+WORDS = [
+    "task",
+    "teach",
+    "name=press",
+    "robot=mujoco",
+    f"plate_m=[0.45,0.0,{TOP_M}]",
+    "text=press the plate",
+    "max_steps=60",
+]
 _TOOL = re.compile(r"tool +(-?[\d.]+) +(-?[\d.]+) +(-?[\d.]+) mm +force +([\d.]+) N")
 _KEYS = ("ws", "ad", "rf")
 
@@ -206,6 +216,30 @@ def test_where_a_person_judges_there_must_be_one(lesson: Path) -> None:
     write_taught(lesson / "tasks" / "judged.json", judged)
     done = typed(f"finetune task=judged steps=40 warmup=20 agent=rlpd out=runs/j {TINY_AGENT}", lesson, status=2)
     assert "task judged is judged by a person: run this in a terminal and press s for success" in done.complaint
+
+
+def test_an_emergency_stop_while_teaching_is_explained_and_teaching_goes_on(tmp_path: Path) -> None:
+    operator = Operator(tmp_path)
+    try:
+        operator.sees("1 of 6  GOAL")
+        (motor,) = set(re.findall(r"motor (sim-[0-9a-f]+)", operator.screen))
+        press_estop(motor)
+        operator.sees("The arm stopped: ")
+        operator.types("\n")
+        operator.sees(f"In another terminal: robot-rl safety reset {motor}")
+        with PersonSeat(motor) as seat:
+            seat.estop(False)
+            assert seat.hold_and_release(0.7) == Answer.GRANTED
+        operator.types("\n")
+        operator.sees("The arm can be led again.")
+        operator.leads(0.44, 0.0, 0.41)
+        operator.takes("goal at ")
+        operator.types("q")
+        operator.sees("quit: nothing was written")
+        assert operator.process.wait(30.0) == 0
+        assert not (tmp_path / "tasks").exists()
+    finally:
+        operator.close()
 
 
 def test_what_cannot_be_taught_is_said_in_one_line(tmp_path: Path) -> None:
