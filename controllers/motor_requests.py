@@ -71,6 +71,8 @@ class RequestDesk:
             self._ability("tare", "its driver needs a method `tare` for the wrist sensor")()
         elif kind == Request.SEED_SENSOR:
             self._ability("reseed")(int(values[0]))
+        elif kind == Request.PUSH:
+            self._ability("push")(values[:6].copy(), float(values[6]))
         elif kind != Request.STOP:
             raise ValueError(f"unknown request {kind}; known are {[f'{item.value} {item.name}' for item in Request]}")
 

@@ -228,6 +228,10 @@ class PacedLink(ABC):
         """Simulation only: restarts the random numbers of the sensor's noise and bias. seed: 0..2^53."""
         self.requests.ask(Request.SEED_SENSOR, values=[seed])
 
+    def push(self, wrench_base: NDArray[np.float64], duration_s: float) -> None:
+        """Simulation only: a hand pushes at the flange with (6,) [N, Nm], see MujocoArm.push. Raises ValueError."""
+        self.requests.ask(Request.PUSH, values=[*wrench_base, duration_s])
+
     # Parts
 
     def _require_critic_taken(self, refused: int) -> None:

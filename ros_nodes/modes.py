@@ -16,6 +16,7 @@ from std_srvs.srv import Trigger
 
 from controllers.arm_model import ArmModel
 from controllers.description.geometry import Pose
+from controllers.guiding import GUIDE_DAMPING_RATIO, GUIDE_PERIOD_S, GUIDE_STIFFNESS
 from controllers.shared_memory_link import SharedMemoryLink
 from controllers.types import Command, Source
 from ros_nodes.command_gate import CommandGate
@@ -25,10 +26,7 @@ from safety.reasons import Reason
 if TYPE_CHECKING:
     from ros_nodes.controller_node import ControllerNode
 
-GUIDE_STIFFNESS = (20.0, 20.0, 20.0, 1.0, 1.0, 1.0)
-"""Of the spring between hand-led tool and reference [N/m x3, Nm/rad x3]: enough for damping, too little to hold."""
-GUIDE_DAMPING_RATIO = 1.2
-_PERIOD_S, _INSIDE_M = 0.02, 0.005
+_INSIDE_M = 0.005
 HOME_STEP_M, HOME_STEP_RAD = 0.1, 0.4
 """How far ahead of the measured pose the way home is asked for: nearer than the farthest jump that is accepted."""
 HOME_M, HOME_RAD, HOME_REST_S, HOME_TIMEOUT_S = 0.003, 0.03, 0.5, 60.0
@@ -86,7 +84,7 @@ class Modes:
             self.enter("impedance")
             return
         now_s = time.monotonic()
-        if now_s - self._sent_s < _PERIOD_S:
+        if now_s - self._sent_s < GUIDE_PERIOD_S:
             return
         self._sent_s = now_s
         here = Pose(report["position_base_m"], report["quaternion_base_xyzw"])

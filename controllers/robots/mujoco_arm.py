@@ -33,6 +33,8 @@ WRIST = np.dtype(
 )
 GRAVITY_M_S2 = 9.81
 _NOISE_BLOCK = 4096
+MAX_PUSH = (60.0, 10.0)
+"""Largest force [N] and moment [Nm] per axis of a simulated hand."""
 
 
 @dataclass(frozen=True)
@@ -84,6 +86,7 @@ class MujocoArm:
         self._views = self._make_views()
         self._terms = kernel_terms(ModelTerms())
         self._renderer: mujoco.Renderer | None = None
+        self._pushed_until_s = np.inf  # while nobody pushes
         mujoco.mj_resetDataKeyframe(self.model, self.data, self.model.key("home").id)
         self.teleport(arm.home_rad)
         self.tare()
@@ -129,6 +132,7 @@ class MujocoArm:
     def write(self, tau_nm: NDArray[Any]) -> None:
         """Applies torques (7,) and advances by one tick."""
         self.data.ctrl[:JOINTS] = tau_nm
+        self._end_push()
         mujoco.mj_step2(self.model, self.data)
         mujoco.mj_step1(self.model, self.data)
 
@@ -162,6 +166,7 @@ class MujocoArm:
         if it is interruptible and the reflex arbiter took the arm or gave it back.
         """
         ticks = len(reports)
+        self._end_push()
         done: int = run_lockstep(
             ticks,
             self._pointers,
@@ -208,6 +213,30 @@ class MujocoArm:
         self.data.qvel[speed : speed + 3] = 0.0
         self.data.qacc_warmstart[speed : speed + 3] = 0.0
         mujoco.mj_forward(self.model, self.data)
+
+    def push(self, wrench_base: NDArray[np.float64], duration_s: float) -> None:
+        """Pushes for a while as a hand on the flange would: (6,) [N, Nm] about the control point, base axes.
+
+        The wrist sensor sits below the hand and does not feel it. A later push takes the place of this one; one that
+        is over ends before the next tick, or before the next interval of `run_ticks`. Raises ValueError for numbers
+        that are not finite, a negative duration, or more than MAX_PUSH.
+        """
+        wrench = np.asarray(wrench_base, dtype=np.float64)
+        if wrench.shape != (6,) or not np.isfinite(wrench).all() or not 0.0 <= duration_s < np.inf:
+            raise ValueError(
+                f"a push needs 6 finite numbers and a duration of at least 0 s, got {wrench}, {duration_s}"
+            )
+        if np.abs(wrench[:3]).max() > MAX_PUSH[0] or np.abs(wrench[3:]).max() > MAX_PUSH[1]:
+            raise ValueError(f"a hand pushes with at most {MAX_PUSH[0]:g} N and {MAX_PUSH[1]:g} Nm, got {wrench}")
+        flange = self.model.body("flange").id
+        lever_m = self.data.site("tool").xpos - self.data.xipos[flange]
+        self.data.xfrc_applied[flange] = np.concatenate([wrench[:3], wrench[3:] + np.cross(lever_m, wrench[:3])])
+        self._pushed_until_s = self.data.time + duration_s
+
+    def _end_push(self) -> None:
+        if self._pushed_until_s <= self.data.time:
+            self.data.xfrc_applied[self.model.body("flange").id] = 0.0
+            self._pushed_until_s = np.inf
 
     def teleport(self, q_rad: Sequence[float] | NDArray[np.float64]) -> None:
         """Sets the arm's joints (7,) at rest without moving there: for benchmarks and tests, never a robot's reset."""

@@ -70,6 +70,9 @@ class Request(IntEnum):
     """Set the energy tank to its start, for a new episode; no values."""
     ESTOP = 8
     """Emergency stop: soft hold, latched until a person resets; no values."""
+    PUSH = 9
+    """Simulation only: values = wrench of a hand on the flange about the control point, base axes [N, Nm], and for how
+    long [s]."""
 
 
 class MotorState(IntEnum):

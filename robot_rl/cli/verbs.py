@@ -15,6 +15,7 @@ from robot_rl import config_cameras as cameras
 from robot_rl import config_critic as critic
 from robot_rl import config_robot as robot
 from robot_rl import config_safety as safety
+from robot_rl import config_teach as taught
 from robot_rl import config_teleop as teleop
 from robot_rl.options import Config, expected_names
 
@@ -61,6 +62,9 @@ VERBS = (
     Verb("data play", configs.PlayConfig, "robot_rl.cli.documents:play", positional=("path",)),
     Verb("up", bringup.UpConfig, "robot_rl.bringup.up:run", positional=("name",)),
     Verb("data replay", teleop.DataReplayConfig, "robot_rl.workflows.replay_episode:run", positional=("path",)),
+    Verb("task teach", taught.TaskTeachConfig, "robot_rl.cli.task_verbs:teach", positional=("name",)),
+    Verb("task show", taught.TaskShowConfig, "robot_rl.cli.task_verbs:show", positional=("name",)),
+    Verb("task check", taught.TaskCheckConfig, "robot_rl.cli.task_verbs:check", positional=("name",)),
     Verb("safety collect", critic.SafetyCollectConfig, "robot_rl.workflows.safety_collect:run"),
     Verb("safety train", critic.SafetyTrainConfig, "robot_rl.workflows.safety_train:run"),
     Verb("safety calibrate", critic.SafetyCalibrateConfig, "robot_rl.workflows.safety_train:calibrate_file"),

@@ -90,7 +90,7 @@ class AutomaticReset:
             if free and when_free is not None:
                 when_free(draw)
                 when_free, goal = None, draw.T_base_goal
-            if free and self._approach(draw, deadline_s) and self._drive(draw.T_base_start, deadline_s):
+            if free and self._go(draw, deadline_s):
                 return ResetResult(self._elapsed_s, attempt, self._pull_n, self._peak_n, self._wiggles)
             self.link.reset()  # ends a latched hold before the next attempt
         raise ResetFailedError(
@@ -141,6 +141,16 @@ class AutomaticReset:
             here = measured_pose(self._command(Pose(here.position_m + offset, target.quaternion_xyzw)))
         return False
 
+    def _go(self, draw: Draw, deadline_s: float) -> bool:
+        if not (self._round(draw, deadline_s) and self._approach(draw, deadline_s)):
+            return False
+        return self._drive(draw.T_base_start, deadline_s)
+
+    def _round(self, draw: Draw, deadline_s: float) -> bool:
+        """Drives through the task's way-points that still lie between here and the start, each to within NEAR_M."""
+        path = way_to(self.task.reset_waypoints(), self._here(), draw.T_base_start)
+        return all(self._drive(waypoint, deadline_s, NEAR_M) for waypoint in path)
+
     def _approach(self, draw: Draw, deadline_s: float) -> bool:
         """Drives to roughly over the start, so that the last way leads straight down where the tool came up."""
         if self.config.approach_m == 0.0:
@@ -175,3 +185,21 @@ class AutomaticReset:
                 turned = Pose(quaternion_xyzw=quaternion_of_vector(creep[3:])).compose(start)
                 target = Pose(start.position_m + creep[:3], turned.quaternion_xyzw)
         return False
+
+
+def way_to(waypoints: tuple[Pose, ...], here: Pose, start: Pose) -> tuple[Pose, ...]:
+    """Returns the way-points to drive through: in the direction whose end is nearer to the start, from the nearest on.
+
+    A tool that stands nearer to the start than to any way-point needs none.
+    """
+    if not waypoints:
+        return ()
+
+    def apart_m(pose: Pose, other: Pose) -> float:
+        return float(np.linalg.norm(pose.position_m - other.position_m))
+
+    forward = apart_m(waypoints[-1], start) <= apart_m(waypoints[0], start)
+    path = waypoints if forward else waypoints[::-1]
+    distances_m = [apart_m(waypoint, here) for waypoint in path]
+    nearest = int(np.argmin(distances_m))
+    return () if apart_m(here, start) < distances_m[nearest] else path[nearest:]

@@ -93,6 +93,7 @@ class RobotEnv(gymnasium.Env[Observation, NDArray[np.float32]]):
         self._map: ActionMap | None = None
         self._previous = np.zeros(size)
         self._decisions = 0.0
+        self._reached = 0
         self._interventions = Interventions()
 
     @property
@@ -137,7 +138,7 @@ class RobotEnv(gymnasium.Env[Observation, NDArray[np.float32]]):
         self.link.grant()  # every episode begins with the same budget, whatever the reset used
         self.link.step(0.05)
         self._previous = np.zeros(self.task.action.size)
-        self._decisions, self._interventions = 0.0, Interventions()
+        self._decisions, self._reached, self._interventions = 0.0, 0, Interventions()
         sensed = self._sensed = sense_reports(self.link.step(0.05), self._tick_hz)
         look = self.pictures.look()
         info = {**result, "q_rad": sensed.q_rad, "stamp_ns": sensed.stamp_ns, **look.info}
@@ -190,13 +191,14 @@ class RobotEnv(gymnasium.Env[Observation, NDArray[np.float32]]):
         else:
             whole = self._previous
         reports = self.link.step(1.0 / self.task.rate_hz, interruptible=True)
-        self._sensed = sensed = sense_reports(reports, self._tick_hz)
+        self._sensed = sensed = replace(sense_reports(reports, self._tick_hz), reached_before=self._reached)
         execution = Execution.of(before, sensed, reports, self._tick_hz)
         led, told = before_the_drop(before, sensed, reports) if execution.interrupted else (sensed, reports[-1])
         executed = self._previous = self._map.executed(before, led, whole, told)
         self._interventions.add(reports, self._tick_hz)
         self._decisions += execution.duration_s * self.task.rate_hz if execution.cut_short else 1.0
         judgement = self.task.judge(sensed, self.observed_draw)
+        self._reached = self._reached + 1 if judgement.reached else 0
         look = self.pictures.look()
         held = look.blind or not _OVER.isdisjoint(sensed.reasons)
         truncated = (held or self._decisions > self.task.max_steps - 0.5) and not judgement.terminated

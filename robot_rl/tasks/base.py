@@ -46,6 +46,7 @@ class Sensed:
     granted: float = 1.0  # smallest share of a move or torque that the ledger granted during the last decision
     risk: float = math.nan  # largest risk during the last decision; NaN while no safety critic runs
     mode: int = 0  # of the reflex arbiter after the last tick
+    reached_before: int = 0  # decisions in a row, up to the one before, whose judgement said `reached`
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,6 +69,9 @@ class Judgement:
     reward: float
     terminated: bool
     success: bool
+    reached: bool = False
+    """Whether this decision counts towards a success that takes several in a row: the environment counts, and tells
+    the next decisions in `Sensed.reached_before`."""
 
 
 @dataclass(frozen=True)
@@ -159,6 +163,15 @@ class Task(ABC):
     def reset_config(self) -> ResetConfig:
         """Returns the settings of the automatic reset; by default those that suit a shallow hole."""
         return ResetConfig()
+
+    @property
+    def judged_by_person(self) -> bool:
+        """Whether only a person's key says that an episode has succeeded: `judge` then never does."""
+        return False
+
+    def reset_waypoints(self) -> tuple[Pose, ...]:
+        """Returns a path around what stands in the way, through which the automatic reset drives; by default none."""
+        return ()
 
     def clip_target(self, T_base_target: Pose, draw: Draw) -> Pose:
         """Keeps a policy's target within the task's bounds about the observed goal; by default anywhere."""

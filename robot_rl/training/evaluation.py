@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -138,11 +138,13 @@ def evaluate(
     on_episode: Callable[[EpisodeRecord], None] | None = None,
     paths: dict[int, NDArray[np.float64]] | None = None,
     takeover: Takeover | None = None,
+    mark: Callable[[], bool | None] = lambda: None,
 ) -> list[EpisodeRecord]:
     """Runs one episode a seed. A deterministic evaluation draws none of the random numbers that training would draw.
 
     on_episode is called after each; an exception of its own ends the evaluation. paths, if given, receives each
-    episode's joint angles {seed: (T + 1, 7)}, for pictures. takeover: who may take the arm from the policy.
+    episode's joint angles {seed: (T + 1, 7)}, for pictures. takeover: who may take the arm from the policy. mark: a
+    person's verdict after each decision, None for none yet: it ends the episode, whatever the task says.
     """
     records, hands = [], takeover or Takeover()
     for seed in seeds:
@@ -155,7 +157,12 @@ def evaluate(
         while True:
             proposal = hands.propose(agent, obs, agent.prepare(obs, rng), deterministic)
             outcome = hands.look(workplace.step(proposal.action, proposal.source), agent)
+            verdict = mark()
+            if verdict is not None:
+                outcome = replace(outcome, terminated=True, reward=float(verdict), success=verdict)
             meter.add(outcome, proposal.action, proposal.source)
+            if verdict is not None:
+                meter.record.success, meter.record.end = verdict, "marked"
             path.append(outcome.info.get("q_rad"))
             obs = outcome.obs
             if outcome.terminated or outcome.truncated:

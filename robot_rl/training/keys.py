@@ -57,16 +57,22 @@ class Keys:
     def poll(self, wait_s: float = 0.0) -> Pressed:
         """Returns what was pressed; waits at most wait_s for a first key."""
         pressed = Pressed()
+        for key in self.typed(wait_s):
+            if key == "p":
+                pressed.pause = not pressed.pause
+            elif key == "q":
+                pressed.stop = True
+            elif key in "sf":
+                pressed.mark = key == "s"
+        return pressed
+
+    def typed(self, wait_s: float = 0.0) -> str:
+        """Returns all keys since the last look, as they were typed; waits at most wait_s for a first one."""
+        text = ""
         while self._saved is not None and select.select([self._descriptor], [], [], wait_s)[0]:
             wait_s = 0.0
-            for key in self._read():
-                if key == "p":
-                    pressed.pause = not pressed.pause
-                elif key == "q":
-                    pressed.stop = True
-                elif key in "sf":
-                    pressed.mark = key == "s"
-        return pressed
+            text += self._read()
+        return text
 
     def poll_and_pause(self, interrupted: Callable[[], bool]) -> tuple[Pressed, float]:
         """Returns what was pressed and for how long a pause lasted [s], after its end and with what was pressed in it.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -215,6 +216,10 @@ class Trainer(StoredRun):
         self._key_stop = self._key_stop or pressed.stop
         return pressed, paused_s
 
+    def _mark(self) -> bool | None:
+        """Returns a person's verdict on the newest decision of an evaluation."""
+        return self._pressed()[0].mark
+
     def _log_episode(self, record: EpisodeRecord) -> None:
         counters = self.counters
         clock = {"step": counters.step, "wall_s": counters.train_s}
@@ -247,7 +252,8 @@ class Trainer(StoredRun):
             if self.stopping:
                 raise StopRequested
 
-        records = evaluate(self.agent, self.evaluation, seeds, on_episode=between)
+        with nullcontext() if self.keys.available else self.keys:  # also in an evaluation after the last step
+            records = evaluate(self.agent, self.evaluation, seeds, on_episode=between, mark=self._mark)
         self.agent.begin_episode()
         counters = self.counters
         clock = {"wall_s": counters.train_s, "robot_s": counters.robot_s, "reset_s": counters.reset_s}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,7 +15,7 @@ from data.errors import UserError
 from robot_rl.metrics import read_metrics
 from robot_rl.runs import read_json
 from robot_rl.tasks.registry import make_task
-from robot_rl.training.workplace import Workplace, make_workplace
+from robot_rl.training.workplace import ArmWorkplace, Workplace, make_workplace
 
 BASE_FILE = "policy.safetensors"
 FLIGHTS = "flights"
@@ -45,6 +46,16 @@ def workplace_for(config: Mapping[str, Any], seed: int) -> Workplace:
 def evaluation_workplace(config: Mapping[str, Any]) -> Workplace:
     """Returns the workplace for a run's evaluations, whose world has other random numbers than the training's."""
     return workplace_for(config, config["seed"] + EVALUATION_WORLD)
+
+
+def require_judge(workplace: Workplace) -> None:
+    """Raises UserError where only a person's key marks success, and nobody sits at a terminal to press it."""
+    task = workplace.env.task if isinstance(workplace, ArmWorkplace) else None
+    if task is not None and task.judged_by_person and not (sys.stdin is not None and sys.stdin.isatty()):
+        raise UserError(
+            f"task {task.name} is judged by a person: run this in a terminal and press s for success or f for failure, "
+            "or give its file a success rule of its own"
+        )
 
 
 @contextmanager

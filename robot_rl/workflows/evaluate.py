@@ -13,6 +13,7 @@ from robot_rl.config import EvaluateConfig
 from robot_rl.metrics import MetricsLog, progress
 from robot_rl.training import checkpoint as checkpoints
 from robot_rl.training.evaluation import EpisodeRecord, evaluate, summary_of
+from robot_rl.training.keys import Keys
 from robot_rl.training.takeover import TAKEOVER_FIGURES
 from robot_rl.training.workplace import Workplace
 from robot_rl.workflows.common import (
@@ -22,6 +23,7 @@ from robot_rl.workflows.common import (
     load_base,
     one_thread,
     read_setup,
+    require_judge,
 )
 from robot_rl.workflows.critic_online import own_critic
 from robot_rl.workflows.finetune import agent_recipe, figures_of
@@ -41,6 +43,7 @@ def run(config: EvaluateConfig) -> dict[str, Any]:
         raise UserError("human_config.rlif is a reward to learn from; evaluations count the task's own: leave it out")
     workplace, takeover = workplace_with_human({**setting, **human}, setting["seed"] + EVALUATION_WORLD)
     try:
+        require_judge(workplace)
         say_layers(setting)
         actor, step = load_actor(path, setup, workplace)
         started = time.monotonic()
@@ -51,7 +54,16 @@ def run(config: EvaluateConfig) -> dict[str, Any]:
                 bar.set_postfix_str(record.end)
 
             seeds = range(config.seed, config.seed + config.episodes)
-            records = evaluate(actor, workplace, seeds, config.deterministic, on_episode=count, takeover=takeover)
+            with Keys(-1 if config.human == "keyboard" else None) as keys:  # a terminal has one reader
+                records = evaluate(
+                    actor,
+                    workplace,
+                    seeds,
+                    config.deterministic,
+                    on_episode=count,
+                    takeover=takeover,
+                    mark=lambda: keys.poll().mark,
+                )
             summary = summary_of(records, step, config.deterministic, started)
             summary = {**summary, "name": "evaluate", "human": config.human, "safety_layers": layers_of(setting)}
             log.write(summary)

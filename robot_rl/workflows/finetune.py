@@ -31,6 +31,7 @@ from robot_rl.workflows.common import (
     former_evaluation,
     one_thread,
     policy_file,
+    require_judge,
     resolve_agent_options,
     seed_generator,
 )
@@ -122,6 +123,7 @@ def train(
     measure_base: see that the records tell how the imitated base does by itself, if the agent fine-tunes one.
     takeover: who may take the arm from the agent while it trains; the evaluations are the policy's own.
     """
+    require_judge(workplace)
     note_layers(folder, config)
     onlooker = critic_learner(config, folder, workplace, evaluation)
     base = own_base(config, folder, workplace)
@@ -156,7 +158,10 @@ def train(
     if former is not None:
         return former
     with progress(episodes, "evaluate", unit="episode") as bar:
-        return trainer.evaluate(episodes, name="final", on_episode=lambda record: bar.update(1))
+        try:
+            return trainer.evaluate(episodes, name="final", on_episode=lambda record: bar.update(1))
+        except StopRequested:
+            raise KeyboardInterrupt from None
 
 
 def demonstration_replay(

@@ -89,7 +89,7 @@ def test_overview_names_every_command(capsys: pytest.CaptureFixture[str]) -> Non
 
 @pytest.mark.parametrize("flag", ["--help", "-h"])
 def test_a_group_lists_its_commands(flag: str, capsys: pytest.CaptureFixture[str]) -> None:
-    benches = ("control", "env", "learner", "safety", "faults", "franka", "camera", "up")
+    benches = ("control", "env", "learner", "safety", "faults", "ros", "franka", "camera", "up")
     for group, members in (("data", ("info", "verify", "repair", "play", "replay")), ("bench", benches)):
         assert main([group, flag]) == 0
         text = capsys.readouterr().out
@@ -120,7 +120,7 @@ def test_the_experiments_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
         ),
         ("finetune out=x task=p steps=0", "steps=0 is out of bounds; give a number of at least 1 steps"),
         ("finetune out=x task=p mode=asinc", "mode=asinc is unknown; did you mean async or sync? (valid: async, sync)"),
-        ("finetune out=x task=p robot=fr9", "robot=fr9 is unknown; did you mean fr3? (valid: fr3, mujoco)"),
+        ("finetune out=x task=p robot=fr9", "robot=fr9 is unknown; did you mean fr3? (valid: fr3, mujoco, ros)"),
         ("finetune out=x task=p seed.k=2", "unknown setting 'seed.k'; write seed=integer"),
         ("data play x episodes=[1", "no viable alternative at input '[1'; quote values that hold spaces, commas or"),
         ("finetune out=null task=t", "out takes text: Run folder for checkpoints, replay, metrics and configuration."),
@@ -273,5 +273,5 @@ def test_a_real_robot_needs_its_address_and_no_unknown_setting(
     assert complaint(capsys, *collect).startswith("robot=fr3 needs the address of its control box")
     assert complaint(capsys, *collect, "robot_config.ips=1").startswith("unknown setting robot_config.ips")
     assert complaint(capsys, *collect, "robot_config.ip=a", "images=true").startswith(
-        "images=true draws what the simul"
+        "images=true with robot=fr3: start camera nodes"
     )

@@ -13,9 +13,9 @@ from robot_rl.doctor import (
     check_disk,
     check_names,
     check_python,
-    check_ros,
     check_shared_memory,
 )
+from robot_rl.doctor_ros import check_ros
 
 
 @pytest.mark.parametrize(

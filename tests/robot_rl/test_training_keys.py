@@ -178,3 +178,14 @@ def test_a_mark_while_the_actor_waits_counts_for_the_next_decision(tmp_path: Pat
     assert np.flatnonzero(trainer.replay.terminated)[0] == 3
     first = next(record for record in records if record["kind"] == "episode")
     assert (first["end"], first["success"], first["length"]) == ("marked", True, 4)
+
+
+def test_a_persons_verdict_ends_an_episode_of_an_evaluation(tmp_path: Path, terminal: Terminal) -> None:
+    person, program = terminal
+    trainer = line_trainer(tmp_path, keys=Keys(program))
+    with trainer.keys:
+        os.write(person, b"s")
+        record = trainer.evaluate(episodes=2)
+    marked, other = record["episodes"]
+    assert (marked["end"], marked["success"], marked["return"], marked["length"]) == ("marked", True, 1.0, 1)
+    assert other["end"] != "marked"

@@ -10,7 +10,7 @@ pytest.importorskip("rclpy", reason="install the extra [ros]")
 
 from robot_rl.bench.faults.ros_faults import ROS_FAULTS
 from robot_rl.bench.faults.runner import run
-from robot_rl.config import BenchFaultsConfig
+from robot_rl.config_bench import BenchFaultsConfig
 
 
 @pytest.mark.slow
