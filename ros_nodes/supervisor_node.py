@@ -22,7 +22,6 @@ from ros_nodes.attendant import BEAT_S, Attendant, Told
 from ros_nodes.config_supervisor import SupervisorNodeConfig
 from ros_nodes.diagnostics import ERROR, OK, STALE, WARN, Saying
 from ros_nodes.lifecycle import ManagedNode
-from ros_nodes.names import motor_name
 from ros_nodes.spinning import run_node
 from ros_nodes.stop_sources import ButtonWatch, Edge, Source, StopSources
 from safety.supervision import SupervisorState, reason_name
@@ -49,7 +48,7 @@ class SupervisorNode(ManagedNode[SupervisorNodeConfig]):
 
     def setup(self) -> None:
         """Makes services and topics; nobody sits at the buttons yet."""
-        self.motor = motor_name(self.config.motor, self.get_namespace())
+        self.motor = self.config.motor_name(self.get_namespace())
         self._stop_topic = self.resolve_topic_name("stop")
         self._state = self.create_publisher(DiagnosticStatus, "supervisor_state", qos.latched())
         self._made.append((self.destroy_publisher, self._state))

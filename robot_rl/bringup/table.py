@@ -55,8 +55,16 @@ _EITHER_ARM = (
 )
 
 
-def _supervisor(robot: str) -> Process:
-    return Process("supervisor", Node("ros_nodes.supervisor_node", {"robot": robot}), ready=ACTIVE)
+def _supervisor(robot: str, when: Condition | None = None, **parameters: str) -> Process:
+    return Process(
+        "supervisor", Node("ros_nodes.supervisor_node", {"robot": robot, **parameters}), when=when, ready=ACTIVE
+    )
+
+
+_EITHER_SUPERVISOR = (
+    _supervisor("mujoco", Condition("robot", "fr3", equal=False)),
+    _supervisor("fr3", Condition("robot", "fr3"), robot_ip="{robot_ip}"),
+)
 
 
 def _recorder(robot: str) -> Process:
@@ -136,7 +144,7 @@ BRINGUPS = (
         "robot",
         "The arm of this robot PC, with its supervisor; camera, recorder and policy if asked for.",
         (ROBOT, ROBOT_IP, *ARM, CAMERA, CAMERA_NAME, RUN, BEGIN, RECORD),
-        (*_EITHER_ARM, _supervisor("{robot}"), _CAMERA, _recorder("{robot}"), _POLICY),
+        (*_EITHER_ARM, *_EITHER_SUPERVISOR, _CAMERA, _recorder("{robot}"), _POLICY),
         purpose=("controller",),
         next=_LOOK,
     ),
@@ -144,14 +152,14 @@ BRINGUPS = (
         "teleop",
         "An arm driven by hand, recorded if asked for.",
         (SIMULATED, ROBOT_IP, *ARM, DEVICE, PATH, DRIVE, CAMERA, CAMERA_NAME, RECORD),
-        (*_EITHER_ARM, _supervisor("{robot}"), _CAMERA, _recorder("{robot}"), _TELEOP),
+        (*_EITHER_ARM, *_EITHER_SUPERVISOR, _CAMERA, _recorder("{robot}"), _TELEOP),
         purpose=("controller", "teleop"),
     ),
     BringUp(
         "train",
         "An arm and the learner that practises with it.",
         (SIMULATED, ROBOT_IP, *ARM, CAMERA, CAMERA_NAME, *_LEARNING),
-        (*_EITHER_ARM, _supervisor("{robot}"), _CAMERA, _LEARNER),
+        (*_EITHER_ARM, *_EITHER_SUPERVISOR, _CAMERA, _LEARNER),
         purpose=("controller", "finetune"),
         next=("robot-rl report {out}",),
     ),
