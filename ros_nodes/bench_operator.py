@@ -93,6 +93,7 @@ class Operator:
         self._node, self._sender = node, draw_sender()
         self._beats = node.create_publisher(UInt8MultiArray, "motor/beat", qos.states())
         self._relay: LossyRelay | None = None
+        self._frames = threading.Lock()
         self._intruder: Any = None
         self._last_ns, self._playing, self._stiffness = 0, False, 0.0
         self._callers: dict[str, Any] = {
@@ -121,8 +122,9 @@ class Operator:
 
     def camera(self, plays: bool) -> dict[str, Any]:
         """Begins or ends to give a camera's signs of life."""
-        self._playing = plays
-        return {"last_ns": self._last_ns}
+        with self._frames:
+            self._playing = plays
+            return {"last_ns": self._last_ns}
 
     def forget_camera(self, unused: Any) -> dict[str, Any]:
         """The camera is no longer in use: nobody waits for its frames."""
@@ -177,12 +179,13 @@ class Operator:
                 publisher.publish(self._here)
 
     def _beat(self, stamp_ns: int) -> None:
-        self._beats.publish(pack("beat", np.array((Heartbeat.CAMERA, stamp_ns), BEAT), self._sender))
+        self._beats.publish(pack("beat", np.array((Heartbeat.CAMERA, stamp_ns, b"bench"), BEAT), self._sender))
 
     def _frame(self) -> None:
-        if self._playing:
-            self._last_ns = time.monotonic_ns()
-            self._beat(self._last_ns)
+        with self._frames:  # no frame comes after the last one that was told of
+            if self._playing:
+                self._last_ns = time.monotonic_ns()
+                self._beat(self._last_ns)
 
     def _intrude(self) -> None:
         publisher = self._intruder

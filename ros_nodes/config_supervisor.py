@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from controllers.robots.franka_config import FrankaConfig
+from data.errors import UserError
 from robot_rl.options import Config, option
+from ros_nodes.names import motor_name
 
 
 @dataclass
 class SupervisorNodeConfig(Config):
     """A person's buttons behind services: sits at the buttons of one motor process for good."""
 
-    motor: str = option("", "Name of the motor process; by default the namespace, or `arm`.")
+    motor: str = option("", "Name of the motor process; by default that of an FR3, else the namespace, or `arm`.")
     robot: str = option("mujoco", "Arm: `mujoco` (simulated) or `fr3`.", choices=("mujoco", "fr3"))
-    robot_ip: str = option("", "Address of the FR3, after which its motor process is named.")
+    robot_ip: str = option("", "With robot=fr3: address of its control box, after which its motor process is named.")
     start_held: bool | None = option(
         None, "Whether an arm is held from its start until `arm` is called; by default every arm but a simulated one."
     )
@@ -28,6 +31,16 @@ class SupervisorNodeConfig(Config):
         0.0, "With button_required: after this silence of `stop` it counts as pressed; 0: it may be silent.", unit="s",
         low=0.0, high=60.0,
     )  # fmt: skip
+
+    def motor_name(self, namespace: str) -> str:
+        """Returns the name of the motor process at whose buttons to sit. Raises UserError where nothing says it."""
+        if self.robot != "fr3" or self.motor:
+            return motor_name(self.motor, namespace)
+        if not self.robot_ip:
+            raise UserError(
+                "an FR3's motor process is named after its address: give robot_ip=172.16.0.2, or motor=<name>"
+            )
+        return FrankaConfig(ip=self.robot_ip).motor_name
 
     @property
     def holds_at_start(self) -> bool:

@@ -17,13 +17,11 @@ from std_msgs.msg import Bool
 from std_srvs.srv import Trigger
 
 from controllers.person import Seen
-from controllers.robots.franka_config import FrankaConfig
 from ros_nodes import qos
 from ros_nodes.attendant import BEAT_S, Attendant, Told
 from ros_nodes.config_supervisor import SupervisorNodeConfig
 from ros_nodes.diagnostics import ERROR, OK, STALE, WARN, Saying
 from ros_nodes.lifecycle import ManagedNode
-from ros_nodes.names import motor_name
 from ros_nodes.spinning import run_node
 from ros_nodes.stop_sources import ButtonWatch, Edge, Source, StopSources
 from safety.supervision import SupervisorState, reason_name
@@ -50,9 +48,7 @@ class SupervisorNode(ManagedNode[SupervisorNodeConfig]):
 
     def setup(self) -> None:
         """Makes services and topics; nobody sits at the buttons yet."""
-        config = self.config
-        own = FrankaConfig(config.robot_ip).motor_name if config.robot == "fr3" and config.robot_ip else ""
-        self.motor = motor_name(config.motor or own, self.get_namespace())
+        self.motor = self.config.motor_name(self.get_namespace())
         self._stop_topic = self.resolve_topic_name("stop")
         self._state = self.create_publisher(DiagnosticStatus, "supervisor_state", qos.latched())
         self._made.append((self.destroy_publisher, self._state))

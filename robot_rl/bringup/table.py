@@ -56,8 +56,9 @@ _EITHER_ARM = (
 
 
 def _supervisor(robot: str, when: Condition | None = None, **parameters: str) -> Process:
-    node = Node("ros_nodes.supervisor_node", {"robot": robot, **parameters})
-    return Process("supervisor", node, when=when, ready=ACTIVE)
+    return Process(
+        "supervisor", Node("ros_nodes.supervisor_node", {"robot": robot, **parameters}), when=when, ready=ACTIVE
+    )
 
 
 _EITHER_SUPERVISOR = (

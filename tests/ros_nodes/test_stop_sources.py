@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from data.errors import UserError
 from ros_nodes.config_supervisor import SupervisorNodeConfig
 from ros_nodes.network import LOOPBACK, OLD_PROFILES, OLD_RANGE, PROFILES, RANGE, stay_on_this_machine
 from ros_nodes.stop_sources import ButtonWatch, Edge, Source, StopSources
@@ -56,6 +57,16 @@ def test_a_required_button_is_awaited_then_missed_when_it_vanishes_or_falls_sile
 )
 def test_every_arm_but_a_simulated_one_starts_held(robot: str, given_value: bool | None, held: bool) -> None:
     assert SupervisorNodeConfig(robot=robot, start_held=given_value).holds_at_start is held
+
+
+def test_the_motor_process_is_named_as_its_controller_names_it() -> None:
+    assert (
+        SupervisorNodeConfig().motor_name("/left/arm") == "left-arm" and SupervisorNodeConfig().motor_name("/") == "arm"
+    )
+    assert SupervisorNodeConfig(robot="fr3", robot_ip="172.16.0.2").motor_name("/arm") == "fr3-172-16-0-2"
+    assert SupervisorNodeConfig(robot="fr3", motor="mine").motor_name("/arm") == "mine"
+    with pytest.raises(UserError, match="named after its address"):
+        SupervisorNodeConfig(robot="fr3").motor_name("/arm")
 
 
 def test_traffic_stays_on_this_machine_where_nothing_is_said() -> None:

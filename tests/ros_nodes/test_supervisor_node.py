@@ -258,7 +258,7 @@ def test_signs_of_life_over_topics_hold_the_arm_when_they_stop(
     wait_until(publisher.get_subscription_count, "discovery")
 
     def beat(stamp_ns: int) -> None:
-        publisher.publish(pack("beat", np.array((source, stamp_ns), BEAT), sender))
+        publisher.publish(pack("beat", np.array((source, stamp_ns, b"test"), BEAT), sender))
 
     for _ in range(20):
         beat(time.monotonic_ns())
@@ -277,7 +277,7 @@ def test_a_learner_that_falls_silent_is_told_but_holds_nothing(
     sender, publisher = draw_sender(), here.create_publisher(UInt8MultiArray, "motor/beat", qos.states())
     wait_until(publisher.get_subscription_count, "discovery")
     long_ago_ns = time.monotonic_ns() - round(301e9)
-    publisher.publish(pack("beat", np.array((Heartbeat.LEARNER, long_ago_ns), BEAT), sender))
+    publisher.publish(pack("beat", np.array((Heartbeat.LEARNER, long_ago_ns, b"test"), BEAT), sender))
     link = TopicLink(namespace)
     try:
         wait_until(lambda: "LEARNER" in link.status().late_heartbeats, "late")
