@@ -108,5 +108,5 @@ def test_what_can_be_asked_for_holds_no_limit() -> None:
         "feedforward_wrench_base", "gripper_m", "duration_s",
     }  # fmt: skip
     assert {kind.name for kind in Request} == {
-        "RESEED", "STOP", "TELEPORT", "PLACE_FIXTURE", "TARE", "SEED_SENSOR", "GRANT", "ESTOP",
+        "RESEED", "STOP", "TELEPORT", "PLACE_FIXTURE", "TARE", "SEED_SENSOR", "GRANT", "ESTOP", "PUSH",
     }  # fmt: skip
