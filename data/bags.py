@@ -63,6 +63,8 @@ class BagWriter:
         self._flush_s, self._chunk_bytes, self._file_bytes = flush_s, chunk_bytes, file_bytes
         self.problem: str | None = None
         """Why nothing more is written; None while all is well."""
+        self.messages = 0
+        """Messages so far."""
         self._topics: list[BagTopic] = []
         self._channels: dict[int, int] = {}
         self._done: list[FileSummary] = []
@@ -79,11 +81,6 @@ class BagWriter:
     def bytes_written(self) -> int:
         """Returns the size of all files so far."""
         return sum(file.size_bytes for file in self._done) + self._sink.position
-
-    @property
-    def messages(self) -> int:
-        """Returns the number of messages so far."""
-        return sum(sum(file.counts.values()) for file in (*self._done, self._summary))
 
     def add_topic(self, topic: BagTopic) -> int:
         """Returns the number by which `write` knows a topic; the same one for the same topic."""
@@ -139,6 +136,7 @@ class BagWriter:
         channel = self._channels.get(topic) or self._register(topic)
         sequence = self._summary.count(self._topics[topic].name, arrived_ns)
         self._writer.add_message(channel, arrived_ns, message, published_ns, sequence)
+        self.messages += 1
 
     def _register(self, number: int) -> int:
         topic = self._topics[number]
