@@ -135,6 +135,7 @@ class RecorderNode(ManagedNode[RecorderConfig]):
         if self._store is not None:
             self._store.close()
         self._tell()
+        self.get_logger().info(f"in the end: {json.dumps(self.figures())}")
 
     # From the thread that hears
 

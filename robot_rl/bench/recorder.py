@@ -70,7 +70,7 @@ def endurance(config: BenchRecorderConfig, work: Path, settings: dict[str, str])
         node.send_signal(signal.SIGINT)
         status = node.wait(_END_S)
     bag = next((out / "bags").iterdir())
-    told = audit(bag, settings)
+    told, own = audit(bag, settings), _final_figures(work / "recorder.log")
     size_mb = sum(file.stat().st_size for file in bag.iterdir()) / 1e6
     return {
         "reports": told["reports"],
@@ -84,7 +84,15 @@ def endurance(config: BenchRecorderConfig, work: Path, settings: dict[str, str])
         "exit_status": status,
         "episodes_lost": len(stored(work / "source.jsonl")) - _episodes(out),
         "episodes": _episodes(out),
+        **{name: own[name] for name in ("lost_in_queues", "lost_by_dds", "queue_peak_mb", "refused")},
     }
+
+
+def _final_figures(log: Path) -> dict[str, Any]:
+    """Returns what the recorder said of itself as it ended."""
+    (line,) = [line for line in log.read_text().splitlines() if "in the end: " in line]
+    figures: dict[str, Any] = json.loads(line.partition("in the end: ")[2])
+    return figures
 
 
 def kills(
