@@ -35,15 +35,34 @@ def latch_path(name: str) -> Path:
 def forget_latch(name: str) -> bool:
     """A person has looked: the next motor process of this name begins without a latch. Returns whether there was one.
 
+    After a ROBOT_FAULT that process may also clear the robot's own error, see take_leave.
+
     Raises BlockError where the file belongs to another user.
     """
     try:
+        former = latch_path(name).read_bytes()
         latch_path(name).unlink()
     except FileNotFoundError:
         return False
     except PermissionError:
         raise BlockError(f"{latch_path(name)} belongs to another user, who has to reset") from None
+    if former[24:32] == int(Reason.ROBOT_FAULT).to_bytes(8, "little"):
+        _leave_path(name).write_text(str(time.monotonic_ns()), encoding="ascii")
     return True
+
+
+def _leave_path(name: str) -> Path:
+    return FOLDER / f"robot-rl.leave-{name}"
+
+
+def take_leave(name: str, now_ns: int, valid_s: float) -> bool:
+    """Returns whether a person has reset a motor that was not running within valid_s; one reset is one leave."""
+    try:
+        given_ns = int(_leave_path(name).read_text(encoding="ascii"))
+        _leave_path(name).unlink()
+    except (OSError, ValueError):
+        return False
+    return 0 <= now_ns - given_ns <= round(valid_s * 1e9)
 
 
 class LatchMemory:

@@ -147,10 +147,13 @@ class LockstepLink:
         if answer != Answer.GRANTED:
             raise ResetRefused(answer, reason, "")
 
-    def heartbeat(self, source: Heartbeat, in_use: bool = True) -> None:
-        """A sign of life of a camera, the learner or the operator; in_use false: it is watched no longer."""
+    def heartbeat(self, source: Heartbeat, in_use: bool = True, stamp_ns: int | None = None) -> None:
+        """A sign of life of a camera, the learner or the operator; in_use false: it is watched no longer.
+
+        stamp_ns: when it was given, in simulated time; now by default.
+        """
         if in_use:
-            self.supervisor.beat(source, self.now_ns(), self.now_ns())
+            self.supervisor.beat(source, self.now_ns() if stamp_ns is None else stamp_ns, self.now_ns())
         else:
             self.supervisor.forget(source)
 

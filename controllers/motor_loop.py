@@ -15,13 +15,14 @@ from controllers.latch_memory import LatchMemory
 from controllers.motor_config import MotorConfig, MotorParts
 from controllers.motor_requests import RequestDesk
 from controllers.motor_supervision import MotorSupervision
-from controllers.realtime import Pacer
-from controllers.robots.base import GripRelay
+from controllers.pacing import pace_of
+from controllers.robots.base import Connected, GripRelay, RobotFault, is_simulated
 from controllers.shared_memory.layout import MotorState, Parent, Status
 from controllers.shared_memory.mailbox import record_bytes
 from controllers.shared_memory.sides import MotorSide
 from controllers.types import COMMAND, REPORT, STATE
 from safety.compilation import kernels_hash
+from safety.reasons import Reason
 from safety.risk_weights import CRITIC_WEIGHTS, WeightsRefusal
 from safety.supervision import Answer, believed_ns
 from safety.supervisor import Supervisor
@@ -92,8 +93,11 @@ class MotorLoop:
         self._desk = RequestDesk(side, parts.robot, self)
         self._supervisor, self._memory = supervisor, memory
         self._supervision = MotorSupervision(supervisor, side, parts.chain, self._state)
-        period_ns = round(1e9 / parts.robot.rate_hz)
-        self._pacer = Pacer(period_ns, config.realtime.spin_us * 1000)
+        self._pace = pace_of(parts.robot, config.realtime.spin_us * 1000)
+        self._simulated = is_simulated(parts.robot)
+        self._connection = parts.robot if isinstance(parts.robot, Connected) else None
+        self._complaint = ""
+        self.ended_because = ""
         self._ramp: TorqueRamp | None = None
         self._stop_asked = False
         self._alive_ns = time.monotonic_ns()
@@ -120,9 +124,11 @@ class MotorLoop:
             self.reseed()
             self._supervisor.switch_on(True)
             self._supervision.look(time.monotonic_ns())
-            self._pacer.restart()
+            self._pace.restart()
             while not (self._ramp is not None and self._ramp.done):
-                self._tick(self._pacer.wait())
+                self._tick()
+        except RobotFault as fault:
+            raise self._faulted(fault) from fault
         finally:
             self._parts.robot.stop()
             self._supervisor.switch_on(False)
@@ -184,8 +190,11 @@ class MotorLoop:
         status[Status.CRITIC_REFUSED] += int(verdict != WeightsRefusal.ACCEPTED)
         status[Status.CRITIC_VERSION] = self._parts.chain.critic_version
 
-    def _read(self, now_ns: int) -> None:
+    def _read_robot(self) -> None:
         self._parts.robot.read(self._state)
+
+    def _read(self, now_ns: int) -> None:
+        self._read_robot()
         self._stamp[0] = now_ns  # commands are stamped by CLOCK_MONOTONIC: a simulator's own time would give no age
 
     def _think(self) -> None:
@@ -193,9 +202,9 @@ class MotorLoop:
         self._parts.model.terms(self._q, self._qd, self._parts.terms)
         self._parts.chain.tick(self._state, self._parts.terms, self._command, self._report)
 
-    def _tick(self, lateness_ns: int) -> None:
-        begin_ns = time.monotonic_ns()
-        self._read(begin_ns)
+    def _tick(self) -> None:
+        begin_ns, lateness_ns = self._pace.begin(self._read_robot)
+        self._stamp[0] = begin_ns
         if self._ramp is None:
             self._side.commands.poll(self._command_bytes)
         self._think()
@@ -203,6 +212,8 @@ class MotorLoop:
             self._tau[:] = self._ramp.limit(self._tau)
         work_ns = time.monotonic_ns() - begin_ns
         self._parts.robot.write(self._tau)
+        if not self._simulated:  # a simulator's write is the world's own work
+            work_ns = time.monotonic_ns() - begin_ns
         self._gripper.follow(self._report_floats[_GRIPPER_WORD])
         self._publish(lateness_ns, work_ns)
         if self._desk.serve():
@@ -210,22 +221,45 @@ class MotorLoop:
         self._supervision.watch(begin_ns, lateness_ns)
         if self._memory is not None:
             self._memory.keep()
+        if self._connection is not None:
+            self._watch_connection(self._connection)
         self._supervise(begin_ns)
 
     def _publish(self, lateness_ns: int, work_ns: int) -> None:
         """Completes the report, pushes it, counts."""
         words, side, status = self._report_words, self._side, self._side.status
-        words[_LATENESS_WORD], words[_WORK_WORD], words[_OVERRUNS_WORD] = lateness_ns, work_ns, self._pacer.overruns
+        words[_LATENESS_WORD], words[_WORK_WORD], words[_OVERRUNS_WORD] = lateness_ns, work_ns, self._pace.overruns
         side.ring.push(self._report_bytes)
         side.lateness.add(lateness_ns)
         side.work.add(work_ns)
         status[Status.TICKS] += 1
-        status[Status.OVERRUNS] = self._pacer.overruns
+        status[Status.OVERRUNS] = self._pace.overruns
         status[Status.TORN_COMMANDS] = side.commands.torn
         if lateness_ns > status[Status.LATENESS_MAX_NS]:
             status[Status.LATENESS_MAX_NS] = lateness_ns
         if work_ns > status[Status.WORK_MAX_NS]:
             status[Status.WORK_MAX_NS] = work_ns
+
+    def _watch_connection(self, robot: Connected) -> None:
+        """Tells how the connection to the robot does, and ends control in order where it is too poor."""
+        status = self._side.status
+        status[Status.PACKETS_LOST] = robot.lost_packets
+        if robot.success_rate == robot.success_rate:  # NaN while it is unknown
+            status[Status.SUCCESS_PPM] = round(1e6 * robot.success_rate)
+        if robot.complaint == self._complaint:
+            return
+        self._complaint = robot.complaint
+        if self._ramp is None and robot.must_stop:
+            self._begin_stop(robot.complaint)
+        elif self._ramp is None:
+            self._side.say(MotorState(status[Status.STATE]), kernels_hash(), robot.complaint or "connection good again")
+
+    def _faulted(self, fault: RobotFault) -> RobotFault:
+        """Latches the arm for a robot that stopped itself; returns the words with what a person has to do."""
+        self._supervisor.trip(int(Reason.ROBOT_FAULT), time.monotonic_ns())
+        self._supervision.look(time.monotonic_ns())
+        cure = "" if self._memory is None else f"; look at the arm, then `robot-rl safety reset {self._config.name}`"
+        return RobotFault(f"{fault}{cure}")
 
     def _supervise(self, now_ns: int) -> None:
         """Looks for the parent's sign of life and for a wish to stop.
@@ -248,6 +282,7 @@ class MotorLoop:
             status[Status.STATE] = MotorState.ORPHANED if orphaned else MotorState.RUNNING
 
     def _begin_stop(self, why: str) -> None:
+        self.ended_because = why
         self.reseed()
         config, rate_hz = self._config, self._parts.robot.rate_hz
         hold_ticks, ramp_ticks = round(config.hold_s * rate_hz), round(config.ramp_s * rate_hz)

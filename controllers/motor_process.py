@@ -17,16 +17,17 @@ from types import FrameType
 from typing import Any
 
 from controllers.flight.launch import start_recorder
-from controllers.latch_memory import LatchMemory
+from controllers.latch_memory import LatchMemory, take_leave
 from controllers.motor_config import MotorConfig
 from controllers.motor_loop import MotorLoop, forbidden_modules
 from controllers.realtime import Measure, take_measures
-from controllers.robots.base import require_real_person
+from controllers.robots.base import CanRecover, require_real_person
 from controllers.shared_memory.block import SharedBlock
 from controllers.shared_memory.layout import MotorState, Status
 from controllers.shared_memory.sides import MotorSide
 from data.errors import UserError
 from safety.compilation import kernels_hash
+from safety.reasons import Reason
 from safety.supervisor import Supervisor
 
 
@@ -82,6 +83,8 @@ def _serve(
     side.say(MotorState.STARTING, kernels_hash(), "building the parts and compiling the kernels")
     parts = config.build()
     require_real_person(parts.robot, config.supervisor.simulated_person)
+    if isinstance(parts.robot, CanRecover) and parts.robot.fault:
+        _recover(parts.robot, config, supervisor)
     if config.flight.enabled:  # before the measures: it shall share neither core nor priority; there when the loop arms
         start_recorder(config.name, config.flight, kernels_hash(), parts.robot.rate_hz)
     loop = MotorLoop(config, parts, side, supervisor, memory)
@@ -100,8 +103,21 @@ def _serve(
     stopper.loop = loop
     _answer({"ready": os.getpid()})
     loop.run()
-    side.say(MotorState.STOPPED, kernels_hash(), "stopped in order")
+    side.say(MotorState.STOPPED, kernels_hash(), f"stopped in order ({loop.ended_because})")
     return 0
+
+
+def _recover(robot: CanRecover, config: MotorConfig, supervisor: Supervisor) -> None:
+    """A robot that has stopped itself goes on only if a person has reset it within the last minute.
+
+    Raises UserError with what to do otherwise, and then remembers a latch, so that there is something to reset.
+    """
+    now_ns = time.monotonic_ns()
+    if supervisor.latched or not take_leave(config.name, now_ns, config.supervisor.reset_valid_s):
+        supervisor.trip(int(Reason.ROBOT_FAULT), now_ns)
+        cure = f"look at the arm, then `robot-rl safety reset {config.name}`, then start again within the next minute"
+        raise UserError(f"{robot.fault}; {cure}")
+    robot.recover()
 
 
 def describe(measures: tuple[Measure, ...]) -> str:

@@ -10,7 +10,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -74,6 +74,12 @@ class PacedLink(ABC):
     @abstractmethod
     def close(self) -> None:
         """Lets go of the arm; may be called twice."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *unused: object) -> None:
+        self.close()
 
     # MotorLink
 
@@ -165,6 +171,11 @@ class PacedLink(ABC):
     # Beyond MotorLink
 
     @property
+    def sent_ns(self) -> int:
+        """Returns the stamp of the command that was sent last [ns]."""
+        return self._sent_ns
+
+    @property
     def lost_reports(self) -> int:
         """Returns how many reports were overwritten before this process fetched them."""
         return self.side.ring.lost
@@ -175,10 +186,16 @@ class PacedLink(ABC):
             raise RuntimeError("the link is closed; its motor process has gone")
         return self.side.status()
 
-    def heartbeat(self, source: Heartbeat, in_use: bool = True) -> None:
-        """A sign of life of a camera, the learner or the operator; in_use false: it is watched no longer."""
-        self._require_alive()
-        self.side.heartbeat(source, self.now_ns() if in_use else 0)
+    def heartbeat(self, source: Heartbeat, in_use: bool = True, stamp_ns: int | None = None) -> None:
+        """A sign of life of a camera, the learner or the operator; in_use false: it is watched no longer.
+
+        stamp_ns: when it was given, now by default; for a camera that is the exposure of its newest frame. Any thread
+        may call it: nothing is asked of the motor process.
+        """
+        if self._closed:
+            raise RuntimeError("the link is closed; make a new one")
+        given_ns = self.now_ns() if stamp_ns is None else stamp_ns
+        self.side.heartbeat(source, given_ns if in_use else 0)
 
     def estop(self) -> None:
         """Emergency stop in software: soft hold, latched until a person resets."""

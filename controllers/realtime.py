@@ -6,12 +6,14 @@ figures then sees `realtime: false`.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import errno
 import gc
 import os
 import time
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -72,6 +74,17 @@ def keep_off_core(core: int) -> bool:
     if not others:
         return False
     os.sched_setaffinity(0, others)
+    return True
+
+
+def keep_threads_off_core(core: int) -> bool:
+    """Like `keep_off_core`, for a process whose libraries have started threads already: moves every one of them."""
+    if not keep_off_core(core):
+        return False
+    others = os.sched_getaffinity(0)
+    for thread in Path("/proc/self/task").iterdir():
+        with contextlib.suppress(ProcessLookupError):  # it has just ended
+            os.sched_setaffinity(int(thread.name), others)
     return True
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from robot_rl.options import REQUIRED, Config, option
 
-ROBOTS = ("mujoco",)
+ROBOTS = ("mujoco", "fr3", "ros")
 MODES = ("sync", "async")
 TRAINING_SEEDS_BELOW = 1_000_000
 """Seeds of collection and training stay below; evaluation episodes draw from this number upwards, so the two never
@@ -21,7 +21,8 @@ _TASK = "Name of the task; `robot-rl tasks` lists them."
 _VARIANT = "Variant of the task, such as `tight`; `robot-rl tasks` lists them."
 _SEED = "Seed of everything random in this run."
 _FRESH = "Refuse to start unless `out` is absent or empty (otherwise an existing `out` is resumed)."
-_ROBOT = "Backend that moves the arm."
+_ROBOT = "What moves the arm: `mujoco` simulates it, `fr3` is a real one, `ros` stands behind a controller node."
+_ROBOT_CONFIG = "Settings of fr3 or ros: `robot_config.<key>=<value>`, such as robot_config.ip=172.16.0.2."
 _SAFETY_CONFIG = (
     "Layers between policy and motors, all on by default: `safety_config.<layer>=<value>`, such as ledger=off."
 )
@@ -67,7 +68,9 @@ class CollectConfig(Config):
     episodes: int = option(20, "Episodes that the store shall hold in the end.", low=1, may_change=True)
     variant: str = _variant()
     images: bool = option(False, "Record the task's cameras as well (needs EGL; slower).")
+    realtime: bool = option(False, "Run the arm at the pace of the clock, in a motor process of its own.")
     robot: str = _robot()
+    robot_config: dict[str, Any] = option({}, _ROBOT_CONFIG)
     seed: int = _seed()
     fresh: bool = _fresh()
     task_config: dict[str, Any] = option({}, _TASK_CONFIG)
@@ -117,6 +120,7 @@ class FinetuneConfig(Config):
     )
     history: int = _history()
     robot: str = _robot()
+    robot_config: dict[str, Any] = option({}, _ROBOT_CONFIG)
     seed: int = _seed()
     fresh: bool = _fresh()
     agent_config: dict[str, Any] = option(
@@ -140,6 +144,8 @@ class EvaluateConfig(Config):
     episodes: int = option(100, "Evaluation episodes.", low=1)
     deterministic: bool = option(True, "Act without exploration noise.")
     safety_config: dict[str, Any] = option({}, "Layers other than those of the run: `safety_config.<layer>=<value>`.")
+    robot: str | None = option(None, "Backend that moves the arm; by default the run's own.", choices=ROBOTS)
+    robot_config: dict[str, Any] = option({}, _ROBOT_CONFIG)
     seed: int = option(TRAINING_SEEDS_BELOW, "First seed of the evaluation episodes.", low=TRAINING_SEEDS_BELOW)
 
 

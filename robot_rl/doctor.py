@@ -231,6 +231,21 @@ def check_bench_extra() -> Finding:
     return ok(f"stable-baselines3 {version('stable-baselines3')}")
 
 
+def check_cameras(installed: bool | None = None) -> Finding:
+    """Whether the driver of RealSense cameras loads, and which cameras are connected."""
+    installed = find_spec("pyrealsense2") is not None if installed is None else installed
+    cure = "pip install -c constraints.txt -e '.[realsense]'"
+    if not installed:
+        return ok(f"no driver for RealSense cameras (needed only for them: {cure})")
+    from controllers.cameras.devices import connected, info_of
+
+    try:
+        serials = [info_of(device).serial for device in connected()()]
+    except UserError as error:
+        return warn(str(error), cure)
+    return ok(f"pyrealsense2 {_installed('pyrealsense2')}, cameras connected: {', '.join(serials) or 'none'}")
+
+
 CHECKS: dict[str, Callable[[], Finding]] = {
     "python": check_python,
     "dependencies": _check_dependencies_here,
@@ -245,6 +260,7 @@ CHECKS: dict[str, Callable[[], Finding]] = {
     "ros": check_ros,
     "tensorboard": check_tensorboard,
     "bench": check_bench_extra,
+    "cameras": check_cameras,
 }
 
 

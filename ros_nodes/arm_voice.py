@@ -30,7 +30,11 @@ _BATCH = 100
 class ArmVoice:
     """The publishers of one arm."""
 
-    def __init__(self, node: Node, arm: ArmDescription, tool: ToolDescription, motor: str) -> None:
+    def __init__(
+        self, node: Node, arm: ArmDescription, tool: ToolDescription, motor: str, about: dict[str, Any]
+    ) -> None:
+        """about: what links are told of the arm besides its status."""
+        self._about = about
         self._clock, self._motor, self.told_s = node.get_clock(), motor, 0.0
         self._messages = StateMessages(tuple(joint.name for joint in arm.joints), BASE_FRAME, TOOL_FRAME)
         make = node.create_publisher
@@ -64,7 +68,7 @@ class ArmVoice:
         """Publishes how motor process and supervisor are, whole for links and in standard form for everybody."""
         self.told_s = time.monotonic()
         status = link.status()
-        self._status.publish(String(data=status_text.to_text(status, motor=self._motor, mode=mode)))
+        self._status.publish(String(data=status_text.to_text(status, motor=self._motor, mode=mode, **self._about)))
         self._safety.publish(safety_message(status, self._motor, mode))
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from robot_rl.options import Config, option
+from robot_rl.config import TRAINING_SEEDS_BELOW
+from robot_rl.options import REQUIRED, Config, option
 
 _TASK = "Task whose tool, fixtures and limits the arm works with; `robot-rl tasks` lists them."
 
@@ -15,7 +16,7 @@ class ControllerConfig(Config):
     """The arm behind topics: owns the motor process."""
 
     robot: str = option("mujoco", "Arm: `mujoco` (simulated) or `fr3`.", choices=("mujoco", "fr3"))
-    motor: str = option("", "Name of the motor process; by default the namespace, or `arm`. One live process a name.")
+    motor: str = option("", "Name of a simulated arm's motor process; by default the namespace, or `arm`.")
     task: str = option("peg_insertion", _TASK)
     variant: str = option("default", "Variant of the task.")
     seed: int = option(0, "Seed of the simulated sensor.", low=0)
@@ -43,3 +44,14 @@ class ControllerConfig(Config):
     robot_config: dict[str, Any] = option({}, "Settings of the arm's driver, such as its address.")
     task_config: dict[str, Any] = option({}, "Further settings of the task.")
     safety_config: dict[str, Any] = option({}, "Layers between policy and motors, all on by default.")
+
+
+@dataclass
+class PolicyConfig(Config):
+    """A trained run acts over the topics of a controller node."""
+
+    run: str = option(REQUIRED, "Run folder of finetune, pretrain or quickstart.")
+    begin: bool = option(False, "Whether it acts at once, without a call of its service `start`.")
+    episodes: int = option(0, "Episodes to act; 0: until it is stopped.", low=0)
+    deterministic: bool = option(True, "Act without exploration noise.")
+    seed: int = option(TRAINING_SEEDS_BELOW, "Seed of the first episode.", low=TRAINING_SEEDS_BELOW)

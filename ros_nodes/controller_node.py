@@ -16,8 +16,9 @@ from std_msgs.msg import Float64MultiArray, UInt8MultiArray
 
 from controllers.description.fr3 import fr3
 from controllers.motor_child import MotorProcessDied
+from controllers.realtime import keep_threads_off_core
 from controllers.shared_memory.layout import Request
-from controllers.shared_memory_link import SharedMemoryLink, SharedMemoryLinkConfig
+from controllers.shared_memory_link import SharedMemoryLink
 from robot_rl.tasks.registry import make_task
 from ros_nodes import qos
 from ros_nodes.arm_voice import ArmVoice, motor_saying
@@ -26,7 +27,7 @@ from ros_nodes.config import ControllerConfig
 from ros_nodes.diagnostics import ERROR, OK, WARN, Saying
 from ros_nodes.lifecycle import ManagedNode
 from ros_nodes.modes import Modes
-from ros_nodes.motors import load_critic, motor_config
+from ros_nodes.motors import about_arm, link_config, load_critic
 from ros_nodes.request_relay import RequestRelay, refusal
 from ros_nodes.spinning import run_node
 from ros_nodes.targets import Targets
@@ -56,10 +57,13 @@ class ControllerNode(ManagedNode[ControllerConfig]):
         """Checks everything, makes all topics; nothing moves."""
         config = self.config
         self.task = make_task(config.task, config.variant, config.task_config)
-        self.motor = motor_config(config, config.motor or self.get_namespace().strip("/").replace("/", "-") or "arm")
+        name = config.motor or self.get_namespace().strip("/").replace("/", "-") or "arm"
+        self.link_config = link_config(config, self.task, name)
+        self.motor = self.link_config.motor
         self.arm = fr3()
         self._sender = draw_sender()
-        self.voice = ArmVoice(self, self.arm, self.task.scene().tool, self.motor.name)
+        about = about_arm(config, self.task)
+        self.voice = ArmVoice(self, self.arm, self.task.scene().tool, self.motor.name, about)
         self._make_subscriptions()
 
     def _make_subscriptions(self) -> None:
@@ -82,7 +86,9 @@ class ControllerNode(ManagedNode[ControllerConfig]):
 
     def start(self) -> None:
         """Starts the motor process: from now on the arm is under torque control, and holds."""
-        link = SharedMemoryLink(SharedMemoryLinkConfig(self.motor))
+        link = SharedMemoryLink(self.link_config)
+        if self.config.realtime:
+            keep_threads_off_core(self.motor.realtime.core)
         try:
             load_critic(self.config, link)
         except BaseException:

@@ -2,34 +2,63 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from controllers.description.fr3 import fr3
-from controllers.flight.config import FlightConfig
-from controllers.motor_config import MotorConfig, mujoco_motor
-from controllers.realtime import RealtimeConfig
-from controllers.shared_memory_link import SharedMemoryLink
+from controllers.motor_config import mujoco_motor
+from controllers.realtime import RealtimeConfig, choose_core
+from controllers.robots.franka_motor import STALL_TIMEOUT_S
+from controllers.shared_memory_link import SharedMemoryLink, SharedMemoryLinkConfig
+from data.errors import UserError
+from robot_rl.envs.layer_table import layer_table
 from robot_rl.envs.layers import layers_from
 from robot_rl.envs.make import chain_of
-from robot_rl.tasks.registry import make_task
+from robot_rl.envs.real_robot import fr3_motor
+from robot_rl.tasks.base import Task
 from ros_nodes.config import ControllerConfig
+from ros_nodes.environment import fingerprint
 
 ORDINARY = RealtimeConfig(priority=0, core=-2, lock_memory=False)
 """Without the measures against late ticks: for machines that are shared."""
 
 
-def motor_config(config: ControllerConfig, name: str) -> MotorConfig:
-    """Returns the motor process of a controller node. Raises UserError for settings that fit no arm."""
-    task = make_task(config.task, config.variant, config.task_config)
+def link_config(config: ControllerConfig, task: Task, name: str) -> SharedMemoryLinkConfig:
+    """Returns the motor process of a controller node and how to deal with it. Raises UserError for wrong settings."""
     layers = layers_from(config.safety_config)
-    return mujoco_motor(
+    chain, supervisor = chain_of(task, layers), layers.supervisor_config(lockstep=False)
+    realtime = RealtimeConfig(core=choose_core(-1)) if config.realtime else ORDINARY
+    if config.robot == "fr3":
+        if config.motor:
+            raise UserError(
+                f"motor={config.motor} is for simulated arms: an FR3 has a name of its own, after its address"
+            )
+        motor = fr3_motor(task, config.robot_config, chain, realtime, supervisor)
+        return SharedMemoryLinkConfig(motor, stall_timeout_s=STALL_TIMEOUT_S)
+    if config.robot_config:
+        raise UserError(f"robot_config goes with robot=fr3, got {', '.join(config.robot_config)}")
+    motor = mujoco_motor(
         name,
         arm=fr3(),
         scene=task.scene(),
-        chain=chain_of(task, layers),
+        chain=chain,
         seed=config.seed,
-        realtime=RealtimeConfig() if config.realtime else ORDINARY,
-        supervisor=layers.supervisor_config(lockstep=False),
-        flight=FlightConfig(),
+        realtime=realtime,
+        supervisor=supervisor,
     )
+    return SharedMemoryLinkConfig(motor)
+
+
+def about_arm(config: ControllerConfig, task: Task) -> dict[str, Any]:
+    """Returns what whoever commands the arm must agree on with its node."""
+    layers = layers_from(config.safety_config)
+    chain = chain_of(task, layers)
+    return {
+        "task": task.name,
+        "variant": config.variant,
+        "simulated": config.robot == "mujoco",
+        "layers": layer_table(chain, layers),
+        "fingerprint": fingerprint(task, chain),
+    }
 
 
 def load_critic(config: ControllerConfig, link: SharedMemoryLink) -> None:

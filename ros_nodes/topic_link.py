@@ -7,7 +7,10 @@ frozen after 0.25 s, hold after 1 s.
 
 from __future__ import annotations
 
+import contextlib
+import threading
 import time
+from typing import Any
 
 import rclpy
 from rclpy.context import Context
@@ -20,6 +23,10 @@ from ros_nodes.spinning import Spinner
 from ros_nodes.topic_side import TopicSide
 
 
+class LinkCancelled(UserError):
+    """Somebody else in this process asked the link's user to stop."""
+
+
 class TopicLink(PacedLink):
     """Commands the motor process behind a controller node. One thread at a time may use it."""
 
@@ -27,7 +34,7 @@ class TopicLink(PacedLink):
         self,
         namespace: str = "",
         *,
-        start_timeout_s: float = 30.0,
+        start_timeout_s: float = 60.0,
         timeouts: LinkTimeouts | None = None,
         context: Context | None = None,
     ) -> None:
@@ -35,13 +42,15 @@ class TopicLink(PacedLink):
 
         Raises UserError if no controller node that is active answers in time.
         """
-        self._closed = True
+        self._closed, self._begun = True, False
+        self.cancelled = threading.Event()
+        """Set by another thread: the verb under way, and each further one, raises LinkCancelled until it is cleared."""
         self._own_context = context is None
         self._context = context or Context()
         if self._own_context:
             rclpy.init(context=self._context)
         self._node = Node("robot_rl_link", namespace=namespace, context=self._context, start_parameter_services=False)
-        side = TopicSide(self._node)
+        side = self._topics = TopicSide(self._node)
         self._spinner = Spinner(self._node, context=self._context)
         self._spinner.start()
         self._pulse = Pulse(lambda now_ns, pid: None)
@@ -49,10 +58,16 @@ class TopicLink(PacedLink):
             self._connect(side, namespace, start_timeout_s)
             super().__init__(str(side.told.get("motor", "motor")), side, self._pulse, timeouts or LinkTimeouts())
             self._begin()
+            self._begun = True
         except BaseException:
             self._closed = False
             self.close()
             raise
+
+    @property
+    def told(self) -> dict[str, Any]:
+        """Returns what the controller node says of its arm: task, variant, layers, whether it is simulated."""
+        return self._topics.told
 
     def _begin(self) -> None:
         try:
@@ -76,9 +91,16 @@ class TopicLink(PacedLink):
             )
 
     def close(self) -> None:
-        """Lets go of the arm, which then holds; the motor process goes on. May be called twice."""
+        """Lets go of the arm, which then holds where it is; the motor process goes on. May be called twice.
+
+        Who leaves in order starts the arm over, so that nothing ages and latches after he has gone.
+        """
         if self._closed:
             return
+        if self._begun:
+            self.cancelled.clear()
+            with contextlib.suppress(UserError, ValueError):  # latched, or nobody there: nothing to start over
+                self.reset()
         self._closed = True
         self._pulse.stop()
         self._spinner.stop()
@@ -92,4 +114,5 @@ class TopicLink(PacedLink):
         return None
 
     def _sleep(self, duration_s: float) -> None:
-        time.sleep(max(duration_s, 0.0))
+        if self.cancelled.wait(max(duration_s, 0.0)):
+            raise LinkCancelled("stopped on request")

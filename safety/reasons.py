@@ -76,6 +76,8 @@ class Reason(IntEnum):
     """The robot's state held a number that is not finite: torque goes to zero at the rate limit; latched."""
     LATCH_UNREADABLE = 71
     """What a former motor process remembered of a latch is damaged: latched, since there may have been one."""
+    ROBOT_FAULT = 72
+    """The robot stopped itself, or its connection broke; latched, and it ends with a person's reset alone."""
 
 
 class Refusal(IntEnum):

@@ -85,3 +85,42 @@ class GripRelay:
     def forget(self) -> None:
         """The next opening is asked for whatever was asked before: the gripper was moved by other means."""
         self._asked_m = math.nan
+
+
+class RobotFault(UserError):
+    """The robot stopped itself, or its connection broke: what happened and what to do about it, in one line."""
+
+
+@runtime_checkable
+class PacesLoop(Protocol):
+    """What a robot offers whose `read` blocks until its next packet: the loop then keeps no time of its own."""
+
+    paces: bool
+    """True."""
+    packet_ns: int
+    """When the packet of the last `read` arrived [ns], CLOCK_MONOTONIC."""
+
+
+@runtime_checkable
+class Connected(Protocol):
+    """What a robot behind a network connection counts."""
+
+    lost_packets: int
+    """Packets of the robot that never arrived, since its start."""
+    success_rate: float
+    """Share of our commands that reached the robot in time since its start; NaN while it is unknown."""
+    complaint: str
+    """What is wrong with the connection at present, and the cure; "" while nothing is."""
+    must_stop: bool
+    """Whether the complaint is grave enough to end control in order."""
+
+
+@runtime_checkable
+class CanRecover(Protocol):
+    """What a robot offers that may stop itself and then needs a person's leave to go on."""
+
+    fault: str
+    """What it stands still for, and the cure; "" if it is ready."""
+
+    def recover(self) -> None:
+        """Clears the fault; only after a person's reset. Raises RobotFault if it does not go away."""

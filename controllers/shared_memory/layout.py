@@ -107,6 +107,8 @@ class Status(IntEnum):
     CRITIC_VERSION = 17  # of the safety critic's weights in use, 0 without any
     CRITIC_REFUSED = 18  # how many times weights were refused
     CRITIC_REFUSAL = 19  # WeightsRefusal of the newest weights
+    PACKETS_LOST = 20  # of a robot behind a network connection
+    SUCCESS_PPM = 21  # share of our commands that it receives in time, in millionths; 0: unknown
 
 
 class Parent(IntEnum):

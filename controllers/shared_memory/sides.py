@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -132,6 +133,10 @@ class MotorStatus(NamedTuple):
     """How many times weights were refused since the start."""
     critic_refusal: WeightsRefusal
     """What became of the newest weights."""
+    lost_packets: int
+    """Packets of a robot behind a network connection that never arrived."""
+    success_rate: float
+    """Share of our commands that such a robot receives in time; NaN for any other."""
 
 
 class ParentSide:
@@ -194,6 +199,8 @@ class ParentSide:
             words[Status.CRITIC_VERSION],
             words[Status.CRITIC_REFUSED],
             WeightsRefusal(words[Status.CRITIC_REFUSAL]),
+            words[Status.PACKETS_LOST],
+            words[Status.SUCCESS_PPM] * 1e-6 or math.nan,
         )
 
     def release(self) -> None:

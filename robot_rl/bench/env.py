@@ -13,6 +13,7 @@ from controllers.robots.rendering import RenderError
 from data.errors import UserError
 from robot_rl.envs.capabilities import first_camera
 from robot_rl.envs.make import make_env
+from robot_rl.envs.real_robot import refuse_real_robot
 from robot_rl.tasks.registry import make_task
 
 
@@ -23,6 +24,7 @@ def run(
 
     One step is one decision of 0.1 s. The time of a measurement is all wall-clock time: decisions, operator, resets.
     """
+    refuse_real_robot(robot, "it measures how fast a simulation runs; a real arm keeps its own time")
     figures = measure_steps(seconds, task, variant, seed, robot, images=False)
     result: dict[str, Any] = {
         "state_steps_per_s": figures["steps_per_s"],

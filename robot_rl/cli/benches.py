@@ -1,4 +1,4 @@
-"""`robot-rl bench control|env|learner|safety|faults`: the measured figures, as mappings."""
+"""`robot-rl bench control|env|learner|safety|faults|franka|camera`: the measured figures, as mappings."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from robot_rl.config import (
     BenchLearnerConfig,
     BenchSafetyConfig,
 )
+from robot_rl.config_cameras import BenchCameraConfig
+from robot_rl.config_robot import BenchFrankaConfig
 
 
 def control(config: BenchControlConfig) -> dict[str, Any]:
@@ -46,3 +48,17 @@ def faults(config: BenchFaultsConfig) -> dict[str, Any]:
     from robot_rl.bench.faults import runner
 
     return runner.run(config)
+
+
+def franka(config: BenchFrankaConfig) -> dict[str, Any]:
+    """Returns the figures of the FR3 driver."""
+    from robot_rl.bench import franka as bench
+
+    return bench.run(config)
+
+
+def camera(config: BenchCameraConfig) -> dict[str, Any]:
+    """Returns latency, rate and losses of the camera driver."""
+    from robot_rl.bench import camera as bench
+
+    return bench.run(config)

@@ -9,7 +9,9 @@ from typing import Any
 
 from data.errors import UserError
 from robot_rl import config as configs
+from robot_rl import config_cameras as cameras
 from robot_rl import config_critic as critic
+from robot_rl import config_robot as robot
 from robot_rl import config_safety as safety
 from robot_rl.options import Config, expected_names
 
@@ -66,6 +68,9 @@ VERBS = (
     Verb("bench learner", configs.BenchLearnerConfig, "robot_rl.cli.benches:learner", table=True),
     Verb("bench safety", configs.BenchSafetyConfig, "robot_rl.cli.benches:safety", table=True),
     Verb("bench faults", configs.BenchFaultsConfig, "robot_rl.cli.benches:faults", table=True),
+    Verb("bench franka", robot.BenchFrankaConfig, "robot_rl.cli.benches:franka", table=True),
+    Verb("bench camera", cameras.BenchCameraConfig, "robot_rl.cli.benches:camera", table=True),
+    Verb("cameras", cameras.CamerasConfig, "robot_rl.cli.cameras:run", positional=("serial",)),
     Verb("experiment", configs.ExperimentConfig, "robot_rl.workflows.experiment:run", positional=("name",)),
     Verb("quickstart", configs.QuickstartConfig, "robot_rl.workflows.quickstart:run"),
     Verb("doctor", configs.DoctorConfig, "robot_rl.cli.documents:doctor"),

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from controllers.arm_model import ArmModel
+from controllers.cameras.base import Camera
 from controllers.chain import ChainConfig
 from controllers.description.fr3 import fr3
 from controllers.description.geometry import Pose
@@ -19,6 +21,9 @@ from controllers.robots.mujoco_arm import MujocoArm, WristSensorConfig
 from controllers.shared_memory_link import SharedMemoryLink, SharedMemoryLinkConfig
 from data.errors import UserError
 from robot_rl.envs.layers import SafetyLayers
+from robot_rl.envs.motor_cameras import SimulatedWorld, pictures_of
+from robot_rl.envs.pictures import NoPictures, Pictures
+from robot_rl.envs.real_robot import make_over_topics, start_fr3
 from robot_rl.envs.reset import ResetConfig
 from robot_rl.envs.robot_env import RobotEnv
 from robot_rl.tasks.base import Task
@@ -28,16 +33,21 @@ def make_env(
     task: Task,
     *,
     robot: str = "mujoco",
+    robot_config: Mapping[str, Any] | None = None,
     seed: int = 0,
     teleport: bool = False,
     images: bool = False,
+    cameras: Sequence[Camera] = (),
     sensor: WristSensorConfig | None = None,
     reset_config: ResetConfig | None = None,
     realtime: bool | RealtimeConfig = False,
     layers: SafetyLayers | None = None,
     flights: Path | None = None,
 ) -> RobotEnv:
-    """Returns the environment of a task on a backend, with its cameras if `images`.
+    """Returns the environment of a task on a backend, with pictures if `images`.
+
+    cameras: cameras of its scene that run by the clock, not started yet; real time only. Without any, the simulator
+    draws: in lock-step as it is asked, in real time by cameras that follow the motor process at 30 Hz.
 
     teleport: put the tool at the start instead of driving there (benchmarks only). reset_config: settings of the
     automatic reset. realtime: run the arm at the pace of the clock in a motor process of its own, with these measures
@@ -45,17 +55,33 @@ def make_env(
     layers of the motor chain, all of them by default. flights: folder of the flight recorder's files; None: in
     lock-step none are written, in real time they go to the user's own folder.
 
+    robot: `mujoco`, or `fr3` for a real one, always in a motor process of its own; robot_config: its settings, see
+    controllers.robots.franka_config. A real arm cannot be teleported or rendered, and a person looks after each latch.
+    `ros`: whatever arm a controller node has, over its topics; robot_config: see ros_nodes.environment. Layers and
+    flights are then that node's.
+
     Raises UserError for a backend that is not there.
     """
+    if robot == "fr3":
+        if teleport or images or sensor is not None:
+            raise UserError("robot=fr3 is a real arm: it has no teleport, no rendered images and no simulated sensor")
+        return _on_fr3(task, robot_config or {}, realtime, layers or SafetyLayers(), flights, reset_config)
+    if robot == "ros":
+        if teleport or images or sensor is not None:
+            raise UserError("robot=ros is an arm behind topics: no teleport, no rendered images, no simulated sensor")
+        layers = layers or SafetyLayers()
+        return make_over_topics(task, chain_of(task, layers), layers, robot_config or {}, reset_config)
     if robot != "mujoco":
-        raise UserError(f"expected robot=mujoco, got robot={robot}")
-    if realtime and images:
-        raise UserError("the motor process renders no images: leave images off, or run in lock-step (realtime=False)")
+        raise UserError(f"expected robot=mujoco, robot=fr3 or robot=ros, got robot={robot}")
+    if robot_config:
+        raise UserError(f"robot_config goes with robot=fr3 or ros, got {', '.join(robot_config)} with robot={robot}")
+    if cameras and not realtime:
+        raise UserError("cameras run by the clock, lock-step does not: give realtime=True, or let the simulator draw")
     layers = layers or SafetyLayers()
     arm, scene, chain = fr3(), task.scene(), chain_of(task, layers)
     supervisor = layers.supervisor_config(lockstep=not realtime)
     model = ArmModel(arm, scene.tool)
-    world: MujocoArm | SharedMemoryLink
+    world: SimulatedWorld
     link: LockstepLink | SharedMemoryLink
     if realtime:
         world = link = _start_motor(
@@ -75,12 +101,39 @@ def make_env(
         world.teleport(model.inverse_kinematics(T_base_tool, arm.home_rad))
 
     put = teleport_tool if teleport else None
+    pictures: Pictures = NoPictures()
     try:
         critic = layers.load_critic()
         if critic is not None:
             link.load_critic(critic.weights)
             link.reset()  # which puts them into use
-        return RobotEnv(task, link, world=world, teleport=put, images=images, reset_config=reset_config)
+        if images or cameras:
+            world, pictures = pictures_of(world, link, arm, scene, cameras)
+        return RobotEnv(task, link, world=world, teleport=put, pictures=pictures, reset_config=reset_config)
+    except BaseException:
+        pictures.close()
+        link.close()
+        raise
+
+
+def _on_fr3(
+    task: Task,
+    robot_config: Mapping[str, Any],
+    realtime: bool | RealtimeConfig,
+    layers: SafetyLayers,
+    flights: Path | None,
+    reset_config: ResetConfig | None,
+) -> RobotEnv:
+    """The environment of a task on an FR3: nothing behind the link but the link itself."""
+    measures = realtime if isinstance(realtime, RealtimeConfig) else RealtimeConfig()
+    supervisor, flight = layers.supervisor_config(lockstep=False), FlightConfig(folder=str(flights or ""))
+    link = start_fr3(task, robot_config, chain_of(task, layers), measures, supervisor, flight)
+    try:
+        critic = layers.load_critic()
+        if critic is not None:
+            link.load_critic(critic.weights)
+            link.reset()  # which puts them into use
+        return RobotEnv(task, link, reset_config=reset_config)
     except BaseException:
         link.close()
         raise

@@ -21,6 +21,7 @@ from robot_rl.envs.acceptance import require_acceptable_actions, require_accepta
 from robot_rl.envs.action_map import ActionMap
 from robot_rl.envs.capabilities import Restorable, first_camera, tareable, with_pictures
 from robot_rl.envs.execution import Execution, Interventions, before_the_drop
+from robot_rl.envs.pictures import Look, NoPictures, Pictures
 from robot_rl.envs.reset import AutomaticReset, ResetConfig, reset_info
 from robot_rl.envs.sensing import sense_reports, spent_since
 from robot_rl.tasks.base import Draw, Sensed, Task
@@ -38,9 +39,11 @@ class RobotEnv(gymnasium.Env[Observation, NDArray[np.float32]]):
     """One task on one arm. `step` takes the whole action vector of the task's ActionSpec in [-1, 1].
 
     info of `step`: `action_executed` (what the limiter let through, in action units), `success`, `violation` (of the
-    task's force limits), `peak_force_n`, `force_n`, `q_rad`, `stamp_ns`, `reasons`, `held` (latched: it is over); how
-    it ran, `duration_s`, `interrupted`, `source`, `mode`; `tank_energy_j` at its end and `lowest_energy_j` (tank and
-    spring together, at its lowest tick), NaN without a ledger; and the counts of `Interventions` so far.
+    task's force limits), `peak_force_n`, `force_n`, `q_rad`, `stamp_ns`, `reasons`, `held` (latched or
+    blind: it is over); how it ran, `duration_s`, `interrupted`, `source`, `mode`; `tank_energy_j` at its end and
+    `lowest_energy_j` (tank and spring together, at its lowest tick), NaN without a ledger; and the counts of
+    `Interventions` so far.
+    With cameras that run by the clock, see CameraPictures: `camera_age_s`, `camera_late`.
     info of `reset`: `reset_s`, `reset_attempts`, `reset_kind` (automatic | teleport), `reset_pull_n`, `reset_peak_n`,
     `reset_wiggles`, in lock-step `recoveries_automatic` and `recoveries_simulated` (latches ended so far without a
     person, and by a simulated one), `q_rad`, `stamp_ns`.
@@ -56,17 +59,18 @@ class RobotEnv(gymnasium.Env[Observation, NDArray[np.float32]]):
         *,
         world: Any = None,
         teleport: Callable[[Pose], None] | None = None,
-        images: bool = False,
+        pictures: Pictures | None = None,
         reset_config: ResetConfig | None = None,
     ) -> None:
         """world: the simulator behind the link (`place`, `reseed`, perhaps `render`), None on a bench.
 
         The wrist sensor is tared by the world or else by the link, whichever has a `tare`; one of them must.
         teleport: puts the tool at a pose without driving there, for benchmarks in simulation; None: automatic reset.
+        pictures: what the observations' pictures come from; closed with the environment.
         Raises UserError where the task's limits would refuse its own actions or the commands of the reset.
         """
-        if world is None and (teleport is not None or images):
-            raise UserError("a teleporting reset and rendered images need a simulator: leave them off on a robot")
+        if world is None and teleport is not None:
+            raise UserError("a teleporting reset needs a simulator: leave it off on a robot")
         require_acceptable_actions(task)
         self._tare = tareable(world, link).tare
         self.task, self.link, self.world, self.teleport = task, link, world, teleport
@@ -77,7 +81,8 @@ class RobotEnv(gymnasium.Env[Observation, NDArray[np.float32]]):
         self._gripper_range_m = task.scene().tool.gripper_range_m
         size = task.action.size
         self.action_space = spaces.Box(-1.0, 1.0, (size,), np.float32)
-        self.cameras = tuple(task.scene().cameras) if images else ()
+        self.pictures = pictures or NoPictures()
+        self.cameras = self.pictures.cameras
         # Gymnasium types the space of a dict as Space[dict], which has no `spaces`.
         self.observation_space: spaces.Dict = with_pictures(task, self.cameras)  # type: ignore[assignment]
         self.source: int = Source.POLICY
@@ -110,9 +115,11 @@ class RobotEnv(gymnasium.Env[Observation, NDArray[np.float32]]):
         """Draws an episode and drives there. options: {"draw": Draw} repeats a given one.
 
         Raises ResetFailedError when the arm cannot be brought to the start; the next reset tries again. Raises
-        ResetRefused where the arm is latched and a person has to reset it first.
+        ResetRefused where the arm is latched and a person has to reset it first, StaleFrame or CameraLost where a
+        camera shows nothing new.
         """
         super().reset(seed=seed)
+        self.pictures.begin()  # an arm that cannot see does not move
         if self.world is not None and seed is not None:
             self.world.reseed(int(self.np_random.integers(2**31)))
         draw = (options or {}).get("draw") or self.task.draw(self.np_random)
@@ -125,8 +132,9 @@ class RobotEnv(gymnasium.Env[Observation, NDArray[np.float32]]):
         self._previous = np.zeros(self.task.action.size)
         self._decisions, self._interventions = 0.0, Interventions()
         sensed = self._sensed = sense_reports(self.link.step(0.05), self._tick_hz)
-        info = {**result, "q_rad": sensed.q_rad, "stamp_ns": sensed.stamp_ns}
-        return self._observation(sensed), info
+        look = self.pictures.look()
+        info = {**result, "q_rad": sensed.q_rad, "stamp_ns": sensed.stamp_ns, **look.info}
+        return self._observation(sensed, look), info
 
     def _place(self, draw: Draw) -> None:
         """Puts an episode's simulated fixtures in place. From then on the tool leaves these, not the former ones."""
@@ -182,7 +190,8 @@ class RobotEnv(gymnasium.Env[Observation, NDArray[np.float32]]):
         self._interventions.add(reports, self._tick_hz)
         self._decisions += execution.duration_s * self.task.rate_hz if execution.cut_short else 1.0
         judgement = self.task.judge(sensed, self.observed_draw)
-        held = not _OVER.isdisjoint(sensed.reasons)
+        look = self.pictures.look()
+        held = look.blind or not _OVER.isdisjoint(sensed.reasons)
         truncated = (held or self._decisions > self.task.max_steps - 0.5) and not judgement.terminated
         info = {
             "action_executed": executed.astype(np.float32),
@@ -201,8 +210,9 @@ class RobotEnv(gymnasium.Env[Observation, NDArray[np.float32]]):
             "risk": sensed.risk,
             **execution.as_info(self.source),
             **self._interventions.as_info(),
+            **look.info,
         }
-        return self._observation(sensed), judgement.reward, judgement.terminated, truncated, info
+        return self._observation(sensed, look), judgement.reward, judgement.terminated, truncated, info
 
     def _command(self, target: Pose, whole: Array) -> Command:
         spec = self.task.action
@@ -225,11 +235,8 @@ class RobotEnv(gymnasium.Env[Observation, NDArray[np.float32]]):
             raise UserError(f"an action must be finite, got {proposed.tolist()}: the arm was not moved")
         return proposed
 
-    def _observation(self, sensed: Sensed) -> Observation:
-        observation: Observation = dict(self.task.observe(sensed, self.observed_draw, self._previous))
-        for camera in self.cameras:
-            observation[f"image_{camera.name}"] = self.world.render(camera.name, camera.width_px, camera.height_px)
-        return observation
+    def _observation(self, sensed: Sensed, look: Look) -> Observation:
+        return {**self.task.observe(sensed, self.observed_draw, self._previous), **look.images}
 
     def snapshot(self) -> dict[str, NDArray[Any]]:
         """State of the simulated world between two episodes: what the next reset starts from."""
@@ -265,5 +272,6 @@ class RobotEnv(gymnasium.Env[Observation, NDArray[np.float32]]):
         return picture
 
     def close(self) -> None:
-        """Ends torque control."""
+        """Lets go of the cameras and ends torque control."""
+        self.pictures.close()
         self.link.close()

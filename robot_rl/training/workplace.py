@@ -88,10 +88,9 @@ class ArmWorkplace:
     Policies see the task's vectors, in the order of its observation space; pictures of cameras are recorded only.
     """
 
-    restorable = True
-
     def __init__(self, env: RobotEnv, history: int = 0) -> None:
         self.env = env
+        self.restorable = env.world is not None
         self.featuriser = Featuriser(vector_sizes(env.task), history)
         self.obs_size = self.featuriser.size
         spec = env.task.action
@@ -173,10 +172,12 @@ def make_workplace(
     variant: str = "default",
     env_id: str | None = None,
     robot: str = "mujoco",
+    robot_config: Mapping[str, Any] | None = None,
     seed: int = 0,
     history: int = 0,
     images: bool = False,
     record_images: bool = False,
+    realtime: bool = False,
     task_config: Mapping[str, Any] | None = None,
     safety_config: Mapping[str, Any] | None = None,
     flights: Path | None = None,
@@ -184,6 +185,7 @@ def make_workplace(
     """Returns the workplace of a task by name; `task=gym` takes any Gymnasium environment by its id.
 
     record_images: observations hold the cameras' pictures as well, for episode stores; policies see vectors.
+    realtime: run the arm at the pace of the clock in a motor process, see make_env.
     flights: folder for the flight recorder's files, see make_env.
     images: would let policies see the pictures. Raises UserError: no command learns from them.
     """
@@ -203,5 +205,16 @@ def make_workplace(
         raise UserError(f"env_id goes with task=gym, got task={task}")
     layers = layers_from(safety_config or {})
     made = make_task(task, variant, task_config)
-    env = make_env(made, robot=robot, seed=seed, images=record_images, layers=layers, flights=flights)
+    if robot != "mujoco" and record_images:
+        raise UserError("images=true draws what the simulator shows; a real arm's pictures come from its cameras")
+    env = make_env(
+        made,
+        robot=robot,
+        robot_config=robot_config,
+        seed=seed,
+        images=record_images,
+        realtime=realtime,
+        layers=layers,
+        flights=flights,
+    )
     return ArmWorkplace(env, history)

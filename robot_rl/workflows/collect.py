@@ -32,15 +32,17 @@ def run(config: CollectConfig) -> dict[str, Any]:
         config.task,
         variant=config.variant,
         robot=config.robot,
+        robot_config=config.robot_config,
         seed=config.seed,
         record_images=config.images,
+        realtime=config.realtime,
         task_config=config.task_config,
         safety_config=config.safety_config,
     )
     if not isinstance(workplace, ArmWorkplace):
         raise UserError(f"task {config.task} has no scripted operator: record demonstrations with your own program")
     try:
-        settings = {"variant": config.variant, "seed": config.seed, "source": config.source}
+        settings = {name: getattr(config, name) for name in ("variant", "seed", "source", "realtime")}
         configs = {"task_config": dict(config.task_config), "safety_config": dict(config.safety_config)}
         spec = workplace.store_spec(config.robot, {**settings, **configs})
         make_folder(path)

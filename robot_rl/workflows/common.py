@@ -25,14 +25,15 @@ _EVALUATION_WORLD = 500_000
 def workplace_for(config: Mapping[str, Any], seed: int) -> Workplace:
     """Returns a workplace as a run's configuration asks.
 
-    `config` holds task, variant, env_id, robot, history, task_config and safety_config; those not given take their
-    defaults. Latches leave their flights in the run's folder `out`, if it has one.
+    `config` holds task, variant, env_id, robot, robot_config, history, task_config and safety_config; those not given
+    take their defaults. Latches leave their flights in the run's folder `out`, if it has one.
     """
     return make_workplace(
         config["task"],
         variant=config.get("variant", "default"),
         env_id=config.get("env_id"),
         robot=config.get("robot", "mujoco"),
+        robot_config=config.get("robot_config") or {},
         seed=seed,
         history=int(config.get("history", 0)),
         task_config=config.get("task_config") or {},

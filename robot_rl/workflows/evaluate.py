@@ -33,7 +33,7 @@ def run(config: EvaluateConfig) -> dict[str, Any]:
     path = Path(config.run).expanduser()
     setup = read_setup(path)
     layers = {**(setup.get("safety_config") or {}), **own_critic(path), **config.safety_config}
-    setting = {**setup, "safety_config": layers}
+    setting = {**setup, "safety_config": layers, **_robot_of(config)}
     workplace = evaluation_workplace(setting)
     try:
         say_layers(setting)
@@ -53,6 +53,13 @@ def run(config: EvaluateConfig) -> dict[str, Any]:
     finally:
         workplace.close()
     return {**figures_of(summary), "low": summary["low"], "high": summary["high"]}
+
+
+def _robot_of(config: EvaluateConfig) -> dict[str, Any]:
+    """Where to evaluate, if that is not where the run was made."""
+    if config.robot is None:
+        return {"robot_config": config.robot_config} if config.robot_config else {}
+    return {"robot": config.robot, "robot_config": config.robot_config}
 
 
 def load_actor(path: Path, setup: dict[str, Any], workplace: Workplace) -> tuple[Any, int]:

@@ -46,7 +46,8 @@ def run(config: FinetuneConfig) -> dict[str, Any]:
     )
     with RunFolder.open(config.out, config, fresh=config.fresh) as folder, MetricsLog(folder.path) as log:
         workplace = workplace_for(vars(config), config.seed)
-        evaluation = evaluation_workplace(vars(config))
+        # there is but one real arm, so that evaluations take place between two of its training episodes
+        evaluation = workplace if config.robot != "mujoco" else evaluation_workplace(vars(config))
         try:
             say_layers(vars(config))
             summary = train(vars(config), folder.path, workplace, evaluation, log)

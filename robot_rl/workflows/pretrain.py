@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from robot_rl.config import PretrainConfig
+from robot_rl.envs.real_robot import refuse_real_robot
 from robot_rl.metrics import MetricsLog, progress, read_metrics
 from robot_rl.runs import CONFIG_FILE, RunFolder, note_demonstrations
 from robot_rl.training.evaluation import EpisodeRecord, evaluate, summary_of
@@ -29,6 +30,7 @@ from robot_rl.workflows.safety_notes import note_layers, safety_words, say_layer
 @one_thread()
 def run(config: PretrainConfig) -> dict[str, Any]:
     """Trains, saves, evaluates; what is there already is not done again. Returns the success rate."""
+    refuse_real_robot(config.robot, "it learns from stored episodes; then robot-rl evaluate run=... robot=fr3")
     with RunFolder.open(config.out, config, fresh=config.fresh) as folder, MetricsLog(folder.path) as log:
         workplace = workplace_for(vars(config), config.seed)
         try:

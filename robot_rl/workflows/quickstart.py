@@ -14,6 +14,7 @@ from data.atomic import write_atomic
 from data.errors import UserError
 from robot_rl.config import CollectConfig, FinetuneConfig, QuickstartConfig
 from robot_rl.envs.layers import layers_from
+from robot_rl.envs.real_robot import refuse_real_robot
 from robot_rl.metrics import MetricsLog, read_metrics
 from robot_rl.runs import RunFolder
 from robot_rl.safety_critic.files import CRITIC_FILE
@@ -31,6 +32,7 @@ def run(config: QuickstartConfig) -> dict[str, Any]:
 
     Each part is taken up where it was left.
     """
+    refuse_real_robot(config.robot, "it is a tour in simulation; use collect, pretrain, finetune and evaluate")
     started = time.monotonic()
     path = Path(config.out or f"runs/{time.strftime('%Y%m%d-%H%M%S')}-quickstart").expanduser()
     if config.out is None:

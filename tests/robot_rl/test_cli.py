@@ -89,7 +89,7 @@ def test_overview_names_every_command(capsys: pytest.CaptureFixture[str]) -> Non
 
 @pytest.mark.parametrize("flag", ["--help", "-h"])
 def test_a_group_lists_its_commands(flag: str, capsys: pytest.CaptureFixture[str]) -> None:
-    benches = ("control", "env", "learner", "safety", "faults")
+    benches = ("control", "env", "learner", "safety", "faults", "camera")
     for group, members in (("data", ("info", "verify", "repair", "play")), ("bench", benches)):
         assert main([group, flag]) == 0
         text = capsys.readouterr().out
@@ -106,11 +106,11 @@ def test_the_experiments_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
-        ("finetun", "unknown command 'finetun'; did you mean finetune? (valid: bench, check,"),
+        ("finetun", "unknown command 'finetun'; did you mean finetune? (valid: bench, cameras, check,"),
         ("data", "robot-rl data needs one of: info, verify, repair, play"),
         (
             "bench contrl",
-            "unknown command 'bench contrl'; did you mean control? (valid: control, env, faults, learner,",
+            "unknown command 'bench contrl'; did you mean control? (valid: camera, control, env, faults, learner,",
         ),
         ("finetune", "robot-rl finetune needs out=... task=...; `robot-rl finetune --help` explains each setting"),
         ("finetune stepz=3", "unknown setting 'stepz'; did you mean steps? (valid: agent, agent_config, base,"),

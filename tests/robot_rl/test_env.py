@@ -253,7 +253,7 @@ def test_a_teleporting_reset_is_named_and_stands_at_the_start() -> None:
     far = replace(env.draw, T_base_start=Pose(np.array([2.0, 0.0, 0.2]), TIP_DOWN))
     with pytest.raises(UserError, match=r"no joint position within the limits reaches \[2.0, 0.0, 0.2\] m"):
         env.reset(options={"draw": far})
-    with pytest.raises(UserError, match="a teleporting reset and rendered images need a simulator"):
+    with pytest.raises(UserError, match="a teleporting reset needs a simulator: leave it off"):
         RobotEnv(env.task, env.link, teleport=lambda _: None)
 
 

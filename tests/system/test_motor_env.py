@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,13 +13,16 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from controllers.cameras.base import StaleFrame
 from controllers.person import PersonSeat
 from controllers.realtime import RealtimeConfig
+from controllers.robots.mujoco_arm import MujocoArm
 from controllers.shared_memory_link import MotorProcessDied, SharedMemoryLink
 from data.errors import UserError
 from data.store import EpisodeStore
 from robot_rl.cli.main import USER_ERROR, guarded
 from robot_rl.envs.make import make_env
+from robot_rl.envs.pictures import CameraPictures
 from robot_rl.envs.robot_env import RobotEnv
 from robot_rl.options import Config
 from robot_rl.tasks.peg_insertion import PegInsertion
@@ -115,6 +119,47 @@ def test_after_a_stop_the_episode_is_over_and_a_reset_waits_for_a_person(env: Ro
     assert env.step(np.zeros(env.task.action.size, np.float32))[-1]["held"] is False
 
 
-def test_images_and_real_time_exclude_each_other() -> None:
-    with pytest.raises(UserError, match="the motor process renders no images"):
-        make_env(PegInsertion(), realtime=True, images=True)
+def test_pictures_are_recorded_in_real_time_and_show_the_arm_of_the_motor_process(tmp_path: Path) -> None:
+    env, drawn = make_env(ShortInsertion(), realtime=ORDINARY, images=True), make_env(ShortInsertion(), images=True)
+    try:
+        with EpisodeStore.create(tmp_path / "episodes", ArmWorkplace(env).store_spec("mujoco", {})) as store:
+            episode, _ = record_episode(env, Gentle(), store.spec, 0)
+            store.append(episode)
+            assert store.spec.cameras == ("side", "wrist")
+        assert len(episode) == 8 and episode.observations["image_wrist"].shape == (9, 64, 64, 3)
+        # the same joints and the same plate, drawn in lock-step, give the same picture but for the noise of a sensor
+        assert isinstance(drawn.world, MujocoArm) and isinstance(env.pictures, CameraPictures)
+        for name, pose in env.draw.fixtures.items():
+            drawn.world.place(name, pose)
+        env.link.step(0.3)
+        drawn.world.teleport(env.link.latest().q_rad)
+        for camera in ("side", "wrist"):
+            seen = env.pictures.readers[camera].newest().color.astype(int)
+            expected = np.clip(drawn.world.render(camera, 64, 64), 2, 253)
+            assert np.mean(np.abs(seen - expected) > 2) < 0.02  # edges, while the arm still creeps
+    finally:
+        env.close()
+        drawn.close()
+
+
+def test_an_arm_whose_camera_is_lost_holds_and_the_episode_ends() -> None:
+    env = make_env(ShortInsertion(), realtime=ORDINARY, images=True)
+    try:
+        env.reset(seed=0)
+        assert isinstance(env.link, SharedMemoryLink) and isinstance(env.pictures, CameraPictures)
+        env.step(np.zeros(env.task.action.size, np.float32))
+        assert env.link.status().hold_reason == 0
+        env.pictures.readers["wrist"].close()  # the other one goes on
+        last = env.pictures.readers["wrist"].last()
+        assert last is not None
+        while env.link.status().hold_reason == 0:
+            assert last.age_s(time.monotonic_ns()) < 0.5, "expected a hold 300 ms after the last exposure"
+            time.sleep(0.005)
+        assert last.age_s(time.monotonic_ns()) > 0.29
+        assert "CAMERA" in env.link.status().late_heartbeats
+        *_, truncated, info = env.step(np.zeros(env.task.action.size, np.float32))
+        assert truncated and info["held"] and info["camera_age_s"] > 0.3
+        with pytest.raises(StaleFrame, match="camera wrist: the newest picture is"):
+            env.reset(seed=1)
+    finally:
+        env.close()

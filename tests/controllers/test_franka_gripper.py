@@ -1,0 +1,75 @@
+"""The Franka Hand on its own connection: never in the way of the loop."""
+
+from __future__ import annotations
+
+import math
+import os
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from controllers.description.fr3 import fr3
+from controllers.description.tool import parallel_gripper_tool
+from controllers.robots.franka_gripper import FrankaGripper
+from controllers.robots.franka_simulator import FrankaSimulator, simulated_robot
+from controllers.types import Command
+from data.errors import UserError
+from tests.controllers.franka_server import link_to, name
+from tests.system.test_motor_process import eventually
+
+__all__ = ["name"]
+pytest.importorskip("pylibfranka", reason="pip install '.[franka]'")
+
+
+@pytest.fixture(scope="module")
+def hand() -> Iterator[FrankaSimulator]:
+    with simulated_robot(fr3(), parallel_gripper_tool(), gripper=True) as simulator:
+        yield simulator
+
+
+@pytest.mark.slow
+def test_it_moves_to_an_opening_and_grips_at_the_closed_end_without_ever_waiting(hand: FrankaSimulator) -> None:
+    gripper = FrankaGripper(hand.ip, 0.1, 40.0)
+    try:
+        for wish_m in (0.08, 0.03, 0.05, 0.0, 0.06):
+            begun = time.perf_counter()
+            gripper.grip(wish_m)
+            assert time.perf_counter() - begun < 0.05
+            assert eventually(lambda wish_m=wish_m: abs(gripper.opening_m - wish_m) < 1e-3)  # type: ignore[misc]
+        assert gripper.failures == 0
+        pid = gripper.pid
+    finally:
+        gripper.close()
+    gripper.close()
+    assert not Path(f"/proc/{pid}").exists() and math.isnan(gripper.opening_m)
+
+
+@pytest.mark.slow
+def test_a_gripper_that_is_gone_reads_nan_and_stops_nothing(hand: FrankaSimulator) -> None:
+    gripper = FrankaGripper(hand.ip, 0.1, 40.0)
+    assert eventually(lambda: not math.isnan(gripper.opening_m))
+    os.kill(gripper.pid, signal.SIGKILL)
+    assert eventually(lambda: math.isnan(gripper.opening_m))
+    gripper.grip(0.02)
+    gripper.close()
+
+
+@pytest.mark.slow
+def test_the_arm_follows_the_executed_opening_while_it_moves(hand: FrankaSimulator, name: str) -> None:
+    with link_to(hand.ip, name, tool=parallel_gripper_tool()) as link:
+        start = link.latest()
+        for opening_m in (0.02, 0.07):
+            there = start.position_base_m, start.quaternion_base_xyzw
+            link.send(Command(*there, np.array([600.0] * 3 + [40.0] * 3), gripper_m=opening_m, duration_s=2.0))
+            assert eventually(lambda opening_m=opening_m: abs(link.step(0.1)["gripper_m"][-1] - opening_m) < 1e-3)  # type: ignore[misc]
+        assert link.status().success_rate > 0.9
+        assert not link.latest().latched
+
+
+def test_no_gripper_at_the_address_is_told_with_the_cure() -> None:
+    with pytest.raises(UserError, match=r"no gripper at 127.0.0.1: .*robot_config.gripper=false"):
+        FrankaGripper("127.0.0.1", 0.1, 40.0)

@@ -1,0 +1,107 @@
+"""The environment over topics: the same class, the same task; and a trained run that acts through a node."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip("rclpy", reason="install the extra [ros]")
+
+from rclpy.node import Node
+from std_msgs.msg import String
+from std_srvs.srv import Trigger
+
+from controllers.person import look
+from data.errors import UserError
+from data.store import EpisodeStore
+from robot_rl.envs.make import make_env
+from robot_rl.tasks.registry import make_task
+from ros_nodes import qos
+from ros_nodes.topic_link import TopicLink
+from safety.supervision import SupervisorState
+from tests.ros_nodes.conftest import NodeProcess, StartNode, wait_until
+from tests.system.command_line import PRETRAIN, typed
+
+pytestmark = pytest.mark.slow
+EASY = "task_config.offset_m=0.0 task_config.yaw_error_rad=0.0 task_config.operator_noise=0.03"
+"""The hole is where it seems to be, the hand is steady: an operator in real time on a shared machine succeeds."""
+
+
+@pytest.fixture
+def controller(start_node: StartNode) -> NodeProcess:
+    node = start_node("ros_nodes.controller_node", {"realtime": False})
+    node.wait_for("runs:")
+    return node
+
+
+def test_an_episode_over_topics_is_one_like_any_other(controller: NodeProcess, namespace: str) -> None:
+    env = make_env(make_task("peg_insertion"), robot="ros", robot_config={"namespace": namespace})
+    try:
+        assert isinstance(env.link, TopicLink)
+        observation, info = env.reset(seed=3)
+        assert info["reset_kind"] == "automatic" and info["reset_attempts"] == 1
+        action = np.zeros(env.action_space.shape or (0,), np.float32)
+        action[2] = 0.5
+        for _ in range(5):
+            observation, _reward, _terminated, _truncated, info = env.step(action)
+        assert info["duration_s"] == pytest.approx(0.1, abs=0.02)
+        assert info["action_executed"][2] == pytest.approx(0.5, abs=0.15)
+        assert env.observation_space.contains(observation)
+    finally:
+        env.close()
+    assert look(namespace).state == SupervisorState.ARMED, "who leaves in order leaves nothing that ages"
+
+
+def test_another_task_other_limits_or_layers_are_refused(controller: NodeProcess, namespace: str) -> None:
+    from robot_rl.envs.layers import layers_from
+
+    there = {"namespace": namespace}
+    with pytest.raises(UserError, match="start the node with task:=maze"):
+        make_env(make_task("maze"), robot="ros", robot_config=there)
+    with pytest.raises(UserError, match=r"passivity ledger \(on, not off\)"):
+        make_env(make_task("peg_insertion"), robot="ros", robot_config=there, layers=layers_from({"ledger": "off"}))
+    with pytest.raises(UserError, match="same variant and task_config"):
+        make_env(make_task("peg_insertion", "tight"), robot="ros", robot_config=there)
+    with pytest.raises(UserError, match="did you mean namespace"):
+        make_env(make_task("peg_insertion"), robot="ros", robot_config={"namespce": "a"})
+
+
+def test_what_is_demonstrated_over_topics_is_imitated_and_acts_through_a_node(
+    controller: NodeProcess, namespace: str, start_node: StartNode, here: Node, tmp_path: Path
+) -> None:
+    over_topics = f" robot=ros robot_config.namespace={namespace}"
+    typed(f"collect task=peg_insertion episodes=6 out=demos.zarr{over_topics} {EASY}", tmp_path)
+    with EpisodeStore.open(tmp_path / "demos.zarr") as store:
+        assert len(store) == 6 and store.spec.robot == "ros"
+    typed(f"{PRETRAIN} {EASY}", tmp_path)
+    run = tmp_path / "runs" / "base"
+    heard: list[Any] = []
+    here.create_subscription(String, "policy/episode", heard.append, qos.streams())
+    policy = start_node("ros_nodes.policy_node", {"run": run, "begin": True, "episodes": 1})
+    wait_until(lambda: heard, policy.said(), 120.0)
+    told = json.loads(heard[0].data)
+    assert told["number"] == 1 and told["length"] > 1 and told["reset_kind"] == "automatic"
+    doing: list[Any] = []
+    here.create_subscription(String, "policy/state", doing.append, qos.latched())
+    wait_until(lambda: doing and doing[-1].data == "idle", "idle")
+    client: Any = here.create_client(Trigger, "policy/start")
+    assert client.wait_for_service(10.0)
+    future = client.call_async(Trigger.Request())
+    wait_until(future.done, "start")
+    assert future.result().success, future.result().message
+    wait_until(lambda: look(namespace).state == SupervisorState.RUN, "acting", 60.0)
+    stop: Any = here.create_client(Trigger, "policy/stop")
+    future = stop.call_async(Trigger.Request())
+    wait_until(future.done, "stop")
+    assert look(namespace).state == SupervisorState.ARMED
+    assert policy.end() == 0
+
+
+def test_a_policy_without_a_run_is_one_line(start_node: StartNode, tmp_path: Path) -> None:
+    node = start_node("ros_nodes.policy_node", {"run": tmp_path})
+    assert node.process.wait(60.0) == 2
+    assert "expected a run folder" in node.said() and "Traceback" not in node.said()
