@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image as Picture
 from rclpy.serialization import deserialize_message
 from sensor_msgs.msg import Image
 
 from controllers.description.scene import CameraDescription
 from data.errors import UserError
+from robot_rl.envs.pictures import fitted
 from ros_nodes.recorder_ears import Heard
 
 _KEPT = 64
@@ -72,8 +72,8 @@ class Shelf:
 def decoded(raw: bytes, camera: CameraDescription) -> NDArray[np.uint8]:
     """Returns a serialised sensor_msgs/Image as RGB (height_px, width_px, 3) of the size that the scene states.
 
-    The largest part about its middle with these proportions is kept; each new pixel is the mean over what it covers.
-    Raises UserError for an encoding that is no colour picture of 8 bits, and for a picture that is not whole.
+    It is cut and scaled as those of an environment are. Raises UserError for an encoding that is no colour picture of
+    8 bits, and for a picture that is not whole.
     """
     message: Any = deserialize_message(raw, Image)
     channels = _CHANNELS.get(message.encoding)
@@ -87,15 +87,5 @@ def decoded(raw: bytes, camera: CameraDescription) -> NDArray[np.uint8]:
             f"camera {camera.name} sent {data.size} bytes for {message.width} x {message.height} {message.encoding}"
         )
     rows = data.reshape(message.height, message.step)[:, : depth * message.width]
-    return _fitted(rows.reshape(message.height, message.width, depth)[:, :, channels], camera)
-
-
-def _fitted(picture: NDArray[np.uint8], camera: CameraDescription) -> NDArray[np.uint8]:
-    height, width = picture.shape[:2]
-    if (height, width) == (camera.height_px, camera.width_px):
-        return np.ascontiguousarray(picture)
-    scale = min(width / camera.width_px, height / camera.height_px)
-    margin_x, margin_y = 0.5 * (width - scale * camera.width_px), 0.5 * (height - scale * camera.height_px)
-    box = (margin_x, margin_y, width - margin_x, height - margin_y)
-    image = Picture.fromarray(np.ascontiguousarray(picture))
-    return np.asarray(image.resize((camera.width_px, camera.height_px), Picture.Resampling.BOX, box=box))
+    picture = rows.reshape(message.height, message.width, depth)[:, :, channels]
+    return fitted(picture, camera.width_px, camera.height_px)

@@ -127,7 +127,7 @@ def kills(
                 found = audit(bag, settings)
             except (UserError, OSError, RuntimeError) as error:
                 found = {"problem": str(error), "lost_reports": 0, "last_stamp_ns": 0}
-            there = _episodes(out)
+            there = _episodes(out, before)
             line |= {
                 "problem": found.get("problem"),
                 "reports": found.get("reports", 0),
@@ -165,10 +165,10 @@ def audit(bag: Path, settings: dict[str, str]) -> dict[str, Any]:
     return found
 
 
-def _episodes(out: Path) -> int:
-    """Opens the store as the next writer does, reads every episode, and returns how many there are."""
+def _episodes(out: Path, known: int = 0) -> int:
+    """Opens the store as the next writer does, reads all episodes but those known, returns how many there are."""
     with EpisodeStore.open(out / "episodes.zarr", writable=True) as store:
-        return sum(1 for _ in store)
+        return known + sum(len(store[number]) > 0 for number in range(known, len(store)))
 
 
 def _clear(work: Path) -> None:
