@@ -37,6 +37,8 @@ from ros_nodes.spinning import run_node
 WORDS = ("start", "success", "failure", "discard")
 REPORTS, GOAL = "motor/reports", "recorder/goal"
 _ANSWER_S = 60.0
+_LOUD_S = 2.0
+"""How often the log tells of messages that are being lost."""
 _MB = 1_000_000
 
 
@@ -74,7 +76,7 @@ class RecorderNode(ManagedNode[RecorderConfig]):
         self.desk: Desk | None = None
         self._store: EpisodeStore | None = None
         self._problem: str | None = None
-        self._told, self._lost_told = "", 0
+        self._told, self._lost_told, self._loud_s = "", 0, 0.0
 
     # Lifecycle
 
@@ -229,8 +231,8 @@ class RecorderNode(ManagedNode[RecorderConfig]):
     def _tell(self) -> None:
         """Publishes the state when it changed, says at once when something was lost, ends with a broken thread."""
         figures = self.figures()
-        if figures["lost_in_queues"] > self._lost_told:
-            self._lost_told = figures["lost_in_queues"]
+        if figures["lost_in_queues"] > self._lost_told and time.monotonic() - self._loud_s > _LOUD_S:
+            self._lost_told, self._loud_s = figures["lost_in_queues"], time.monotonic()
             self.get_logger().error(
                 f"{self._lost_told} messages were lost so far: machine or disk are too slow for what is recorded"
             )

@@ -11,6 +11,7 @@ from data.errors import UserError
 from robot_rl import config as configs
 from robot_rl import config_cameras as cameras
 from robot_rl import config_critic as critic
+from robot_rl import config_recorder as recorder
 from robot_rl import config_robot as robot
 from robot_rl import config_safety as safety
 from robot_rl.options import Config, expected_names
@@ -71,6 +72,7 @@ VERBS = (
     Verb("bench franka", robot.BenchFrankaConfig, "robot_rl.cli.benches:franka", table=True),
     Verb("bench camera", cameras.BenchCameraConfig, "robot_rl.cli.benches:camera", table=True),
     Verb("cameras", cameras.CamerasConfig, "robot_rl.cli.cameras:run", positional=("serial",)),
+    Verb("bench recorder", recorder.BenchRecorderConfig, "robot_rl.cli.benches:recorder", table=True),
     Verb("experiment", configs.ExperimentConfig, "robot_rl.workflows.experiment:run", positional=("name",)),
     Verb("quickstart", configs.QuickstartConfig, "robot_rl.workflows.quickstart:run"),
     Verb("doctor", configs.DoctorConfig, "robot_rl.cli.documents:doctor"),
@@ -78,8 +80,8 @@ VERBS = (
 GROUPS = {verb.name.split()[0] for verb in VERBS if " " in verb.name}
 _SUMMARIES = {
     "data info": "Say what an episode store holds.",
-    "data verify": "Check every episode of a store against its checksums; exit status 1 where something is wrong.",
-    "data repair": "Recover a damaged store: broken episodes are put aside, nothing is deleted.",
+    "data verify": "Check a store (or a bag) against its checksums; exit status 1 where something is wrong.",
+    "data repair": "Recover a damaged store or an unclosed bag: what is broken is put aside, nothing is deleted.",
 }
 
 
