@@ -9,9 +9,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from robot_rl.config_teleop import (
+    HUMAN,
+    HUMAN_CONFIG,
+    HUMANS,
+    ROBOT,
+    ROBOT_CONFIG,
+    ROBOTS,
+    SOURCES,
+    TELEOP_CONFIG,
+)
 from robot_rl.options import REQUIRED, Config, option
 
-ROBOTS = ("mujoco", "fr3", "ros")
 MODES = ("sync", "async")
 TRAINING_SEEDS_BELOW = 1_000_000
 """Seeds of collection and training stay below; evaluation episodes draw from this number upwards, so the two never
@@ -21,28 +30,30 @@ _TASK = "Name of the task; `robot-rl tasks` lists them."
 _VARIANT = "Variant of the task, such as `tight`; `robot-rl tasks` lists them."
 _SEED = "Seed of everything random in this run."
 _FRESH = "Refuse to start unless `out` is absent or empty (otherwise an existing `out` is resumed)."
-_ROBOT = "What moves the arm: `mujoco` simulates it, `fr3` is a real one, `ros` stands behind a controller node."
-_ROBOT_CONFIG = "Settings of fr3 or ros: `robot_config.<key>=<value>`, such as robot_config.ip=172.16.0.2."
 _SAFETY_CONFIG = (
     "Layers between policy and motors, all on by default: `safety_config.<layer>=<value>`, such as ledger=off."
 )
 _TASK_CONFIG = "Further settings of the task, key by key: `task_config.<key>=<value>`; the task checks them."
 
 
-def _seed() -> Any:
+def seed_option() -> Any:
+    """The field of the seed of everything random."""
     return option(0, _SEED, low=0, high=TRAINING_SEEDS_BELOW - 1)
 
 
-def _task(default: Any = REQUIRED) -> Any:
+def task_option(default: Any = REQUIRED) -> Any:
+    """The field of the name of a task."""
     return option(default, _TASK)
 
 
-def _variant() -> Any:
+def variant_option() -> Any:
+    """The field of the variant of a task."""
     return option("default", _VARIANT)
 
 
-def _robot() -> Any:
-    return option("mujoco", _ROBOT, choices=ROBOTS)
+def robot_option() -> Any:
+    """The field of the what moves the arm."""
+    return option("mujoco", ROBOT, choices=ROBOTS)
 
 
 def _mode() -> Any:
@@ -63,16 +74,17 @@ class CollectConfig(Config):
     """Record demonstrations into an episode store."""
 
     out: str = option(REQUIRED, "Episode store to write or to go on with, such as demos.zarr.")
-    task: str = _task()
-    source: str = option("scripted", "Who demonstrates: `scripted` is an imperfect scripted operator.")
+    task: str = task_option()
+    source: str = option("scripted", "Who demonstrates: a scripted operator, or a person at a device.", choices=SOURCES)
     episodes: int = option(20, "Episodes that the store shall hold in the end.", low=1, may_change=True)
-    variant: str = _variant()
+    variant: str = variant_option()
     images: bool = option(False, "Record the task's cameras as well (needs EGL; slower).")
     realtime: bool = option(False, "Run the arm at the pace of the clock, in a motor process of its own.")
-    robot: str = _robot()
-    robot_config: dict[str, Any] = option({}, _ROBOT_CONFIG)
-    seed: int = _seed()
+    robot: str = robot_option()
+    robot_config: dict[str, Any] = option({}, ROBOT_CONFIG)
+    seed: int = seed_option()
     fresh: bool = _fresh()
+    teleop_config: dict[str, Any] = option({}, TELEOP_CONFIG)
     task_config: dict[str, Any] = option({}, _TASK_CONFIG)
     safety_config: dict[str, Any] = option({}, _SAFETY_CONFIG)
 
@@ -83,12 +95,12 @@ class PretrainConfig(Config):
 
     data: str = option(REQUIRED, "Episode store with the demonstrations.")
     out: str = option(REQUIRED, "Run folder for the policy, its normaliser, metrics and configuration.")
-    task: str = _task()
-    variant: str = _variant()
+    task: str = task_option()
+    variant: str = variant_option()
     eval_episodes: int = option(100, "Evaluation episodes after training; 0 for none.", low=0, may_change=True)
     history: int = _history()
-    robot: str = _robot()
-    seed: int = _seed()
+    robot: str = robot_option()
+    seed: int = seed_option()
     fresh: bool = _fresh()
     policy_config: dict[str, Any] = option({}, "Settings of the policy: `policy_config.<key>=<value>`; it checks them.")
     task_config: dict[str, Any] = option({}, _TASK_CONFIG)
@@ -100,13 +112,13 @@ class FinetuneConfig(Config):
     """Learn online, with automatic resets, from demonstrations and optionally from an imitated base policy."""
 
     out: str = option(REQUIRED, "Run folder for checkpoints, replay, metrics and configuration.")
-    task: str = _task()
+    task: str = task_option()
     data: str | None = option(None, "Episode store with demonstrations, mixed half and half into every batch.")
     base: str | None = option(None, "Run folder of `pretrain`, for agents that fine-tune a base policy.")
     agent: str = option("rlpd", "Name of the learner, such as rlpd, residual, expo, dsrl.")
     steps: int = option(20_000, "Environment steps in the end.", unit="steps", low=1, may_change=True)
     mode: str = _mode()
-    variant: str = _variant()
+    variant: str = variant_option()
     env_id: str | None = option(None, "With task=gym: any id of gymnasium.make, or `Module:Id`.")
     eval_every: int = option(
         500, "Environment steps between evaluations; 0 for none.", unit="steps", low=0, may_change=True
@@ -119,9 +131,9 @@ class FinetuneConfig(Config):
         0.1, "Taken from the learned reward of a decision of which a reflex left the policy less than half.", low=0.0
     )
     history: int = _history()
-    robot: str = _robot()
-    robot_config: dict[str, Any] = option({}, _ROBOT_CONFIG)
-    seed: int = _seed()
+    robot: str = robot_option()
+    robot_config: dict[str, Any] = option({}, ROBOT_CONFIG)
+    seed: int = seed_option()
     fresh: bool = _fresh()
     agent_config: dict[str, Any] = option(
         {}, "Settings of the agent: `agent_config.<key>=<value>`, such as utd=4; it checks them."
@@ -132,6 +144,9 @@ class FinetuneConfig(Config):
     critic_config: dict[str, Any] = option(
         {}, "Training the safety critic along: `critic_config.<key>=<value>`, such as every=20 (episodes); checked."
     )
+    human: str = option("none", HUMAN, choices=HUMANS)
+    human_config: dict[str, Any] = option({}, HUMAN_CONFIG)
+    teleop_config: dict[str, Any] = option({}, TELEOP_CONFIG)
     task_config: dict[str, Any] = option({}, _TASK_CONFIG)
     safety_config: dict[str, Any] = option({}, _SAFETY_CONFIG)
 
@@ -145,7 +160,10 @@ class EvaluateConfig(Config):
     deterministic: bool = option(True, "Act without exploration noise.")
     safety_config: dict[str, Any] = option({}, "Layers other than those of the run: `safety_config.<layer>=<value>`.")
     robot: str | None = option(None, "Backend that moves the arm; by default the run's own.", choices=ROBOTS)
-    robot_config: dict[str, Any] = option({}, _ROBOT_CONFIG)
+    robot_config: dict[str, Any] = option({}, ROBOT_CONFIG)
+    human: str = option("none", HUMAN, choices=HUMANS)
+    human_config: dict[str, Any] = option({}, HUMAN_CONFIG)
+    teleop_config: dict[str, Any] = option({}, TELEOP_CONFIG)
     seed: int = option(TRAINING_SEEDS_BELOW, "First seed of the evaluation episodes.", low=TRAINING_SEEDS_BELOW)
 
 
@@ -165,10 +183,11 @@ class TasksConfig(Config):
 class CheckConfig(Config):
     """Check a task's environment: each finding says what is wrong, why it matters and what to do."""
 
-    task: str = _task()
-    variant: str = _variant()
-    robot: str = _robot()
-    seed: int = _seed()
+    task: str = task_option()
+    variant: str = variant_option()
+    robot: str = robot_option()
+    robot_config: dict[str, Any] = option({}, ROBOT_CONFIG)
+    seed: int = seed_option()
     task_config: dict[str, Any] = option({}, _TASK_CONFIG)
     safety_config: dict[str, Any] = option({}, _SAFETY_CONFIG)
 
@@ -193,55 +212,6 @@ class PlayConfig(Config):
 
 
 @dataclass
-class BenchControlConfig(Config):
-    """Measure the motor tick and the real-time motor process."""
-
-    seconds: float = option(60.0, "Length of the real-time measurement.", unit="s", low=1.0)
-    ticks: int = option(1_000_000, "Ticks of the measurement in lock-step.", unit="ticks", low=1000)
-
-
-@dataclass
-class BenchEnvConfig(Config):
-    """Measure environment steps a second, with state and with camera observations."""
-
-    task: str = _task("peg_insertion")
-    variant: str = _variant()
-    seconds: float = option(20.0, "Length of each measurement.", unit="s", low=0.5)
-    robot: str = _robot()
-    seed: int = _seed()
-
-
-@dataclass
-class BenchLearnerConfig(Config):
-    """Measure learner updates a second beside stable-baselines3 and the machine's matrix-multiply limit."""
-
-
-@dataclass
-class BenchSafetyConfig(Config):
-    """Measure what the safety layers bound and what they cost."""
-
-    runs: int = option(10_000, "Adversarial runs against the energy books.", low=1)
-    policies: int = option(1_000, "Random policies that push against rigid walls.", low=1)
-    tasks: list[str] = option(["peg_insertion", "maze"], "Tasks whose scripted operators show ordinary operation.")
-    episodes: int = option(30, "Episodes of each scripted operator.", low=1)
-    ticks: int = option(200_000, "Ticks whose time is taken.", unit="ticks", low=1000)
-    task: str = _task("maze")
-    seconds: float = option(20.0, "Length of the measurement of environment steps.", unit="s", low=0.5)
-    seed: int = _seed()
-
-
-@dataclass
-class BenchFaultsConfig(Config):
-    """Inject faults into real processes and measure what the arm does; exit status 1 where a deadline is missed."""
-
-    repeats: int = option(100, "Repeats of each fault.", low=1)
-    faults: list[str] = option([], "Only the faults whose names are given, such as F1; by default all.")
-    out: str = option("runs/faults.jsonl", "File of the results, one line a repeat; what it holds is not run again.")
-    realtime: bool = option(True, "Whether the motor process takes its measures against late ticks.")
-    seed: int = _seed()
-
-
-@dataclass
 class ExperimentConfig(Config):
     """Run a grid of runs, resumable cell by cell, and write its tables and curves."""
 
@@ -257,8 +227,8 @@ class QuickstartConfig(Config):
     """Collect, imitate, evaluate, fine-tune, evaluate again and report, in one go."""
 
     out: str | None = option(None, "Run folder; by default runs/<stamp>-quickstart.")
-    task: str = _task("peg_insertion")
-    variant: str = _variant()
+    task: str = task_option("peg_insertion")
+    variant: str = variant_option()
     agent: str = option("residual", "Name of the learner that fine-tunes the imitated policy.")
     mode: str = _mode()
     episodes: int = option(20, "Demonstrations of the scripted operator.", low=1)
@@ -274,8 +244,8 @@ class QuickstartConfig(Config):
         "First make a safety critic for tasks that say how (maze), unless safety_config.critic_file names one.",
     )
     ablation: bool = option(True, "Fine-tune an untrained base as well, for a third of the steps.", may_change=True)
-    robot: str = _robot()
-    seed: int = _seed()
+    robot: str = robot_option()
+    seed: int = seed_option()
     fresh: bool = _fresh()
     agent_config: dict[str, Any] = option({}, "Settings of the agent: `agent_config.<key>=<value>`; it checks them.")
     policy_config: dict[str, Any] = option({}, "Settings of the policy: `policy_config.<key>=<value>`; it checks them.")

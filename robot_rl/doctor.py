@@ -7,7 +7,6 @@ import os
 import shutil
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, packages_distributions, version
 from importlib.util import find_spec
 from pathlib import Path
@@ -15,35 +14,12 @@ from typing import Any
 
 from packaging.version import Version
 
-from data.errors import UserError
+from robot_rl.doctor_findings import Finding, fail, ok, warn
+from robot_rl.doctor_hardware import check_cameras, check_franka, check_input_devices
 
 OWN_TOP_LEVEL_NAMES = ("data", "safety", "controllers", "calibration")
 NEEDED_FREE_GB = 5.0
 _ROOT = Path(__file__).resolve().parent.parent
-
-
-@dataclass(frozen=True)
-class Finding:
-    """Result of one check: `status` is ok, warn or fail; `cure` says what to do where it is not ok."""
-
-    status: str
-    text: str
-    cure: str = ""
-
-
-def ok(text: str) -> Finding:
-    """Everything is as it should be."""
-    return Finding("ok", text)
-
-
-def warn(text: str, cure: str) -> Finding:
-    """Something useful is missing; the rest works."""
-    return Finding("warn", text, cure)
-
-
-def fail(text: str, cure: str) -> Finding:
-    """Something needed is missing or wrong."""
-    return Finding("fail", text, cure)
 
 
 def check_python(current: tuple[int, int] = sys.version_info[:2]) -> Finding:
@@ -231,19 +207,6 @@ def check_bench_extra() -> Finding:
     return ok(f"stable-baselines3 {version('stable-baselines3')}")
 
 
-def check_cameras(installed: bool | None = None) -> Finding:
-    """Whether the driver of RealSense cameras loads, and which cameras are connected."""
-    installed = find_spec("pyrealsense2") is not None if installed is None else installed
-    cure = "pip install -c constraints.txt -e '.[realsense]'"
-    if not installed:
-        return ok(f"no driver for RealSense cameras (needed only for them: {cure})")
-    from controllers.cameras.devices import connected, info_of
-
-    try:
-        serials = [info_of(device).serial for device in connected()()]
-    except UserError as error:
-        return warn(str(error), cure)
-    return ok(f"pyrealsense2 {_installed('pyrealsense2')}, cameras connected: {', '.join(serials) or 'none'}")
 
 
 CHECKS: dict[str, Callable[[], Finding]] = {
@@ -261,6 +224,8 @@ CHECKS: dict[str, Callable[[], Finding]] = {
     "tensorboard": check_tensorboard,
     "bench": check_bench_extra,
     "cameras": check_cameras,
+    "input devices": check_input_devices,
+    "franka": check_franka,
 }
 
 

@@ -55,3 +55,23 @@ class PolicyConfig(Config):
     episodes: int = option(0, "Episodes to act; 0: until it is stopped.", low=0)
     deterministic: bool = option(True, "Act without exploration noise.")
     seed: int = option(TRAINING_SEEDS_BELOW, "Seed of the first episode.", low=TRAINING_SEEDS_BELOW)
+
+
+@dataclass
+class CameraNodeConfig(Config):
+    """One camera behind topics."""
+
+    name: str = option("wrist", "Name of the camera, as the task's scene calls it; the first part of its topics.")
+    source: str = option("software", "`serial:<number>`, `file:<path>`, `software` (test pattern) or `mujoco`.")
+    width_px: int = option(640, "Width that the camera is asked for.", unit="px", low=1, high=8192)
+    height_px: int = option(480, "Height that the camera is asked for.", unit="px", low=1, high=8192)
+    rate_hz: float = option(30.0, "Rate that the camera is asked for.", unit="Hz", low=1.0, high=300.0)
+    depth: bool = option(False, "Whether depth is published as well, drawn into the colour picture's pixels.")
+    exposure_ms: float = option(0.0, "Exposure; 0: the camera chooses.", unit="ms", low=0.0, high=1000.0)
+    delay_s: float = option(
+        0.0, "From exposure to arrival of the quickest frame, from a calibration.", unit="s", low=0.0, high=0.2
+    )
+    hold_without: bool = option(True, "Whether the arm holds while this camera shows nothing new.")
+    motor: str = option("", "Motor process that source=mujoco follows; by default the namespace, or `arm`.")
+    task: str = option("peg_insertion", _TASK)
+    variant: str = option("default", "Variant of the task.")

@@ -22,6 +22,7 @@ from controllers.shared_memory_link import SharedMemoryLink
 from robot_rl.tasks.registry import make_task
 from ros_nodes import qos
 from ros_nodes.arm_voice import ArmVoice, motor_saying
+from ros_nodes.beats import Beats
 from ros_nodes.command_gate import CommandGate, Verdict
 from ros_nodes.config import ControllerConfig
 from ros_nodes.diagnostics import ERROR, OK, WARN, Saying
@@ -50,6 +51,7 @@ class ControllerNode(ManagedNode[ControllerConfig]):
         self.crowded: frozenset[str] = frozenset()
         """Target topics with more than one publisher: nobody knows whose arm it is, and nothing of them counts."""
         self._last_words = ""
+        self.beats = Beats()
 
     # Lifecycle
 
@@ -180,7 +182,8 @@ class ControllerNode(ManagedNode[ControllerConfig]):
             return
         try:
             beat = unpack("beat", message).records[-1]
-            self.link.side.heartbeat(Heartbeat(int(beat["source"])), int(beat["stamp_ns"]))
+            source = Heartbeat(int(beat["source"]))
+            self.link.side.heartbeat(source, self.beats.newest(source, bytes(beat["name"]), int(beat["stamp_ns"])))
         except (MalformedMessage, ValueError) as error:
             self._refuse(str(error))
 

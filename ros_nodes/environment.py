@@ -17,10 +17,12 @@ from controllers.plain import to_plain
 from data.errors import UserError
 from robot_rl.envs.layer_table import layer_table
 from robot_rl.envs.layers import SafetyLayers
+from robot_rl.envs.pictures import CameraPictures, NoPictures, Pictures
 from robot_rl.envs.reset import ResetConfig
 from robot_rl.envs.robot_env import RobotEnv
 from robot_rl.options import as_declared, expected_names
 from robot_rl.tasks.base import Task
+from ros_nodes.topic_camera import TopicCamera
 from ros_nodes.topic_link import TopicLink
 
 
@@ -40,10 +42,12 @@ def make(
     layers: SafetyLayers,
     robot_config: Mapping[str, Any],
     reset_config: ResetConfig | None = None,
+    images: bool = False,
 ) -> RobotEnv:
     """Returns the environment of a task over topics. chain: what the task's limits are with these layers.
 
     Raises UserError if no controller node answers, or if it has another task, other limits or other layers.
+    images: with pictures, from one camera node for each camera of the task's scene, by its name.
     """
     known = [entry.name for entry in fields(RosRobotConfig)]
     for key in robot_config:
@@ -51,10 +55,16 @@ def make(
             raise UserError(f"unknown setting robot_config.{key}; {expected_names(key, known)}")
     config = RosRobotConfig(**as_declared(RosRobotConfig, robot_config))
     link = TopicLink(config.namespace, start_timeout_s=config.start_timeout_s)
+    pictures: Pictures = NoPictures()
     try:
         require_same(link.told, task, chain, layer_table(chain, layers))
-        return RobotEnv(task, link, world=link if link.told.get("simulated") else None, reset_config=reset_config)
+        if images:
+            cameras = [TopicCamera(camera.name, config.namespace) for camera in task.scene().cameras]
+            pictures = CameraPictures(link, cameras, task.scene().cameras)
+        world = link if link.told.get("simulated") else None
+        return RobotEnv(task, link, world=world, pictures=pictures, reset_config=reset_config)
     except BaseException:
+        pictures.close()
         link.close()
         raise
 

@@ -35,6 +35,11 @@ def streams() -> QoSProfile:
     return QoSProfile(depth=400, history=HistoryPolicy.KEEP_LAST, reliability=ReliabilityPolicy.RELIABLE)
 
 
+def pictures() -> QoSProfile:
+    """Pictures: whole, and few of them waiting."""
+    return QoSProfile(depth=4, history=HistoryPolicy.KEEP_LAST, reliability=ReliabilityPolicy.RELIABLE)
+
+
 def latched() -> QoSProfile:
     """The last value also for those who come later: description, safety state."""
     return QoSProfile(

@@ -167,7 +167,7 @@ class TopicSide:
     def heartbeat(self, source: Heartbeat, now_ns: int) -> None:
         """Passes a source's sign of life on; 0 for one that is no longer in use."""
         beat = np.zeros((), BEAT)
-        beat["source"], beat["stamp_ns"] = source, now_ns
+        beat["source"], beat["stamp_ns"], beat["name"] = source, now_ns, b"link"
         self._beats.publish(beat)
 
     def status(self) -> MotorStatus:

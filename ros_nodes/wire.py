@@ -38,8 +38,19 @@ HEADER = np.dtype(
         ("crc", "u8"),
     ]
 )
-BEAT = np.dtype([("source", "i8"), ("stamp_ns", "i8")], align=True)
-"""A sign of life: safety.supervision.Heartbeat and its time; 0: no longer in use."""
+BEAT = np.dtype([("source", "i8"), ("stamp_ns", "i8"), ("name", "S32")], align=True)
+"""A sign of life: safety.supervision.Heartbeat, its time (0: no longer in use), and which of several it is."""
+FRAME = np.dtype(
+    [
+        ("number", "i8"),
+        ("stamp_ns", "i8"),  # exposure, on CLOCK_MONOTONIC
+        ("received_ns", "i8"),  # arrival in the camera's process
+        ("published_ns", "i8"),
+        ("header_ns", "i8"),  # ROS time in the header of the picture that this belongs to
+    ],
+    align=True,
+)
+"""When a picture was taken: ROS time in a header may jump with the wall clock, ages of pictures must not."""
 KINDS = {
     "command": COMMAND,
     "report": REPORT,
@@ -47,6 +58,7 @@ KINDS = {
     "answer": ANSWER,
     "critic": CRITIC_WEIGHTS,
     "beat": BEAT,
+    "frame": FRAME,
 }
 MAX_RECORDS = 4096
 

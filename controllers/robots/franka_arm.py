@@ -100,7 +100,7 @@ class FrankaArm:
             raise self._stopped(error) from error
 
     def stop(self) -> None:
-        """Tells the robot that the motion is finished; it then holds its position by itself. May be called twice."""
+        """Tells the robot that the motion is finished, then leaves it: it holds its position by itself."""
         control, self._control = self._control, None
         if control is not None:
             self._torques.tau_J = [0.0] * JOINTS
@@ -109,7 +109,7 @@ class FrankaArm:
                 control.writeOnce(self._torques)
             except self._errors as error:  # it stopped by itself at the same moment, which is what was wanted
                 self.fault = explain_exception(str(error))
-            self._torques.motion_finished = False
+        self._robot = None  # which ends the connection: another program may have the robot now
         if self._gripper is not None:
             self._gripper.close()
 

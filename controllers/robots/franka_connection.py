@@ -61,7 +61,8 @@ def require_answer(config: FrankaConfig) -> None:
     except OSError as error:
         raise UserError(
             f"no robot at {config.ip}: nothing answers on port {PORT} within {config.connect_timeout_s:g} s "
-            f"({error.strerror or error}); check robot_config.ip, cable, and that the robot is switched on"
+            f"({error.strerror or error}); check robot_config.ip and the cable, that the robot is switched on, and "
+            "that no other program is connected to it"
         ) from error
 
 

@@ -80,7 +80,10 @@ MODES: dict[str, str] = {
 """Name of a RobotMode in which torque control cannot begin -> what the robot does, and what to do."""
 
 _EXCEPTIONS: tuple[tuple[str, str], ...] = (
-    (r"incompatible|library version", "its system version does not fit this pylibfranka: update one of the two"),
+    (
+        r"incompatible|library version",
+        "its system version does not fit the version of pylibfranka here: update one of the two",
+    ),
     (r"refused.*FCI|FCI.*refused|enable FCI", "it refuses: activate FCI in Desk, and take control there"),
     (r"user.?stop", MODES["UserStopped"]),
     (r"safety function", "a safety function is active: clear it in Desk (Watchman)"),

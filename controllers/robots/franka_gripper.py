@@ -56,7 +56,7 @@ class FrankaGripper:
     """The arm's end of the gripper's process. Neither `grip` nor `opening_m` ever waits."""
 
     def __init__(self, ip: str, speed_m_s: float, force_n: float, closed_m: float = 0.0) -> None:
-        """Connects. closed_m: the closed end of the tool's range. Raises UserError in plain words if no gripper answers."""
+        """Connects. closed_m: the closed end of the tool's range. Raises UserError if no gripper answers."""
         memory = os.memfd_create("franka-gripper", os.MFD_CLOEXEC)
         os.ftruncate(memory, 8 * _WORDS)
         self._map = mmap.mmap(memory, 8 * _WORDS)

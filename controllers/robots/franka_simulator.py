@@ -52,7 +52,6 @@ run_server.main()
 """
 """`run-franka-sim-server`, but bound to one address (by itself it listens on all of the machine's), and with time of
 its own like the control box that it stands for: a real one shares no core with us."""
-_FLAGS = ("--enforce-comm-constraints", "--enforce-motion-limits")
 _READY = "Server ready for new client connection"
 
 
@@ -111,15 +110,22 @@ def _cores() -> str:
 class FrankaSimulator:
     """One server. Ends with `close`, or with the process that made it."""
 
-    def __init__(self, arm: ArmDescription, tool: ToolDescription, *, gripper: bool = False) -> None:
-        """gripper: offer a Franka Hand on its own port as well. Raises UserError if the server does not come up."""
+    def __init__(
+        self, arm: ArmDescription, tool: ToolDescription, *, gripper: bool = False, punctual: bool = True
+    ) -> None:
+        """gripper: offer a Franka Hand on its own port as well. punctual: stop a motion after 20 late commands in a
+        row, as a real robot does; off only where the machine is shared with others. The limits of a motion always hold.
+
+        Raises UserError if the server does not come up.
+        """
         self.ip = f"127.{random.randint(1, 254)}.{random.randint(1, 254)}.{random.randint(2, 254)}"
         self._folder = Path(tempfile.mkdtemp(prefix="franka-sim-"))
         self._log_path = self._folder / "server.log"
         model = self._folder / "arm.xml"
         model.write_text(simulator_mjcf(arm, tool), encoding="utf-8")
         clean = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
-        flags = _FLAGS if gripper else (*_FLAGS, "--no-gripper")
+        flags = ["--enforce-motion-limits", *(["--enforce-comm-constraints"] if punctual else [])]
+        flags += [] if gripper else ["--no-gripper"]
         command = [
             str(environment() / "bin" / "python"),
             "-c",
@@ -183,9 +189,11 @@ class FrankaSimulator:
 
 
 @contextmanager
-def simulated_robot(arm: ArmDescription, tool: ToolDescription, *, gripper: bool = False) -> Iterator[FrankaSimulator]:
+def simulated_robot(
+    arm: ArmDescription, tool: ToolDescription, *, gripper: bool = False, punctual: bool = True
+) -> Iterator[FrankaSimulator]:
     """A server that ends with the block, whatever happens in it."""
-    simulator = FrankaSimulator(arm, tool, gripper=gripper)
+    simulator = FrankaSimulator(arm, tool, gripper=gripper, punctual=punctual)
     try:
         yield simulator
     finally:

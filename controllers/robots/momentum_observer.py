@@ -8,7 +8,6 @@ r = k (p - p_0 - integral (tau + C^T qd + r) dt) follows J^T F as a first-order 
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
@@ -18,54 +17,12 @@ from numpy.typing import NDArray
 from controllers.description.arm import ArmDescription
 from controllers.description.tool import ToolDescription
 from controllers.description.urdf import to_urdf
-from safety.compilation import Floats, kernel
+from controllers.robots.observer_kernels import follow_momentum, wrench_of_torques
 
 Array = NDArray[Any]
 
 _DAMPING = 0.02
 """Of the pseudo-inverse: near a singularity the wrench fades instead of growing without bound."""
-
-
-@kernel
-def follow_momentum(
-    mass: Floats, coriolis: Floats, qd: Floats, tau: Floats, elapsed_s: float, gain: float, memory: Floats
-) -> None:
-    """One step of the observer. mass, coriolis (n, n); memory (3, n): started, integral, residual r."""
-    n = qd.size
-    for i in range(n):
-        momentum, flow = 0.0, tau[i]
-        for j in range(n):
-            momentum += mass[i, j] * qd[j]
-            flow += coriolis[j, i] * qd[j]
-        if memory[0, i] == 0.0:
-            memory[0, i], memory[1, i], memory[2, i] = 1.0, momentum, 0.0
-        else:
-            memory[1, i] += elapsed_s * (flow + memory[2, i])
-            memory[2, i] = gain * (momentum - memory[1, i])
-
-
-@kernel
-def wrench_of_torques(jacobian: Floats, torque: Floats, damping: float, work: Floats, wrench: Floats) -> None:
-    """wrench (6,) = (J J^T + damping^2 1)^-1 J torque, by Cholesky. jacobian (6, n); work (6, 6)."""
-    for i in range(6):
-        wrench[i] = 0.0
-        for k in range(torque.size):
-            wrench[i] += jacobian[i, k] * torque[k]
-        for j in range(i + 1):
-            total = damping * damping if i == j else 0.0
-            for k in range(torque.size):
-                total += jacobian[i, k] * jacobian[j, k]
-            for k in range(j):
-                total -= work[i, k] * work[j, k]
-            work[i, j] = math.sqrt(total) if i == j else total / work[j, j]
-    for i in range(6):
-        for k in range(i):
-            wrench[i] -= work[i, k] * wrench[k]
-        wrench[i] /= work[i, i]
-    for i in range(5, -1, -1):
-        for k in range(i + 1, 6):
-            wrench[i] -= work[k, i] * wrench[k]
-        wrench[i] /= work[i, i]
 
 
 class MomentumObserver:

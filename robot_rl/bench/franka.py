@@ -97,6 +97,8 @@ def _move(ip: str, core: int, config: BenchFrankaConfig) -> _Motion:
                 parts.append(link.step(_TARGET_S))
         except MotorProcessDied as death:
             aborted = str(death)
+            if not parts:
+                raise
         return _Motion(np.concatenate(parts), link.status(), link.lost_reports, aborted)
 
 

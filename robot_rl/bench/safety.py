@@ -18,7 +18,7 @@ from robot_rl.bench.env import measure_steps
 from robot_rl.bench.pump import measure_pump
 from robot_rl.bench.transparency import measure_transparency
 from robot_rl.bench.walls import measure_walls
-from robot_rl.config import BenchSafetyConfig
+from robot_rl.config_bench import BenchSafetyConfig
 from robot_rl.envs.make import chain_of
 from robot_rl.envs.robot_env import RobotEnv
 from robot_rl.tasks.registry import make_task

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from robot_rl.config import (
+from robot_rl.config_bench import (
     BenchControlConfig,
     BenchEnvConfig,
     BenchFaultsConfig,

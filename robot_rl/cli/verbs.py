@@ -9,11 +9,13 @@ from typing import Any
 
 from data.errors import UserError
 from robot_rl import config as configs
+from robot_rl import config_bench as bench
 from robot_rl import config_cameras as cameras
 from robot_rl import config_critic as critic
 from robot_rl import config_recorder as recorder
 from robot_rl import config_robot as robot
 from robot_rl import config_safety as safety
+from robot_rl import config_teleop as teleop
 from robot_rl.options import Config, expected_names
 
 
@@ -48,6 +50,7 @@ VERBS = (
     Verb("tasks", configs.TasksConfig, "robot_rl.cli.listing:tasks"),
     Verb("check", configs.CheckConfig, "robot_rl.cli.checking:check"),
     Verb("collect", configs.CollectConfig, "robot_rl.workflows.collect:run"),
+    Verb("teleoperate", teleop.TeleoperateConfig, "robot_rl.workflows.teleoperate:run"),
     Verb("pretrain", configs.PretrainConfig, "robot_rl.workflows.pretrain:run"),
     Verb("finetune", configs.FinetuneConfig, "robot_rl.workflows.finetune:run"),
     Verb("evaluate", configs.EvaluateConfig, "robot_rl.workflows.evaluate:run", table=True),
@@ -56,6 +59,7 @@ VERBS = (
     Verb("data verify", configs.DataConfig, "robot_rl.cli.data_verbs:verify", positional=("path",)),
     Verb("data repair", configs.DataConfig, "robot_rl.cli.data_verbs:repair", positional=("path",)),
     Verb("data play", configs.PlayConfig, "robot_rl.cli.documents:play", positional=("path",)),
+    Verb("data replay", teleop.DataReplayConfig, "robot_rl.workflows.replay_episode:run", positional=("path",)),
     Verb("safety collect", critic.SafetyCollectConfig, "robot_rl.workflows.safety_collect:run"),
     Verb("safety train", critic.SafetyTrainConfig, "robot_rl.workflows.safety_train:run"),
     Verb("safety calibrate", critic.SafetyCalibrateConfig, "robot_rl.workflows.safety_train:calibrate_file"),
@@ -64,11 +68,11 @@ VERBS = (
     Verb("safety status", safety.SafetyStatusConfig, "robot_rl.cli.safety_verbs:status", positional=("motor",)),
     Verb("safety reset", safety.SafetyResetConfig, "robot_rl.cli.safety_verbs:reset", positional=("motor",)),
     Verb("safety estop", safety.SafetyEstopConfig, "robot_rl.cli.safety_verbs:estop", positional=("motor",)),
-    Verb("bench control", configs.BenchControlConfig, "robot_rl.cli.benches:control", table=True),
-    Verb("bench env", configs.BenchEnvConfig, "robot_rl.cli.benches:env", table=True),
-    Verb("bench learner", configs.BenchLearnerConfig, "robot_rl.cli.benches:learner", table=True),
-    Verb("bench safety", configs.BenchSafetyConfig, "robot_rl.cli.benches:safety", table=True),
-    Verb("bench faults", configs.BenchFaultsConfig, "robot_rl.cli.benches:faults", table=True),
+    Verb("bench control", bench.BenchControlConfig, "robot_rl.cli.benches:control", table=True),
+    Verb("bench env", bench.BenchEnvConfig, "robot_rl.cli.benches:env", table=True),
+    Verb("bench learner", bench.BenchLearnerConfig, "robot_rl.cli.benches:learner", table=True),
+    Verb("bench safety", bench.BenchSafetyConfig, "robot_rl.cli.benches:safety", table=True),
+    Verb("bench faults", bench.BenchFaultsConfig, "robot_rl.cli.benches:faults", table=True),
     Verb("bench franka", robot.BenchFrankaConfig, "robot_rl.cli.benches:franka", table=True),
     Verb("bench camera", cameras.BenchCameraConfig, "robot_rl.cli.benches:camera", table=True),
     Verb("cameras", cameras.CamerasConfig, "robot_rl.cli.cameras:run", positional=("serial",)),

@@ -11,12 +11,12 @@ _CRITIC, _REFLEX = "safety critic", "reflex arbiter"
 _LEDGER = {"off": "off", "observe": "observes, limits nothing", "enforce": "on"}
 
 
-def layer_table(chain: ChainConfig, layers: SafetyLayers) -> dict[str, str]:
-    """Returns the state of each layer by its name, in the order in which a command meets them, for lock-step.
+def layer_table(chain: ChainConfig, layers: SafetyLayers, lockstep: bool = True) -> dict[str, str]:
+    """Returns the state of each layer by its name, in the order in which a command meets them.
 
-    chain: what `layers` made of the task's own chain.
+    chain: what `layers` made of the task's own chain; lockstep: for a simulation in lock-step, else for a real arm.
     """
-    supervisor = layers.supervisor_config(lockstep=True)
+    supervisor = layers.supervisor_config(lockstep)
     person = "on; a simulated person resets latches" if supervisor.simulated_person else "on"
     return {
         "measured limits": _switch(chain.watch.enabled),

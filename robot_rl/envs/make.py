@@ -22,7 +22,7 @@ from controllers.shared_memory_link import SharedMemoryLink, SharedMemoryLinkCon
 from data.errors import UserError
 from robot_rl.envs.layers import SafetyLayers
 from robot_rl.envs.motor_cameras import SimulatedWorld, pictures_of
-from robot_rl.envs.pictures import NoPictures, Pictures
+from robot_rl.envs.pictures import CameraPictures, NoPictures, Pictures
 from robot_rl.envs.real_robot import make_over_topics, start_fr3
 from robot_rl.envs.reset import ResetConfig
 from robot_rl.envs.robot_env import RobotEnv
@@ -62,22 +62,14 @@ def make_env(
 
     Raises UserError for a backend that is not there.
     """
+    _refuse_unfit(robot, robot_config, teleport=teleport, images=images, cameras=cameras, sensor=sensor)
+    layers = layers or SafetyLayers()
     if robot == "fr3":
-        if teleport or images or sensor is not None:
-            raise UserError("robot=fr3 is a real arm: it has no teleport, no rendered images and no simulated sensor")
-        return _on_fr3(task, robot_config or {}, realtime, layers or SafetyLayers(), flights, reset_config)
+        return _on_fr3(task, robot_config or {}, realtime, layers, flights, reset_config, cameras)
     if robot == "ros":
-        if teleport or images or sensor is not None:
-            raise UserError("robot=ros is an arm behind topics: no teleport, no rendered images, no simulated sensor")
-        layers = layers or SafetyLayers()
-        return make_over_topics(task, chain_of(task, layers), layers, robot_config or {}, reset_config)
-    if robot != "mujoco":
-        raise UserError(f"expected robot=mujoco, robot=fr3 or robot=ros, got robot={robot}")
-    if robot_config:
-        raise UserError(f"robot_config goes with robot=fr3 or ros, got {', '.join(robot_config)} with robot={robot}")
+        return make_over_topics(task, chain_of(task, layers), layers, robot_config or {}, reset_config, images)
     if cameras and not realtime:
         raise UserError("cameras run by the clock, lock-step does not: give realtime=True, or let the simulator draw")
-    layers = layers or SafetyLayers()
     arm, scene, chain = fr3(), task.scene(), chain_of(task, layers)
     supervisor = layers.supervisor_config(lockstep=not realtime)
     model = ArmModel(arm, scene.tool)
@@ -116,6 +108,28 @@ def make_env(
         raise
 
 
+def _refuse_unfit(
+    robot: str,
+    robot_config: Mapping[str, Any] | None,
+    *,
+    teleport: bool,
+    images: bool,
+    cameras: Sequence[Camera],
+    sensor: WristSensorConfig | None,
+) -> None:
+    """Raises UserError for what a backend does not have."""
+    if robot not in ("mujoco", "fr3", "ros"):
+        raise UserError(f"expected robot=mujoco, robot=fr3 or robot=ros, got robot={robot}")
+    if robot == "fr3" and (teleport or (images and not cameras) or sensor is not None):
+        raise UserError("robot=fr3 is a real arm: it has no teleport, no rendered images and no simulated sensor")
+    if robot == "ros" and (teleport or cameras or sensor is not None):
+        raise UserError(
+            "robot=ros is an arm behind topics: it has no teleport, no cameras and no sensor of its own here"
+        )
+    if robot == "mujoco" and robot_config:
+        raise UserError(f"robot_config goes with robot=fr3 or ros, got {', '.join(robot_config)} with robot={robot}")
+
+
 def _on_fr3(
     task: Task,
     robot_config: Mapping[str, Any],
@@ -123,18 +137,23 @@ def _on_fr3(
     layers: SafetyLayers,
     flights: Path | None,
     reset_config: ResetConfig | None,
+    cameras: Sequence[Camera],
 ) -> RobotEnv:
     """The environment of a task on an FR3: nothing behind the link but the link itself."""
     measures = realtime if isinstance(realtime, RealtimeConfig) else RealtimeConfig()
     supervisor, flight = layers.supervisor_config(lockstep=False), FlightConfig(folder=str(flights or ""))
     link = start_fr3(task, robot_config, chain_of(task, layers), measures, supervisor, flight)
+    pictures: Pictures = NoPictures()
     try:
         critic = layers.load_critic()
         if critic is not None:
             link.load_critic(critic.weights)
             link.reset()  # which puts them into use
-        return RobotEnv(task, link, reset_config=reset_config)
+        if cameras:
+            pictures = CameraPictures(link, cameras, task.scene().cameras)
+        return RobotEnv(task, link, pictures=pictures, reset_config=reset_config)
     except BaseException:
+        pictures.close()
         link.close()
         raise
 

@@ -88,6 +88,7 @@ def make_over_topics(
     layers: SafetyLayers,
     settings: Mapping[str, Any],
     reset_config: ResetConfig | None,
+    images: bool = False,
 ) -> RobotEnv:
     """Returns the environment of a task behind a controller node, see ros_nodes.environment.
 
@@ -98,5 +99,5 @@ def make_over_topics(
     except ImportError as error:
         cure = "install the extra [ros], or source the distribution on a robot PC; robot-rl doctor tells"
         raise UserError(f"robot=ros needs ROS 2, which cannot be imported ({error}): {cure}") from error
-    env: RobotEnv = environment.make(task, chain, layers, settings, reset_config)
+    env: RobotEnv = environment.make(task, chain, layers, settings, reset_config, images)
     return env

@@ -109,6 +109,13 @@ class RobotEnv(gymnasium.Env[Observation, NDArray[np.float32]]):
             raise UserError("call reset() before the first step")
         return self._observed
 
+    @property
+    def sensed(self) -> Sensed:
+        """What the robot itself knew after the newest decision."""
+        if self._sensed is None:
+            raise UserError("call reset() before the first step")
+        return self._sensed
+
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Observation, dict[str, Any]]:

@@ -17,6 +17,8 @@ from robot_rl.learning import journal
 F32 = NDArray[np.float32]
 EPISODES_KEPT = 100
 """Finished episodes whose cost is remembered."""
+NOT_IMITATED = (int(Source.HOLD), int(Source.RECOVERY))
+"""Sources of decisions in recorded episodes that no demonstrator made: nobody acted, or a recovery did."""
 _LARGEST = float(np.finfo(np.float32).max)
 
 
@@ -55,7 +57,7 @@ class Batch:
     @property
     def imitable(self) -> NDArray[np.bool_]:
         """(B,) demonstrations that the demonstrator executed: what a recovery did instead is nothing to imitate."""
-        own: NDArray[np.bool_] = self.demo & (self.source != Source.RECOVERY)
+        own: NDArray[np.bool_] = self.demo & ~np.isin(self.source, NOT_IMITATED)
         return own
 
 

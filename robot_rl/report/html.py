@@ -7,7 +7,7 @@ from html import escape
 from pathlib import Path
 
 from data.atomic import write_atomic
-from robot_rl.report import figures, page, safety, sections
+from robot_rl.report import figures, human, page, safety, sections
 from robot_rl.report.run_data import RunData
 
 REPORT_FILE = "report.html"
@@ -49,6 +49,7 @@ def render(run: RunData) -> str:
             ),
             say="Energy that left the controller's tank, with exploration; the budget holds in the mean over episodes.",
         ),
+        human.section(run),
         safety.section(run),
         page.section("Film strips", sections.strips(run)),
         page.section(

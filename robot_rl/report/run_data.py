@@ -33,6 +33,8 @@ class RunData:
     updates: list[Record] = field(default_factory=list)
     pretrain: list[Record] = field(default_factory=list)
     evals: list[Record] = field(default_factory=list)
+    assisted: list[Record] = field(default_factory=list)
+    """Evaluations in which somebody could take over: no measure of the policy by itself."""
     summaries: list[Record] = field(default_factory=list)
     strips: list[tuple[Path, str]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
@@ -57,7 +59,8 @@ class RunData:
         for record in read_metrics(path):
             if record.get("kind") == "pretrain" and run.pretrain and record["step"] <= run.pretrain[-1]["step"]:
                 run.pretrain.clear()  # an imitation that was interrupted began anew
-            by_kind.get(str(record.get("kind")), []).append(record)
+            helped = record.get("human", "none") != "none"
+            (run.assisted if helped else by_kind.get(str(record.get("kind")), [])).append(record)
         if not (run.episodes or run.evals):
             raise UserError(f"{path} holds no episode and no evaluation yet; let the run go on, then report again")
         run._read_strips()

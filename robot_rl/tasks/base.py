@@ -164,6 +164,13 @@ class Task(ABC):
         """Keeps a policy's target within the task's bounds about the observed goal; by default anywhere."""
         return T_base_target
 
+    def progress_m(self, sensed: Sensed, draw: Draw) -> float:
+        """Returns how far the job has got [m], more as it gets on; by default minus the distance to the observed goal.
+
+        For onlookers, such as the played person who takes over where nothing gets on; no policy or judge uses it.
+        """
+        return -float(np.linalg.norm(sensed.T_base_tool.position_m - draw.T_base_goal.position_m))
+
     def free_direction_goal(self) -> Array:
         """Unit vector (3,) in goal axes along which a jammed tool is pulled free; by default against the z axis."""
         return np.array([0.0, 0.0, -1.0])

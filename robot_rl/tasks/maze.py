@@ -234,6 +234,10 @@ class Maze(Task):
         place: Array = draw.T_base_goal.rotation.T @ (T_base.position_m - draw.T_base_goal.position_m)
         return place
 
+    def progress_m(self, sensed: Sensed, draw: Draw) -> float:
+        """Way along the channel."""
+        return float(self.place_in_channel(sensed.T_base_tool, draw)[0])
+
     def judge(self, sensed: Sensed, draw: Draw) -> Judgement:
         """Out at the far end: success. Pressed too hard: over, at a price, wherever the tool is."""
         if self.violated(sensed):

@@ -228,10 +228,13 @@ class PegInsertion(Task):
         observation = {"state": np.clip(state * STATE_SCALE, -10.0, 10.0).astype(np.float32)}
         return observation | (self.observed_tank(sensed) if self.config.observe_tank else {})
 
+    def progress_m(self, sensed: Sensed, draw: Draw) -> float:
+        """Depth of the tip below the observed plate."""
+        return float(draw.T_base_goal.rotation[:, 2] @ (sensed.T_base_tool.position_m - draw.T_base_goal.position_m))
+
     def judge(self, sensed: Sensed, draw: Draw) -> Judgement:
         """In: the tip is `depth_m` below the observed plate, which it can only be inside the hole."""
-        depth_m = float(draw.T_base_goal.rotation[:, 2] @ (sensed.T_base_tool.position_m - draw.T_base_goal.position_m))
-        success = depth_m >= self.config.depth_m
+        success = self.progress_m(sensed, draw) >= self.config.depth_m
         return Judgement(1.0 if success else 0.0, success, success)
 
     def clip_target(self, T_base_target: Pose, draw: Draw) -> Pose:

@@ -57,7 +57,8 @@ class AsyncTrainer(Trainer):
         credit = Credit(self.pacing, self.settings.warmup, updates=counters.updates)
         self._former_update_s = counters.update_s
         self._seam = LearnerProcess(self.pacing, credit)  # a child inherits all cores, so it is started first
-        setup = LearnerSetup.of(self.recipe, credit, self.replay, self.demos, self._share_cores())
+        joins = self.partition is not None
+        setup = LearnerSetup.of(self.recipe, credit, self.replay, self.demos, self._share_cores(), joins)
         self._seam.start(setup, self.agent.state(), self.demos, self.replay)
 
     def _share_cores(self) -> int | None:

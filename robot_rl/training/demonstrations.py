@@ -8,13 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from controllers.types import Source
 from data.episode import Episode
 from data.episode_folder import read_manifest
 from data.errors import UserError
 from data.store import EpisodeStore
 from data.store_layout import EPISODES, episode_name
-from robot_rl.learning.replay import Replay
+from robot_rl.learning.replay import NOT_IMITATED, Replay
 from robot_rl.training.decision import INFO_KEYS, Decision, decision_of
 from robot_rl.training.workplace import F32, Workplace
 
@@ -54,12 +53,13 @@ def successful(episodes: list[Episode], path: str) -> list[Episode]:
 def imitation_pairs(episodes: list[Episode], workplace: Workplace) -> list[tuple[F32, F32]]:
     """Returns (features (T, obs_size), executed actions (T, action_size)) of what the demonstrator itself did.
 
-    Where the reflex arbiter had the arm, the recovery acted: an episode falls into the parts before, between and after.
+    Where the reflex arbiter had the arm the recovery acted, and while a person let go of the dead-man nobody did: an
+    episode falls into the parts before, between and after.
     """
     pairs = []
     for episode in episodes:
         features, actions = workplace.demonstrations(episode)
-        own = np.flatnonzero(episode.source != Source.RECOVERY)
+        own = np.flatnonzero(~np.isin(episode.source, NOT_IMITATED))
         for part in np.split(own, np.flatnonzero(np.diff(own) > 1) + 1):
             if len(part):
                 pairs.append((features[part], actions[part]))

@@ -14,6 +14,7 @@ from controllers.types import SOURCE_NAMES
 from robot_rl.report.statistics import wilson_interval
 from robot_rl.training.decision import decision_of
 from robot_rl.training.safety_counts import SafetyCounts, safety_summary
+from robot_rl.training.takeover import Takeover, takeover_summary
 from robot_rl.training.workplace import F32, Workplace
 
 
@@ -55,12 +56,18 @@ class EpisodeRecord:
     """Decisions that a reflex or a hold took away before their end."""
     safety: SafetyCounts | None = None
     """What the safety layers did; None where the environment does not tell."""
+    takeovers: int | None = None
+    """How often a person took over from the policy; None where nobody could."""
+    human_share: float | None = None
+    """Share of the decisions in which the person had the arm; None where nobody could."""
 
     def as_dict(self) -> dict[str, Any]:
         """JSON values; `ret` under the name `return`, the figures of `safety` among the others where there are any."""
         values = asdict(self)
         values["return"] = values.pop("ret")
         safety = values.pop("safety")
+        if self.takeovers is None:
+            del values["takeovers"], values["human_share"]
         return values if safety is None else {**values, **safety}
 
 
@@ -130,27 +137,30 @@ def evaluate(
     deterministic: bool = True,
     on_episode: Callable[[EpisodeRecord], None] | None = None,
     paths: dict[int, NDArray[np.float64]] | None = None,
+    takeover: Takeover | None = None,
 ) -> list[EpisodeRecord]:
     """Runs one episode a seed. A deterministic evaluation draws none of the random numbers that training would draw.
 
     on_episode is called after each; an exception of its own ends the evaluation. paths, if given, receives each
-    episode's joint angles {seed: (T + 1, 7)}, for pictures.
+    episode's joint angles {seed: (T + 1, 7)}, for pictures. takeover: who may take the arm from the policy.
     """
-    records = []
+    records, hands = [], takeover or Takeover()
     for seed in seeds:
         rng = np.random.default_rng([seed, 11])  # a base policy's noise belongs to the episode, not to the training run
         obs, info = workplace.reset(seed)
         agent.begin_episode()
+        hands.begin(seed)
         meter = EpisodeMeter(seed, info, workplace.rate_hz)
         path = [info.get("q_rad")]
         while True:
-            proposal = agent.act(obs, agent.prepare(obs, rng), deterministic)
-            outcome = workplace.step(proposal.action, proposal.source)
+            proposal = hands.propose(agent, obs, agent.prepare(obs, rng), deterministic)
+            outcome = hands.look(workplace.step(proposal.action, proposal.source), agent)
             meter.add(outcome, proposal.action, proposal.source)
             path.append(outcome.info.get("q_rad"))
             obs = outcome.obs
             if outcome.terminated or outcome.truncated:
                 break
+        hands.tell(meter.record)
         records.append(meter.finish())
         if paths is not None and path[0] is not None:
             paths[seed] = np.array(path)
@@ -175,6 +185,7 @@ def summary_of(records: list[EpisodeRecord], step: int, deterministic: bool, sta
         "mean_return": float(np.mean([record.ret for record in records])),
         "mean_length": float(np.mean([record.length for record in records])),
         **energy,
+        **takeover_summary(records),
         **safety_summary([record.safety for record in records], successes),
         "eval_wall_s": time.monotonic() - started,
         "episodes": [record.as_dict() for record in records],

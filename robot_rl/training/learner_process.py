@@ -16,6 +16,7 @@ from data.errors import UserError
 from robot_rl.learning import journal
 from robot_rl.learning.replay import Replay
 from robot_rl.training import wire
+from robot_rl.training.interventions import InterventionPartition
 from robot_rl.training.pacing import Credit, Pacing
 from robot_rl.training.process_seam import LearnerSetup
 from robot_rl.training.recipe import AgentRecipe
@@ -63,7 +64,11 @@ class SocketSeam:
 class Learner:
     """Pulls, updates, publishes, until the actor goes. Free of how the seam is made."""
 
-    def __init__(self, agent: Any, replay: Replay, demos: Replay | None, seam: LearnerSeam, credit: Credit) -> None:
+    def __init__(
+        self, agent: Any, replay: Replay, demos: Replay | None, seam: LearnerSeam, credit: Credit, joins: bool = False
+    ) -> None:
+        """joins: what a person did instead of the policy joins `demos`."""
+        self._partition = InterventionPartition(demos) if joins and demos is not None else None
         self.agent, self.replay, self.seam, self.credit = agent, replay, seam, credit
         self._sampler = agent.make_sampler(replay, demos)
         self._progress = Progress(credit.updates)
@@ -76,6 +81,8 @@ class Learner:
         while (pulled := self.seam.pull(0.0 if self.credit.may_update else pacing.heartbeat_s)) is not None:
             for records in pulled.records:
                 wire.add_records(self.replay, records)
+                if self._partition is not None:
+                    self._partition.add(records)
                 self.credit.steps += len(records)
             if pulled.state_wanted:
                 self.seam.give_state(self.agent.state(), self._progress)
@@ -129,7 +136,8 @@ def set_up(channel: Channel) -> Learner:
             part.interrupt()
     credit = Credit(pacing, setup.warmup, replay.added, setup.updates)
     channel.send(Kind.READY, wire.pack(vars(Progress(setup.updates)), {}), pacing.timeout_s)
-    return Learner(agent, replay, demos, SocketSeam(channel, record_type, pacing.timeout_s), credit)
+    seam = SocketSeam(channel, record_type, pacing.timeout_s)
+    return Learner(agent, replay, demos, seam, credit, setup.joins)
 
 
 def _next(channel: Channel) -> tuple[Kind, bytes]:

@@ -42,16 +42,24 @@ class LearnerSetup:
     """Rows of the demonstrations, 0 for none."""
     core: int | None
     """Processor core to keep to."""
+    joins: bool = False
+    """Whether what a person did instead of the policy joins the demonstrations."""
 
     @classmethod
     def of(
-        cls, recipe: AgentRecipe, credit: Credit, replay: Replay, demos: Replay | None, core: int | None
+        cls,
+        recipe: AgentRecipe,
+        credit: Credit,
+        replay: Replay,
+        demos: Replay | None,
+        core: int | None,
+        joins: bool = False,
     ) -> LearnerSetup:
         """Returns the setup of a run."""
         extras = {name: list(shape) for name, shape in replay.extras_shapes.items()}
         rows = 0 if demos is None else demos.capacity
         sizes = (replay.obs_size, replay.action_size, extras, replay.capacity, rows)
-        return cls(recipe.to_json(), asdict(credit.pacing), credit.warmup, credit.updates, *sizes, core)
+        return cls(recipe.to_json(), asdict(credit.pacing), credit.warmup, credit.updates, *sizes, core, joins)
 
     def empty_replay(self, capacity: int) -> Replay:
         """Returns a replay of the run's widths."""

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Protocol
+from dataclasses import replace
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
+from controllers.description.geometry import Pose
 from controllers.types import Source
 from data.builder import EpisodeBuilder
 from data.episode import Episode, Step
 from data.spec import StoreSpec
 from robot_rl.envs.robot_env import RobotEnv
+from robot_rl.tasks.base import Draw
 from robot_rl.training.evaluation import Acting, EpisodeMeter, EpisodeRecord
 from robot_rl.training.workplace import Outcome, Workplace
 
@@ -27,19 +30,37 @@ class Operator(Protocol):
         """Returns a whole action (size,)."""
 
 
+@runtime_checkable
+class Attending(Protocol):
+    """An operator who is a person: not every frame is of their making, and they may call the task done."""
+
+    source: int
+    """Who moved the arm in the newest action."""
+
+    def verdict(self) -> bool | None:
+        """True where the newest decision did the task, False where it spoilt it, None without a verdict."""
+
+
 def record_episode(
     env: RobotEnv, operator: Operator, spec: StoreSpec, seed: int, source: int = Source.SCRIPTED
 ) -> tuple[Episode, EpisodeRecord]:
-    """Returns the recorded episode of this seed and its figures."""
+    """Returns the recorded episode of this seed and its figures.
+
+    source: who demonstrates; an Attending operator says so itself, frame by frame.
+    """
     builder = EpisodeBuilder(spec)
     observation, info = env.reset(seed=seed)
     operator.reset()
-    env.source = source
+    attending = operator if isinstance(operator, Attending) else None
     meter = EpisodeMeter(seed, info, env.task.rate_hz)
     builder.start(observation, info["stamp_ns"], {"q_rad": info["q_rad"]})
     while True:
         action = operator.act(observation, env.task.action.size)
+        env.source = source = source if attending is None else attending.source
         observation, reward, terminated, truncated, after = env.step(action)
+        verdict = None if attending is None else attending.verdict()
+        if verdict is not None:  # a person's verdict is the end of the task, whatever the task itself says
+            reward, terminated, truncated, after = float(verdict), True, False, {**after, "success": verdict}
         executed = after["action_executed"]
         builder.add(
             Step(
@@ -63,11 +84,19 @@ def record_episode(
         )
         if terminated or truncated:
             break
-    record = meter.finish()
-    fixtures = {
-        name: [*pose.position_m.tolist(), *pose.quaternion_xyzw.tolist()] for name, pose in env.draw.fixtures.items()
-    }
-    return builder.finish(record.success, {**record.as_dict(), "fixtures": fixtures, "draw": env.draw.info}), record
+    record = meter.finish() if verdict is None else replace(meter.finish(), success=verdict, end="marked")
+    return builder.finish(record.success, {**record.as_dict(), **_drawn(env.draw)}), record
+
+
+def _drawn(draw: Draw) -> dict[str, Any]:
+    """What chance decided, for the record and for replaying the episode."""
+    fixtures = {name: _seven(pose) for name, pose in draw.fixtures.items()}
+    return {"fixtures": fixtures, "draw": draw.info, "T_base_goal": _seven(draw.T_base_goal)}
+
+
+def _seven(pose: Pose) -> list[float]:
+    """Position and quaternion xyzw."""
+    return [*pose.position_m.tolist(), *pose.quaternion_xyzw.tolist()]
 
 
 def _told(info: Mapping[str, Any]) -> dict[str, np.float64]:

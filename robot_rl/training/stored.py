@@ -61,9 +61,13 @@ class StoredRun:
             checkpoints.tidy(self.folder / "checkpoints", found.step)
         upto = None if self.journalled and (self.folder / "replay" / journal.FILE).is_file() else saved
         self.replay.load(self.folder / "replay", upto)  # what a killed save wrote beyond its checkpoint is cut off
+        self._loaded()
         if self.replay.added > saved:
             self._make_up(saved)
         return found is not None or self.replay.added > 0
+
+    def _loaded(self) -> None:
+        """The replay holds again what it held; nothing has been learned from it yet."""
 
     def _take(self, found: Checkpoint) -> int:
         """Takes a checkpoint; returns how many transitions it knows."""

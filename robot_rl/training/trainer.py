@@ -15,11 +15,14 @@ from robot_rl.learning.replay import Replay
 from robot_rl.learning.torch_setup import quick_torch
 from robot_rl.training.decision import decision_of
 from robot_rl.training.evaluation import EpisodeMeter, EpisodeRecord, evaluate, summary_of
+from robot_rl.training.interventions import InterventionPartition
 from robot_rl.training.keys import Keys, Pressed
 from robot_rl.training.onlooker import Onlooker
 from robot_rl.training.settings import EVALUATION_SEED, StopRequested, TrainSettings, episode_seed
 from robot_rl.training.stopping import StopSwitch
 from robot_rl.training.stored import StoredRun, Tick, no_tick
+from robot_rl.training.takeover import Takeover
+from robot_rl.training.wire import records_of
 from robot_rl.training.workplace import F32, Outcome, Workplace
 
 Log = Callable[[dict[str, Any]], None]
@@ -52,10 +55,12 @@ class Trainer(StoredRun):
     def __init__(
         self, agent: Any, workplace: Workplace, evaluation: Workplace | None, demos: Replay | None, folder: Path,
         settings: TrainSettings, log: Log, tick: Tick = no_tick, keys: Keys | None = None,
-        onlooker: Onlooker | None = None,
+        onlooker: Onlooker | None = None, takeover: Takeover | None = None,
     ) -> None:  # fmt: skip
+        """takeover: who may take the arm from the agent; what such a person does joins `demos`, which must be there."""
         super().__init__(agent, workplace, folder, settings, tick)
-        self.onlooker = onlooker or Onlooker()
+        self.onlooker, self.takeover = onlooker or Onlooker(), takeover or Takeover()
+        self.partition = None if takeover is None or demos is None else InterventionPartition(demos)
         self.evaluation, self.demos, self.log, self.keys = evaluation, demos, log, keys or Keys(-1)
         self._switch = StopSwitch()
         self._key_stop, self._stop_wished = False, 0.0
@@ -67,6 +72,11 @@ class Trainer(StoredRun):
         found = super().resume()
         self.onlooker.resume(self.counters.episode)
         return found
+
+    def _loaded(self) -> None:
+        """Makes the partition of interventions again from the replay."""
+        if self.partition is not None:
+            self.partition.add(records_of(self.replay, 0))
 
     def save(self) -> None:
         """As every stored run."""
@@ -121,6 +131,7 @@ class Trainer(StoredRun):
         obs, info = self.workplace.reset(seed)
         self.onlooker.begin()
         self.agent.begin_episode()
+        self.takeover.begin(seed)
         extras = self.agent.prepare(obs, self._prepare_rng)
         now = _Episode(obs, extras, EpisodeMeter(seed, info, self.workplace.rate_hz))
         counters.reset_s += now.meter.record.reset_s
@@ -136,6 +147,7 @@ class Trainer(StoredRun):
         noted = self.onlooker.end(counters.episode)
         counters.train_s += time.monotonic() - started
         if now.meter.record.length:
+            self.takeover.tell(now.meter.record)
             self._log_episode(now.meter.finish())
         if noted is not None:
             self.log({"step": counters.step, "wall_s": counters.train_s, **noted})
@@ -151,12 +163,13 @@ class Trainer(StoredRun):
         """One decision and what is learned from it. Returns for how long a person paused it [s]."""
         if not self._before_step():
             return self._look_at_keys(now)
-        proposal = self.agent.act(now.obs, now.extras, deterministic=False)
+        proposal = self.takeover.propose(self.agent, now.obs, now.extras, deterministic=False)
         outcome = self.workplace.step(proposal.action, proposal.source)
         self.onlooker.step(outcome)
         paused_s = self._look_at_keys(now)
         if now.mark is not None:  # a person's verdict is the end of the task, whatever the task itself says
             outcome = replace(outcome, terminated=True, reward=float(now.mark), success=now.mark)
+        outcome = self.takeover.look(outcome, self.agent)
         steps = self._record(now, outcome, proposal)
         if now.mark is not None:
             now.meter.record.success, now.meter.record.end = now.mark, "marked"
@@ -180,6 +193,8 @@ class Trainer(StoredRun):
             now.obs, outcome.executed, reward, outcome.obs, outcome.terminated, truncated,
             decision.source, now.extras, next_extras, decision.steps, decision.energy_j or 0.0, proposal.action,
         )  # fmt: skip
+        if self.partition is not None:
+            self.partition.add(records_of(self.replay, self.replay.added - 1))
         if self.journalled:
             # handed to the system, not forced to the disk: a killed process loses nothing, and no step waits for a disk
             self.replay.save_increment(self.folder / "replay", sync=False)
@@ -190,7 +205,8 @@ class Trainer(StoredRun):
     def _look_at_keys(self, now: _Episode) -> float:
         """Keeps a mark for the newest decision or, before there is one, for the next. Returns the time paused [s]."""
         pressed, paused_s = self._pressed()
-        now.mark = now.mark if pressed.mark is None else pressed.mark
+        for mark in (pressed.mark, self.takeover.verdict()):
+            now.mark = now.mark if mark is None else mark
         return paused_s
 
     def _pressed(self) -> tuple[Pressed, float]:

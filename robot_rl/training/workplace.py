@@ -88,9 +88,10 @@ class ArmWorkplace:
     Policies see the task's vectors, in the order of its observation space; pictures of cameras are recorded only.
     """
 
-    def __init__(self, env: RobotEnv, history: int = 0) -> None:
+    def __init__(self, env: RobotEnv, history: int = 0, restorable: bool | None = None) -> None:
+        """restorable: false where the arm cannot be put back, as one in real time; None: where there is a simulator."""
         self.env = env
-        self.restorable = env.world is not None
+        self.restorable = env.world is not None if restorable is None else restorable
         self.featuriser = Featuriser(vector_sizes(env.task), history)
         self.obs_size = self.featuriser.size
         spec = env.task.action
@@ -205,8 +206,8 @@ def make_workplace(
         raise UserError(f"env_id goes with task=gym, got task={task}")
     layers = layers_from(safety_config or {})
     made = make_task(task, variant, task_config)
-    if robot != "mujoco" and record_images:
-        raise UserError("images=true draws what the simulator shows; a real arm's pictures come from its cameras")
+    if robot == "fr3" and record_images:
+        raise UserError("images=true with robot=fr3: start camera nodes and a controller node, and give robot=ros")
     env = make_env(
         made,
         robot=robot,

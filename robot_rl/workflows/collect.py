@@ -23,11 +23,12 @@ def run(config: CollectConfig) -> dict[str, Any]:
     Returns episodes, successes and the store's path.
     """
     if config.source != "scripted":
-        raise UserError(f"expected source=scripted, got source={config.source}")
-    path = Path(config.out).expanduser()
-    content = sorted(item.name for item in path.iterdir() if item.name[0] != ".") if path.is_dir() else []
-    if config.fresh and content:
-        raise UserError(f"fresh=true needs an absent or empty out, but {path} holds {content[0]}; choose another out")
+        from robot_rl.workflows.collect_by_hand import run as by_hand
+
+        return by_hand(config)
+    if config.teleop_config:
+        raise UserError("teleop_config is about a person's device; with source=scripted leave it out")
+    path = usable_path(config)
     workplace = make_workplace(
         config.task,
         variant=config.variant,
@@ -42,19 +43,43 @@ def run(config: CollectConfig) -> dict[str, Any]:
     if not isinstance(workplace, ArmWorkplace):
         raise UserError(f"task {config.task} has no scripted operator: record demonstrations with your own program")
     try:
-        settings = {name: getattr(config, name) for name in ("variant", "seed", "source", "realtime")}
-        configs = {"task_config": dict(config.task_config), "safety_config": dict(config.safety_config)}
-        spec = workplace.store_spec(config.robot, {**settings, **configs})
-        make_folder(path)
-        with EpisodeStore.create_or_open(path, spec) as store:
-            _refuse_difference(store, spec.config)
+        with open_store(path, workplace, config) as store:
             say_layers(vars(config))
             _fill(store, workplace, config)
-            successes = sum(store.summary(index).success for index in range(len(store)))
-            print(f"{path}: {len(store)} episodes, {successes} of them successful")
-            return {"episodes": len(store), "successes": successes, "out": str(path)}
+            return conclude(store)
     finally:
         workplace.close()
+
+
+def usable_path(config: CollectConfig) -> Path:
+    """Returns the store's path. Raises UserError if `fresh` wants it empty and it is not."""
+    path = Path(config.out).expanduser()
+    content = sorted(item.name for item in path.iterdir() if item.name[0] != ".") if path.is_dir() else []
+    if config.fresh and content:
+        raise UserError(f"fresh=true needs an absent or empty out, but {path} holds {content[0]}; choose another out")
+    return path
+
+
+def open_store(path: Path, workplace: ArmWorkplace, config: CollectConfig) -> EpisodeStore:
+    """Returns the store to record into. Raises UserError if it was collected with other settings."""
+    settings = {name: getattr(config, name) for name in ("variant", "seed", "source", "realtime")}
+    configs = {"task_config": dict(config.task_config), "safety_config": dict(config.safety_config)}
+    spec = workplace.store_spec(config.robot, {**settings, **configs})
+    make_folder(path)
+    store = EpisodeStore.create_or_open(path, spec)
+    try:
+        _refuse_difference(store, spec.config)
+    except BaseException:
+        store.close()
+        raise
+    return store
+
+
+def conclude(store: EpisodeStore) -> dict[str, Any]:
+    """Says and returns what a store now holds."""
+    successes = sum(store.summary(index).success for index in range(len(store)))
+    print(f"{store.path}: {len(store)} episodes, {successes} of them successful")
+    return {"episodes": len(store), "successes": successes, "out": str(store.path)}
 
 
 def _refuse_difference(store: EpisodeStore, wished: dict[str, Any]) -> None:
@@ -72,8 +97,13 @@ def _fill(store: EpisodeStore, workplace: ArmWorkplace, config: CollectConfig) -
             number = len(store)
             # every episode has its own random numbers, so that a resumed collection meets the same ones
             operator = workplace.env.task.operator(np.random.default_rng([config.seed, number]))
-            seed = (config.seed * 1000 + number) % TRAINING_SEEDS_BELOW  # never one of an evaluation
+            seed = episode_seed(config, number)
             episode, record = record_episode(workplace.env, operator, store.spec, seed)
             store.append(episode)
             bar.update(1)
             bar.set_postfix_str(record.end)
+
+
+def episode_seed(config: CollectConfig, number: int) -> int:
+    """Returns the seed of a store's episode, never one of an evaluation."""
+    return (config.seed * 1000 + number) % TRAINING_SEEDS_BELOW

@@ -19,7 +19,7 @@ from robot_rl.training.workplace import Workplace, make_workplace
 BASE_FILE = "policy.safetensors"
 FLIGHTS = "flights"
 ADOPTED_FILE = "base.safetensors"
-_EVALUATION_WORLD = 500_000
+EVALUATION_WORLD = 500_000
 
 
 def workplace_for(config: Mapping[str, Any], seed: int) -> Workplace:
@@ -44,7 +44,7 @@ def workplace_for(config: Mapping[str, Any], seed: int) -> Workplace:
 
 def evaluation_workplace(config: Mapping[str, Any]) -> Workplace:
     """Returns the workplace for a run's evaluations, whose world has other random numbers than the training's."""
-    return workplace_for(config, config["seed"] + _EVALUATION_WORLD)
+    return workplace_for(config, config["seed"] + EVALUATION_WORLD)
 
 
 @contextmanager

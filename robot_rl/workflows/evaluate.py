@@ -13,17 +13,19 @@ from robot_rl.config import EvaluateConfig
 from robot_rl.metrics import MetricsLog, progress
 from robot_rl.training import checkpoint as checkpoints
 from robot_rl.training.evaluation import EpisodeRecord, evaluate, summary_of
+from robot_rl.training.takeover import TAKEOVER_FIGURES
 from robot_rl.training.workplace import Workplace
 from robot_rl.workflows.common import (
     ADOPTED_FILE,
     BASE_FILE,
-    evaluation_workplace,
+    EVALUATION_WORLD,
     load_base,
     one_thread,
     read_setup,
 )
 from robot_rl.workflows.critic_online import own_critic
 from robot_rl.workflows.finetune import agent_recipe, figures_of
+from robot_rl.workflows.human import takeover_config, workplace_with_human
 from robot_rl.workflows.safety_notes import layers_of, say_layers
 
 
@@ -34,7 +36,10 @@ def run(config: EvaluateConfig) -> dict[str, Any]:
     setup = read_setup(path)
     layers = {**(setup.get("safety_config") or {}), **own_critic(path), **config.safety_config}
     setting = {**setup, "safety_config": layers, **_robot_of(config)}
-    workplace = evaluation_workplace(setting)
+    human = {"human": config.human, "human_config": config.human_config, "teleop_config": config.teleop_config}
+    if takeover_config(human).rlif:
+        raise UserError("human_config.rlif is a reward to learn from; evaluations count the task's own: leave it out")
+    workplace, takeover = workplace_with_human({**setting, **human}, setting["seed"] + EVALUATION_WORLD)
     try:
         say_layers(setting)
         actor, step = load_actor(path, setup, workplace)
@@ -46,13 +51,14 @@ def run(config: EvaluateConfig) -> dict[str, Any]:
                 bar.set_postfix_str(record.end)
 
             seeds = range(config.seed, config.seed + config.episodes)
-            records = evaluate(actor, workplace, seeds, config.deterministic, on_episode=count)
+            records = evaluate(actor, workplace, seeds, config.deterministic, on_episode=count, takeover=takeover)
             summary = summary_of(records, step, config.deterministic, started)
-            summary = {**summary, "name": "evaluate", "safety_layers": layers_of(setting)}
+            summary = {**summary, "name": "evaluate", "human": config.human, "safety_layers": layers_of(setting)}
             log.write(summary)
     finally:
         workplace.close()
-    return {**figures_of(summary), "low": summary["low"], "high": summary["high"]}
+    told: dict[str, Any] = {name: summary[name] for name in TAKEOVER_FIGURES if name in summary}
+    return {**figures_of(summary), "low": summary["low"], "high": summary["high"], **told}
 
 
 def _robot_of(config: EvaluateConfig) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from robot_rl.config import FinetuneConfig
 from robot_rl.learning.replay import Replay
 from robot_rl.metrics import MetricsLog, progress
 from robot_rl.runs import RunFolder, note_demonstrations
+from robot_rl.teleop.devices.keyboard import HELP as KEYBOARD_HELP
 from robot_rl.training.asynchronous import AsyncTrainer
 from robot_rl.training.demonstrations import digest_of, fill_replay, load_episodes
 from robot_rl.training.keys import HELP, Keys
@@ -22,6 +23,7 @@ from robot_rl.training.pacing import Pacing
 from robot_rl.training.recipe import AgentRecipe
 from robot_rl.training.settings import Counters, StopRequested, TrainSettings
 from robot_rl.training.sync import SyncTrainer
+from robot_rl.training.takeover import Takeover
 from robot_rl.training.workplace import Workplace
 from robot_rl.workflows.common import (
     adopt_base,
@@ -31,9 +33,9 @@ from robot_rl.workflows.common import (
     policy_file,
     resolve_agent_options,
     seed_generator,
-    workplace_for,
 )
 from robot_rl.workflows.critic_online import critic_learner
+from robot_rl.workflows.human import workplace_with_human
 from robot_rl.workflows.pretrain import record_base
 from robot_rl.workflows.safety_notes import note_layers, safety_figures, safety_words, say_layers
 
@@ -45,12 +47,12 @@ def run(config: FinetuneConfig) -> dict[str, Any]:
         config.task, config.variant, config.agent, config.agent_config, config.task_config
     )
     with RunFolder.open(config.out, config, fresh=config.fresh) as folder, MetricsLog(folder.path) as log:
-        workplace = workplace_for(vars(config), config.seed)
+        workplace, takeover = workplace_with_human(vars(config), config.seed)
         # there is but one real arm, so that evaluations take place between two of its training episodes
         evaluation = workplace if config.robot != "mujoco" else evaluation_workplace(vars(config))
         try:
             say_layers(vars(config))
-            summary = train(vars(config), folder.path, workplace, evaluation, log)
+            summary = train(vars(config), folder.path, workplace, evaluation, log, takeover=takeover)
         finally:
             workplace.close()
             evaluation.close()
@@ -113,19 +115,22 @@ def train(
     evaluation: Workplace,
     log: MetricsLog,
     measure_base: bool = True,
+    takeover: Takeover | None = None,
 ) -> dict[str, Any]:
     """Trains in `folder`, resuming what is there, and returns the final evaluation's record.
 
     measure_base: see that the records tell how the imitated base does by itself, if the agent fine-tunes one.
+    takeover: who may take the arm from the agent while it trains; the evaluations are the policy's own.
     """
     note_layers(folder, config)
     onlooker = critic_learner(config, folder, workplace, evaluation)
     base = own_base(config, folder, workplace)
     recipe, pacing = agent_recipe(config, base, workplace), pacing_of(config)
     agent = recipe.build()
-    demos = demonstration_replay(config, folder, workplace, agent)
     settings = TrainSettings(**{entry.name: config[entry.name] for entry in fields(TrainSettings)})
-    keys = Keys()
+    more = 0 if takeover is None else 2 * settings.steps + 1000  # as many rows as the replay itself
+    demos = demonstration_replay(config, folder, workplace, agent, more)
+    keys = Keys(-1 if config.get("human") == "keyboard" else None)  # a terminal has one reader
     with progress(settings.steps, "train", unit="step") as bar:
 
         def tick(counters: Counters, metrics: Mapping[str, float]) -> None:
@@ -133,7 +138,7 @@ def train(
             if counters.step % 20 == 0 and metrics:
                 bar.set_postfix_str(f"episode {counters.episode}, q {metrics.get('q_mean', 0.0):.2f}")
 
-        parts = (agent, workplace, evaluation, demos, folder, settings, log.write, tick, keys, onlooker)
+        parts = (agent, workplace, evaluation, demos, folder, settings, log.write, tick, keys, onlooker, takeover)
         trainer = AsyncTrainer(*parts, recipe=recipe, pacing=pacing) if pacing else SyncTrainer(*parts)
         trainer.resume()
         log.truncate_to(trainer.counters.step)  # also at 0: a run killed before its first checkpoint begins anew
@@ -141,7 +146,7 @@ def train(
         if base is not None and measure_base:
             record_base(config, folder, base, evaluation, log)
         if sys.stdin is not None and sys.stdin.isatty():
-            print(HELP)
+            print(KEYBOARD_HELP if config.get("human") == "keyboard" else HELP)
         try:
             trainer.run()
         except StopRequested:
@@ -154,13 +159,22 @@ def train(
         return trainer.evaluate(episodes, name="final", on_episode=lambda record: bar.update(1))
 
 
-def demonstration_replay(config: Mapping[str, Any], folder: Path, workplace: Workplace, agent: Any) -> Replay | None:
-    """Returns the demonstrations as replay rows, None without `data`; notes their digest in the run's `folder`."""
+def demonstration_replay(
+    config: Mapping[str, Any], folder: Path, workplace: Workplace, agent: Any, more: int = 0
+) -> Replay | None:
+    """Returns the demonstrations as replay rows; notes their digest in the run's `folder`.
+
+    more: rows for interventions; without these and without `data` there is no such replay. Where interventions are all
+    that is learned from (human_config.rlif), the demonstrations' own rewards become 0 like everybody's.
+    """
+    widths = workplace.obs_size, len(workplace.action_names), agent.extras_shapes
     if not config.get("data"):
-        return None
+        return Replay(more, *widths) if more else None
     episodes = load_episodes(config["data"], workplace)
     note_demonstrations(folder, *digest_of(config["data"]))
     rows = sum(len(episode) + 1 for episode in episodes)
-    demos = Replay(max(2, rows), workplace.obs_size, len(workplace.action_names), agent.extras_shapes)
+    demos = Replay(max(2, rows) + more, *widths)
     fill_replay(demos, episodes, workplace, agent, seed_generator(config["seed"], 4))
+    if (config.get("human_config") or {}).get("rlif"):
+        demos.reward[:] = 0.0
     return demos

@@ -22,7 +22,7 @@ NO_CRITIC = (
 def say_layers(config: Mapping[str, Any]) -> None:
     """Says in one line on standard error which safety layers an arm task runs with, and in another if none sees risk.
 
-    config: task, variant, task_config and safety_config, as for `workplace_for`. Nothing is said of task=gym.
+    config: task, variant, robot, task_config and safety_config, as for `workplace_for`. Nothing is said of task=gym.
     """
     table = layers_of(config)
     if not table:
@@ -50,7 +50,7 @@ def layers_of(config: Mapping[str, Any]) -> dict[str, str]:
         return {}
     task = make_task(config["task"], config.get("variant", "default"), config.get("task_config") or {})
     layers = layers_from(config.get("safety_config") or {})
-    return layer_table(chain_of(task, layers), layers)
+    return layer_table(chain_of(task, layers), layers, lockstep=config.get("robot") != "fr3")
 
 
 def safety_figures(summary: Mapping[str, Any]) -> dict[str, Any]:

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from motor_fakes import HOME_RAD, EchoChain, FakeRobot, NoModel
 from numpy.typing import NDArray
 
 from controllers.motor_config import MotorParts
 from controllers.robots.base import RobotFault
+from tests.controllers.motor_fakes import HOME_RAD, EchoChain, FakeRobot, NoModel
 
 PERIOD_NS = 1_000_000
 
@@ -28,7 +28,7 @@ class PacketRobot(FakeRobot):
     def __init__(self, options: dict[str, Any]) -> None:
         super().__init__(options)
         self._lose, self._fault_at = set(options.get("lose", ())), options.get("fault_at", -1)
-        self._poor_from, self._recovered = options.get("poor_from", 10**9), options.get("recovered")
+        self._poor_from, self._recovered = options.get("poor_from", 10**9), options.get("recovered", "")
         self.fault = "it stopped itself: somebody pushed" if options.get("standing") else ""
         self.packet_ns = self._number = self.lost_packets = 0
         self.success_rate, self.complaint, self.must_stop = 1.0, "", False
@@ -42,7 +42,7 @@ class PacketRobot(FakeRobot):
         while self._number in self._lose:
             self._number, self.lost_packets = self._number + 1, self.lost_packets + 1
         if self._number == self._fault_at:
-            raise RobotFault("the robot stopped: an external force exceeded its threshold (cartesian_reflex): push less")
+            raise RobotFault("the robot stopped: a force exceeded its threshold (cartesian_reflex): push less")
         due_ns = self._first_ns + self._number * PERIOD_NS
         time.sleep(max(due_ns - time.monotonic_ns(), 0) * 1e-9)
         self.packet_ns = time.monotonic_ns()

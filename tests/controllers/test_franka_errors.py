@@ -29,7 +29,7 @@ def test_no_flag_is_raised_in_a_fresh_record_of_errors() -> None:
     [
         ('libfranka: Move command aborted: motion aborted by reflex! ["cartesian_reflex"]', "stop threshold"),
         ('motion aborted by reflex! ["joint_reflex", "power_limit_violation"]', "more power than allowed"),
-        ("libfranka: Connection to FCI refused. Please install FCI feature or enable FCI mode in Desk.", "activate FCI"),
+        ("libfranka: Connection to FCI refused. Please install FCI feature or enable FCI mode.", "activate FCI"),
         ("libfranka: Incompatible library version (server version: 9, library version: 10).", "system version"),
         ("libfranka: Move command rejected: command not possible in the current mode (User stopped)!", "current mode"),
         ("libfranka: Move command aborted: User Stop pressed!", "user stop pressed"),

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from controllers.arm_model import ArmModel, ModelTerms
 from controllers.description.fr3 import fr3
 from controllers.description.tool import square_peg_tool
-from controllers.robots.momentum_observer import MomentumObserver, wrench_of_torques
+from controllers.robots.momentum_observer import MomentumObserver
+from controllers.robots.observer_kernels import wrench_of_torques
 
 ARM, TOOL = fr3(), square_peg_tool()
 MODEL = ArmModel(ARM, TOOL)

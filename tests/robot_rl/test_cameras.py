@@ -12,7 +12,7 @@ from robot_rl.bench import camera as bench
 from robot_rl.cli.cameras import run
 from robot_rl.cli.main import main
 from robot_rl.config_cameras import BenchCameraConfig, CamerasConfig
-from robot_rl.doctor import check_cameras
+from robot_rl.doctor_hardware import check_cameras
 
 
 def connected(*serials: str) -> list[SoftwareDevice]:

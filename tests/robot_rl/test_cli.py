@@ -89,8 +89,8 @@ def test_overview_names_every_command(capsys: pytest.CaptureFixture[str]) -> Non
 
 @pytest.mark.parametrize("flag", ["--help", "-h"])
 def test_a_group_lists_its_commands(flag: str, capsys: pytest.CaptureFixture[str]) -> None:
-    benches = ("control", "env", "learner", "safety", "faults", "camera", "recorder")
-    for group, members in (("data", ("info", "verify", "repair", "play")), ("bench", benches)):
+    benches = ("control", "env", "learner", "safety", "faults", "franka", "camera", "recorder")
+    for group, members in (("data", ("info", "verify", "repair", "play", "replay")), ("bench", benches)):
         assert main([group, flag]) == 0
         text = capsys.readouterr().out
         assert [line.split()[1] for line in text.splitlines() if line.startswith(f"  {group} ")] == list(members)
@@ -110,7 +110,7 @@ def test_the_experiments_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
         ("data", "robot-rl data needs one of: info, verify, repair, play"),
         (
             "bench contrl",
-            "unknown command 'bench contrl'; did you mean control? (valid: camera, control, env, faults, learner,",
+            "unknown command 'bench contrl'; did you mean control? (valid: camera, control, env, faults, franka,",
         ),
         ("finetune", "robot-rl finetune needs out=... task=...; `robot-rl finetune --help` explains each setting"),
         ("finetune stepz=3", "unknown setting 'stepz'; did you mean steps? (valid: agent, agent_config, base,"),
@@ -120,7 +120,7 @@ def test_the_experiments_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
         ),
         ("finetune out=x task=p steps=0", "steps=0 is out of bounds; give a number of at least 1 steps"),
         ("finetune out=x task=p mode=asinc", "mode=asinc is unknown; did you mean async or sync? (valid: async, sync)"),
-        ("finetune out=x task=p robot=fr9", "robot=fr9 is unknown; expected one of: mujoco"),
+        ("finetune out=x task=p robot=fr9", "robot=fr9 is unknown; did you mean fr3? (valid: fr3, mujoco)"),
         ("finetune out=x task=p seed.k=2", "unknown setting 'seed.k'; write seed=integer"),
         ("data play x episodes=[1", "no viable alternative at input '[1'; quote values that hold spaces, commas or"),
         ("finetune out=null task=t", "out takes text: Run folder for checkpoints, replay, metrics and configuration."),
@@ -251,3 +251,27 @@ def test_the_documentation_names_every_command() -> None:
         group, _, member = verb.name.partition(" ")
         assert f"robot-rl {group}" in text
         assert member in text
+
+
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [
+        ("check task=maze", "it takes arbitrary actions"),
+        ("pretrain task=maze data=x out=y", "it learns from stored episodes"),
+        ("quickstart task=maze", "it is a tour in simulation"),
+        ("bench env", "it measures how fast a simulation runs"),
+    ],
+)
+def test_what_is_for_simulation_only_says_why(words: str, why: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert complaint(capsys, *words.split(), "robot=fr3").startswith(f"robot=fr3 is not for this command: {why}")
+
+
+def test_a_real_robot_needs_its_address_and_no_unknown_setting(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    collect = ("collect", "task=maze", f"out={tmp_path / 'demos.zarr'}", "robot=fr3")
+    assert complaint(capsys, *collect).startswith("robot=fr3 needs the address of its control box")
+    assert complaint(capsys, *collect, "robot_config.ips=1").startswith("unknown setting robot_config.ips")
+    assert complaint(capsys, *collect, "robot_config.ip=a", "images=true").startswith(
+        "images=true draws what the simul"
+    )

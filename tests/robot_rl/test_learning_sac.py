@@ -46,8 +46,8 @@ def some_batch(obs_size: int, action_size: int, count: int = 8, demos: int = 4) 
 
     return Batch(
         normal(count, obs_size), np.tanh(normal(count, action_size)), normal(count), normal(count, obs_size),
-        np.full(count, 0.9, np.float32), (np.arange(count) % 3 > 0).astype(np.float32), np.zeros(count, np.int64),
-        np.arange(count) >= count - demos,
+        np.full(count, 0.9, np.float32), (np.arange(count) % 3 > 0).astype(np.float32),
+        np.full(count, Source.SCRIPTED, np.int64), np.arange(count) >= count - demos,
     )  # fmt: skip
 
 

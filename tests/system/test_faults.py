@@ -9,7 +9,7 @@ import pytest
 
 from data.errors import UserError
 from robot_rl.bench.faults.runner import FAULTS, run
-from robot_rl.config import BenchFaultsConfig
+from robot_rl.config_bench import BenchFaultsConfig
 
 
 @pytest.mark.slow

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,7 +19,9 @@ from data.errors import UserError
 from robot_rl.cli.main import DONE, main
 from safety.reasons import Reason
 from safety.supervision import ResetRefused, SupervisorState
-from tests.system.test_motor_process import FAKES, ORDINARY, eventually, link_to, name
+from tests.controllers.motor_fakes import FakeRobot
+from tests.controllers.packet_robot import PacketRobot
+from tests.system.test_motor_process import ORDINARY, eventually, link_to, name
 
 __all__ = ["name"]
 PERIOD_NS = 1_000_000
@@ -63,12 +64,6 @@ def test_a_tick_begins_with_its_packet_and_is_as_late_as_the_gap_before_it_is_to
 
 
 def test_only_a_robot_that_says_so_paces_the_loop() -> None:
-    sys.path.insert(0, str(FAKES))
-    try:
-        from motor_fakes import FakeRobot
-        from packet_robot import PacketRobot
-    finally:
-        sys.path.remove(str(FAKES))
     assert isinstance(pace_of(PacketRobot({}), 150_000), PacketPace)
     assert isinstance(pace_of(FakeRobot({}), 150_000), ClockPace)
 
@@ -95,9 +90,7 @@ def test_a_poor_connection_ends_control_in_order_and_says_why(packets: Any, name
     assert not latch_path(name).exists(), "nothing tripped"
 
 
-def test_a_robot_that_stops_itself_ends_the_process_in_plain_words_and_latches(
-    packets: Any, name: str
-) -> None:
+def test_a_robot_that_stops_itself_ends_the_process_in_plain_words_and_latches(packets: Any, name: str) -> None:
     link = link_to(packets(fault_at=500))
     with pytest.raises(MotorProcessDied, match=rf"cartesian_reflex\): push less; .*`robot-rl safety reset {name}`"):
         run_on(link)

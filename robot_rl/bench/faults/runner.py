@@ -18,7 +18,7 @@ from data.errors import UserError
 from robot_rl.bench.faults import cases_critic, cases_energy, cases_policy, cases_processor, cases_robot
 from robot_rl.bench.faults.judging import MAX_MOTION_M, Outcome
 from robot_rl.bench.faults.stage import ORDINARY, PolicyStage, Stage
-from robot_rl.config import BenchFaultsConfig
+from robot_rl.config_bench import BenchFaultsConfig
 from safety.ledger import LedgerConfig
 from safety.reference_limiter import ReferenceLimiterConfig
 

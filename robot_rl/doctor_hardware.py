@@ -1,0 +1,44 @@
+"""What `robot-rl doctor` says of cameras, input devices and the FR3's driver."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+from importlib.util import find_spec
+from pathlib import Path
+
+from data.errors import UserError
+from robot_rl.doctor_findings import Finding, ok, warn
+
+
+def check_cameras(installed: bool | None = None) -> Finding:
+    """Whether the driver of RealSense cameras loads, and which cameras are connected."""
+    installed = find_spec("pyrealsense2") is not None if installed is None else installed
+    cure = "pip install -c constraints.txt -e '.[realsense]'"
+    if not installed:
+        return ok(f"no driver for RealSense cameras (needed only for them: {cure})")
+    from controllers.cameras.devices import connected, info_of
+
+    try:
+        serials = [info_of(device).serial for device in connected()()]
+    except UserError as error:
+        return warn(str(error), cure)
+    return ok(f"pyrealsense2 {version('pyrealsense2')}, cameras connected: {', '.join(serials) or 'none'}")
+
+
+def check_input_devices(folder: Path = Path("/dev/input")) -> Finding:
+    """What a person may teleoperate with, and whether it may be read."""
+    from robot_rl.teleop.devices.finding import INSTALL, RIGHTS, look_around
+
+    if find_spec("evdev") is None:
+        return warn("no evdev: teleoperation by the terminal's keyboard only", INSTALL)
+    found, closed = look_around(folder)
+    devices = [f"{device.kind} {device.path} ({device.name})" for device in found if device.kind]
+    text = f"{', '.join(devices) or 'no gamepad and no SpaceMouse'}; a terminal's keyboard always"
+    return warn(f"{text}; {len(closed)} input devices may not be read", RIGHTS) if closed and not devices else ok(text)
+
+
+def check_franka() -> Finding:
+    """pylibfranka, for robot=fr3."""
+    if find_spec("pylibfranka") is None:
+        return warn("pylibfranka is missing: no robot=fr3", "pip install -c constraints.txt -e '.[franka]'")
+    return ok(f"pylibfranka {version('pylibfranka')} (FR3; `robot-rl bench franka` tries it without a robot)")
