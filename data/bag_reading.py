@@ -10,6 +10,7 @@ import json
 import struct
 import zlib
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path
@@ -29,7 +30,7 @@ from data.errors import UserError
 _HEAD = struct.Struct("<BQ")  # opcode and length of a record
 MESSAGE = struct.Struct("<HIQQ")
 """Begin of a message record: channel, sequence, arrival, publication."""
-_DAMAGE = (ValueError, struct.error, zstandard.ZstdError, McapError, OverflowError, MemoryError)
+_DAMAGE = (ValueError, TypeError, struct.error, zstandard.ZstdError, McapError, OverflowError, MemoryError)
 
 
 class BagMessage(NamedTuple):
@@ -92,6 +93,8 @@ class BagFile:
                 raise UserError(f"expected an MCAP file at {self.path}, got other bytes; check the path")
             self.end = len(magic)
             for opcode, start, end in _records(file, self.end, size):
+                if opcode in (Opcode.SCHEMA, Opcode.CHANNEL):  # without a checksum: what the chunks tell wins
+                    self._learn_spare(file, opcode, start, end)
                 if opcode == Opcode.CHUNK:
                     found = self._chunk(file, start, end)
                     if found is not None:
@@ -130,21 +133,29 @@ class BagFile:
     def _take(self, parts: list[ChunkPart]) -> None:
         """Learns topics, counts messages. Raises ValueError for a message of an unknown channel."""
         for opcode, _, body in parts:
-            stream = ReadDataStream(BytesIO(body))
-            if opcode == Opcode.SCHEMA:
-                schema = Schema.read(stream)
-                self.schemas[schema.id] = schema
-            elif opcode == Opcode.CHANNEL:
-                channel = Channel.read(stream)
-                self.channels[channel.id] = channel
-                schema = self.schemas[channel.schema_id]
-                qos = tuple(json.loads(channel.metadata.get("offered_qos_profiles", "[]")))
-                self.topics[channel.id] = BagTopic(channel.topic, schema.name, schema.data.decode(), qos)
+            self._learn(opcode, body)
         messages = [MESSAGE.unpack_from(body) for opcode, _, body in parts if opcode == Opcode.MESSAGE]
         if not all(channel in self.topics for channel, *_ in messages):
             raise ValueError("a message of an unknown channel")
         for channel, _, arrived_ns, _ in messages:
             self.summary.count(self.topics[channel].name, arrived_ns)
+
+    def _learn_spare(self, file: BinaryIO, opcode: int, start: int, end: int) -> None:
+        file.seek(start + _HEAD.size)
+        with suppress(*_DAMAGE, KeyError):
+            self._learn(opcode, file.read(end - start - _HEAD.size))
+
+    def _learn(self, opcode: int, body: bytes | memoryview) -> None:
+        stream = ReadDataStream(BytesIO(body))
+        if opcode == Opcode.SCHEMA:
+            schema = Schema.read(stream)
+            self.schemas[schema.id] = schema
+        elif opcode == Opcode.CHANNEL:
+            channel = Channel.read(stream)
+            schema = self.schemas[channel.schema_id]
+            qos = tuple(json.loads(channel.metadata.get("offered_qos_profiles", "[]")))
+            self.topics[channel.id] = BagTopic(channel.topic, schema.name, schema.data.decode(), qos)
+            self.channels[channel.id] = channel
 
 
 def _records(file: BinaryIO, start: int, size: int) -> Iterator[tuple[int, int, int]]:

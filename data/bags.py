@@ -17,6 +17,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
+from mcap.data_stream import RecordBuilder
+from mcap.records import Channel, Schema
 from mcap.writer import Writer
 
 from data.atomic import fsync, is_disk_full
@@ -139,11 +141,17 @@ class BagWriter:
         self.messages += 1
 
     def _register(self, number: int) -> int:
+        """Describes a topic in the chunk to come and, in case that one is damaged, in front of it."""
         topic = self._topics[number]
-        schema = self._writer.register_schema(topic.kind, "ros2msg", topic.definition.encode())
-        qos = {"offered_qos_profiles": json.dumps(topic.qos)}
-        self._channels[number] = self._writer.register_channel(topic.name, "cdr", schema, qos)
-        return self._channels[number]
+        text, qos = topic.definition.encode(), {"offered_qos_profiles": json.dumps(topic.qos)}
+        schema = self._writer.register_schema(topic.kind, "ros2msg", text)
+        channel: int = self._writer.register_channel(topic.name, "cdr", schema, qos)
+        builder: Any = RecordBuilder()
+        Schema(data=text, encoding="ros2msg", id=schema, name=topic.kind).write(builder)
+        Channel(id=channel, topic=topic.name, message_encoding="cdr", metadata=qos, schema_id=schema).write(builder)
+        self._sink.write(builder.end())
+        self._channels[number] = channel
+        return channel
 
     def _try(self, work: Any) -> None:
         """Does some work that writes whole records; after an error of the disk the file ends behind the last of them.

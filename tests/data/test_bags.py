@@ -173,6 +173,18 @@ def test_chunks_behind_a_damaged_one_are_read_and_stay_after_repair(tmp_path: Pa
     assert_others_read(tmp_path / "bag", there)
 
 
+def test_a_damaged_first_chunk_costs_no_topic(tmp_path: Path) -> None:
+    expected = write(tmp_path / "bag", close=False)
+    file = BagFile(tmp_path / "bag" / "bag_0.mcap")
+    first = next(file.chunks())
+    content = bytearray(file.path.read_bytes())
+    content[first.end - 5] ^= 0x40
+    file.path.write_bytes(content)
+    assert read(tmp_path / "bag") == expected[10:]
+    repair_bag(tmp_path / "bag")
+    assert_others_read(tmp_path / "bag", expected[10:])
+
+
 def test_other_files_and_taken_folders_are_refused_in_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "x.mcap").write_bytes(b"something else altogether")
     with pytest.raises(UserError, match="expected an MCAP file at .*x.mcap, got other bytes"):
