@@ -15,13 +15,13 @@ import os
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from mcap.data_stream import RecordBuilder
-from mcap.records import Channel, Schema
-from mcap.writer import Writer
+from mcap.records import Channel, Message, Schema
 
 from data.atomic import fsync, is_disk_full
+from data.bag_format import PlacedChunk, begin, compressed, ending, placed, records
 from data.bag_metadata import FileSummary, write_metadata
 from data.errors import UserError
 
@@ -99,7 +99,7 @@ class BagWriter:
         now_s = time.monotonic() if now_s is None else now_s
         if now_s - self._flushed_s >= self._flush_s:
             self._flushed_s = now_s
-            self._try(self._writer.flush)
+            self._try(self._file.flush)
 
     def close(self) -> None:
         """Completes the bag: index, metadata, everything forced to the disk. May be called twice."""
@@ -120,12 +120,11 @@ class BagWriter:
         path = self.folder / f"{self.folder.name}_{len(self._done)}.mcap"
         self._sink = _Sink(path)
         self._summary = FileSummary(path.name)
-        self._writer: Any = Writer(cast(Any, self._sink), chunk_size=self._chunk_bytes)
+        self._file = _Chunks(self._sink)
         self._channels = {}
-        self._writer.start(profile="ros2", library="robot-rl")
 
     def _close_file(self) -> None:
-        self._writer.finish()
+        self._file.finish()
         self._summary.size_bytes = self._sink.position
         self._sink.force()
         self._sink.close()
@@ -135,29 +134,17 @@ class BagWriter:
         if self._sink.position >= self._file_bytes:
             self._close_file()
             self._open()
-        channel = self._channels.get(topic) or self._register(topic)
+        channel = self._channels.get(topic)
+        if channel is None:
+            channel = self._channels[topic] = self._file.describe(self._topics[topic])
         sequence = self._summary.count(self._topics[topic].name, arrived_ns)
-        self._writer.add_message(channel, arrived_ns, message, published_ns, sequence)
+        self._file.add(Message(channel, arrived_ns, message, published_ns, sequence))
         self.messages += 1
-
-    def _register(self, number: int) -> int:
-        """Describes a topic in the chunk to come and, in case that one is damaged, in front of it."""
-        topic = self._topics[number]
-        text, qos = topic.definition.encode(), {"offered_qos_profiles": json.dumps(topic.qos)}
-        schema = self._writer.register_schema(topic.kind, "ros2msg", text)
-        channel: int = self._writer.register_channel(topic.name, "cdr", schema, qos)
-        builder: Any = RecordBuilder()
-        Schema(data=text, encoding="ros2msg", id=schema, name=topic.kind).write(builder)
-        Channel(id=channel, topic=topic.name, message_encoding="cdr", metadata=qos, schema_id=schema).write(builder)
-        self._sink.write(builder.end())
-        self._channels[number] = channel
-        return channel
+        if self._file.gathered >= self._chunk_bytes:
+            self._file.flush()
 
     def _try(self, work: Any) -> None:
-        """Does some work that writes whole records; after an error of the disk the file ends behind the last of them.
-
-        What mcap was writing is no longer whole then, so that this writer is spent.
-        """
+        """Does some work that writes whole records; at an error of the disk the file is cut behind the last of them."""
         if self.problem is not None:
             raise UserError(self.problem)
         self._sink.whole = self._sink.position
@@ -176,6 +163,58 @@ class BagWriter:
         )
 
 
+class _Chunks:
+    """The records of one file."""
+
+    def __init__(self, sink: _Sink) -> None:
+        self._sink = sink
+        self._builder: Any = RecordBuilder()
+        self._messages: dict[int, list[tuple[int, int]]] = {}
+        self._schemas: list[Schema] = []
+        self._channels: list[Channel] = []
+        self._placed: list[PlacedChunk] = []
+        sink.write(begin())
+
+    @property
+    def gathered(self) -> int:
+        """Returns the bytes of the chunk to come, before compression."""
+        return int(self._builder.count)
+
+    def describe(self, topic: BagTopic) -> int:
+        """Describes a topic in the chunk to come and, in case it gets damaged, in front of it; returns the channel."""
+        number, qos = len(self._channels) + 1, {"offered_qos_profiles": json.dumps(topic.qos)}
+        schema = Schema(data=topic.definition.encode(), encoding="ros2msg", id=number, name=topic.kind)
+        channel = Channel(number, topic.name, "cdr", qos, number)
+        self._sink.write(records(schema, channel))
+        schema.write(self._builder)
+        channel.write(self._builder)
+        self._schemas.append(schema)
+        self._channels.append(channel)
+        return number
+
+    def add(self, message: Message) -> None:
+        """Adds a message to the chunk to come."""
+        self._messages.setdefault(message.channel_id, []).append((message.log_time, self.gathered))
+        message.write(self._builder)
+
+    def flush(self) -> None:
+        """Writes the chunk, if there is any message in it."""
+        if not self._messages:
+            return
+        start = self._sink.position
+        chunk, content = compressed(self._builder.end(), self._messages)
+        self._sink.write(content)
+        one, indexes = placed(chunk, self._messages, start, self._sink.position)
+        self._sink.write(indexes)
+        self._placed.append(one)
+        self._messages = {}
+
+    def finish(self) -> None:
+        """Writes what is gathered, and the ending."""
+        self.flush()
+        self._sink.write(ending(self._sink.position, self._schemas, self._channels, self._placed))
+
+
 class _Sink:
     """A file without a buffer of its own, that knows how far it is whole."""
 
@@ -187,19 +226,12 @@ class _Sink:
     def closed(self) -> bool:
         return self._file.closed
 
-    def write(self, data: bytes) -> int:
+    def write(self, data: bytes) -> None:
         view = memoryview(data)
         while view:
             written = self._file.write(view)
             self.position += written
             view = view[written:]
-        return len(data)
-
-    def tell(self) -> int:
-        return self.position
-
-    def flush(self) -> None:
-        """Every write has reached the operating system already."""
 
     def force(self) -> None:
         os.fsync(self._file.fileno())
