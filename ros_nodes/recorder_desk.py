@@ -58,6 +58,11 @@ class Desk:
         """Returns the decisions of the episode in progress."""
         return self._episode.steps if self._episode else 0
 
+    @property
+    def heard_until_ns(self) -> int:
+        """Returns the time of the newest tick report, on the motor's clock."""
+        return 0 if self._newest is None else int(self._newest["stamp_ns"])
+
     # What is heard
 
     def take_goal(self, heard: Heard) -> None:
@@ -127,6 +132,9 @@ class Desk:
             raise UserError("the arm is latched: reset it, then record")
         if self._shelves and not self._same_clock:
             raise UserError("the motor process runs on another machine, whose clock says nothing about pictures here")
+        blind = [name for name, shelf in self._shelves.items() if not shelf.sees(time.monotonic_ns())]
+        if blind:
+            raise UserError(f"no pictures of camera {', '.join(blind)} come: start the camera, see its topic")
         reports = np.concatenate(self._recent)
         self._episode = ReportedEpisode(self._task, self._store.spec, self._goal, reports, self._look)
         self.last = f"episode {self.count} in progress"

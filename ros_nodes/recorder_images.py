@@ -48,6 +48,10 @@ class Shelf:
             return
         self._pictures.append((heard.monotonic_ns - round(age_s * 1e9), heard.data))
 
+    def sees(self, now_ns: int) -> bool:
+        """Tells whether pictures have come lately."""
+        return bool(self._pictures) and 1e-9 * (now_ns - self._pictures[-1][0]) < self._age_limit_s + self._patience_s
+
     def look(self, stamp_ns: int, now_ns: int) -> tuple[NDArray[np.uint8], float] | None:
         """Returns the newest picture taken no later than an observation, and its age then [s].
 

@@ -11,6 +11,7 @@ import json
 import sys
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -36,7 +37,7 @@ from ros_nodes.spinning import run_node
 
 WORDS = ("start", "success", "failure", "discard")
 REPORTS, GOAL = "motor/reports", "recorder/goal"
-_ANSWER_S = 60.0
+_ANSWER_S, _LAG_NS = 60.0, 1_000_000_000
 _LOUD_S = 2.0
 """How often the log tells of messages that are being lost."""
 _MB = 1_000_000
@@ -46,7 +47,7 @@ class Order:
     """Something that the desk is asked to do by another thread, and its answer."""
 
     def __init__(self, work: Callable[[], str]) -> None:
-        self._work = work
+        self._work, self.asked_ns = work, time.monotonic_ns()
         self._done = threading.Event()
         self.ok, self.words = False, "the recorder did not answer: its disk may be slow, see recorder/state"
 
@@ -76,6 +77,7 @@ class RecorderNode(ManagedNode[RecorderConfig]):
         self.desk: Desk | None = None
         self._store: EpisodeStore | None = None
         self._problem: str | None = None
+        self._orders: deque[Order] = deque()
         self._told, self._lost_told, self._loud_s = "", 0, 0.0
 
     # Lifecycle
@@ -113,7 +115,7 @@ class RecorderNode(ManagedNode[RecorderConfig]):
         notes = {"bag": f"bags/{writer.folder.name}" if writer else None}
         self.desk = Desk(self.task, self._store, shelves, notes)
         most_bytes = round(config.queue_mb * _MB)
-        self._episodes: Worker[Any] = Worker("episodes", most_bytes, self._work_off, lambda: None)
+        self._episodes: Worker[Any] = Worker("episodes", most_bytes, self._work_off, self._carry_out)
         topics = list(dict.fromkeys([*config.topics, REPORTS, GOAL, *self.cameras.values()]))
         self._names = {str(self.resolve_topic_name(topic)): topic for topic in topics}
         self._cameras_of = {topic: name for name, topic in self.cameras.items()}
@@ -161,7 +163,7 @@ class RecorderNode(ManagedNode[RecorderConfig]):
         if desk is None:
             return
         if isinstance(item, Order):
-            item.carry_out()
+            self._orders.append(item)
             return
         topic = self._names[item.topic]
         if topic == REPORTS:
@@ -170,6 +172,15 @@ class RecorderNode(ManagedNode[RecorderConfig]):
             desk.take_goal(item)
         else:
             desk.take_picture(self._cameras_of[topic], item)
+
+    def _carry_out(self) -> None:
+        """Orders wait until what happened before them was heard: a key ends an episode where it was pressed."""
+        desk = self.desk
+        while self._orders and desk is not None:
+            order = self._orders[0]
+            if desk.heard_until_ns < order.asked_ns and time.monotonic_ns() - order.asked_ns < _LAG_NS:
+                return
+            self._orders.popleft().carry_out()
 
     # In the thread of the bag
 

@@ -76,11 +76,14 @@ def publish_goal(here: Node, goal: Pose) -> Any:
     return publisher
 
 
-def start_when_ready(ask: Ask, timeout_s: float = 20.0) -> None:
-    """Asks for an episode until reports and goal have been found."""
+def start_when_ready(ask: Ask, timeout_s: float = 30.0, patience_s: float = 60.0) -> None:
+    """Asks for an episode until reports, goal and pictures have been found.
+
+    patience_s: for one answer; a recorder that was killed is found for a while, and answers nothing.
+    """
     deadline_s = time.monotonic() + timeout_s
     while True:
-        ok, words = ask("start", 1.0)  # a recorder that was killed is found for a while, and answers nothing
+        ok, words = ask("start", patience_s)
         if ok or "is in progress: end it" in words:
             return
         assert time.monotonic() < deadline_s, words
@@ -352,11 +355,11 @@ def test_a_kill_loses_at_most_the_episode_in_progress(
     for number in range(3):
         recorder = start_node(RECORDER, {"out": tmp_path / "out", **SIGHT})
         recorder.wait_for("records into")
-        start_when_ready(ask)
+        start_when_ready(ask, patience_s=2.0)
         time.sleep(0.6)
         ok, words = ask("success")
         assert ok and words.startswith(f"episode {number} stored"), words
-        start_when_ready(ask)
+        start_when_ready(ask, patience_s=2.0)
         time.sleep(rng.uniform(0.1, 1.5))
         tick = arm.arm.next_tick
         recorder.process.send_signal(signal.SIGKILL)
