@@ -82,6 +82,10 @@ class PersonSeat:
         """What the motor process says now."""
         return _seen(self._side)
 
+    def deserted(self) -> bool:
+        """Whether the motor process of this seat is dead, or another one has taken its name."""
+        return self._block.abandoned()
+
     def press(self) -> None:
         """Presses the reset button, or says that it is still pressed: to be repeated within 0.5 s."""
         self._side.button(True, time.monotonic_ns(), os.getpid())

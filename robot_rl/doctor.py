@@ -14,8 +14,16 @@ from typing import Any
 
 from packaging.version import Version
 
+from data.errors import UserError
 from robot_rl.doctor_findings import Finding, fail, ok, warn
 from robot_rl.doctor_hardware import check_cameras, check_franka, check_input_devices
+from robot_rl.doctor_ros import (
+    check_ros,
+    check_ros_leftovers,
+    check_ros_libraries,
+    check_ros_network,
+    check_ros_pictures,
+)
 
 OWN_TOP_LEVEL_NAMES = ("data", "safety", "controllers", "calibration")
 NEEDED_FREE_GB = 5.0
@@ -174,22 +182,6 @@ def check_names(owners: Mapping[str, list[str]] | None = None) -> Finding:
     return ok(f"nobody else owns {', '.join(OWN_TOP_LEVEL_NAMES)}")
 
 
-def check_ros(environment: Mapping[str, str] = os.environ, wheels: bool | None = None) -> Finding:
-    """ROS from wheels or from the system, never both: their libraries would mix in one process."""
-    wheels = find_spec("ros_wheels_bootstrapper") is not None if wheels is None else wheels
-    sourced = "/opt/ros" in environment.get("AMENT_PREFIX_PATH", "")
-    if wheels and sourced:
-        return fail(
-            "ROS wheels in this environment and /opt/ros sourced",
-            "open a shell without setup.bash, or use a venv without [ros]",
-        )
-    if wheels:
-        return ok("ROS 2 from wheels")
-    if sourced:
-        return ok(f"ROS 2 {environment.get('ROS_DISTRO', '')} from the system")
-    return ok("no ROS (needed only for ros_nodes/: pip install -c constraints.txt -e '.[ros]')")
-
-
 def check_tensorboard() -> Finding:
     """TensorBoard's viewer."""
     if find_spec("tensorboard") is None:
@@ -221,6 +213,10 @@ CHECKS: dict[str, Callable[[], Finding]] = {
     "disk": check_disk,
     "kernels": check_kernel_cache,
     "ros": check_ros,
+    "ros libraries": check_ros_libraries,
+    "ros network": check_ros_network,
+    "ros leftovers": check_ros_leftovers,
+    "ros pictures": check_ros_pictures,
     "tensorboard": check_tensorboard,
     "bench": check_bench_extra,
     "cameras": check_cameras,

@@ -7,6 +7,7 @@ from typing import Any
 
 from robot_rl.config import TRAINING_SEEDS_BELOW
 from robot_rl.options import REQUIRED, Config, option
+from robot_rl.teleop.devices.finding import DEVICES
 
 _TASK = "Task whose tool, fixtures and limits the arm works with; `robot-rl tasks` lists them."
 
@@ -53,6 +54,7 @@ class PolicyConfig(Config):
     run: str = option(REQUIRED, "Run folder of finetune, pretrain or quickstart.")
     begin: bool = option(False, "Whether it acts at once, without a call of its service `start`.")
     episodes: int = option(0, "Episodes to act; 0: until it is stopped.", low=0)
+    human: bool = option(False, "Whether a person at a teleoperation node may take over.")
     deterministic: bool = option(True, "Act without exploration noise.")
     seed: int = option(TRAINING_SEEDS_BELOW, "Seed of the first episode.", low=TRAINING_SEEDS_BELOW)
 
@@ -75,3 +77,22 @@ class CameraNodeConfig(Config):
     motor: str = option("", "Motor process that source=mujoco follows; by default the namespace, or `arm`.")
     task: str = option("peg_insertion", _TASK)
     variant: str = option("default", "Variant of the task.")
+
+
+@dataclass
+class TeleopNodeConfig(Config):
+    """A person's device behind a topic, and the person who drives with it."""
+
+    device: str = option("gamepad", "What the person holds.", choices=tuple(name for name in DEVICES if name != "ros"))
+    path: str = option("", "Path of the device such as /dev/input/event5; by default the only one of its kind.")
+    drive: bool = option(False, "Whether the arm follows the device from the start, without a call of `start`.")
+    dead_zone: float = option(0.1, "Share of a stick's way that counts as rest.", low=0.0, high=0.9)
+    expo: float = option(0.5, "Share of the cubic part of each axis' curve.", low=0.0, high=1.0)
+    frame: str = option("view", "Axes along which a stick moves the tool.", choices=("view", "base", "tool"))
+    view_yaw_rad: float = option(
+        0.0, "Where the person looks, about the base's z axis.", unit="rad", low=-6.3, high=6.3
+    )
+    level: int = option(3, "Speed level at the start, 0 (a tenth) to 5 (the task's largest increments).", low=0, high=5)
+    task: str = option("peg_insertion", _TASK)
+    variant: str = option("default", "Variant of the task.")
+    task_config: dict[str, Any] = option({}, "Further settings of the task.")

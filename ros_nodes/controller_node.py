@@ -29,6 +29,7 @@ from ros_nodes.diagnostics import ERROR, OK, WARN, Saying
 from ros_nodes.lifecycle import ManagedNode
 from ros_nodes.modes import Modes
 from ros_nodes.motors import about_arm, link_config, load_critic
+from ros_nodes.names import motor_name
 from ros_nodes.request_relay import RequestRelay, refusal
 from ros_nodes.spinning import run_node
 from ros_nodes.targets import Targets
@@ -59,7 +60,7 @@ class ControllerNode(ManagedNode[ControllerConfig]):
         """Checks everything, makes all topics; nothing moves."""
         config = self.config
         self.task = make_task(config.task, config.variant, config.task_config)
-        name = config.motor or self.get_namespace().strip("/").replace("/", "-") or "arm"
+        name = motor_name(config.motor, self.get_namespace())
         self.link_config = link_config(config, self.task, name)
         self.motor = self.link_config.motor
         self.arm = fr3()

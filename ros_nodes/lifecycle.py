@@ -10,6 +10,8 @@ from __future__ import annotations
 
 from typing import Any, ClassVar, Generic, TypeVar
 
+from rclpy.clock import Clock
+from rclpy.clock_type import ClockType
 from rclpy.lifecycle import LifecycleNode, State, TransitionCallbackReturn
 
 from data.errors import UserError
@@ -18,6 +20,8 @@ from ros_nodes import parameters
 from ros_nodes.diagnostics import Diagnostics
 
 C = TypeVar("C", bound=Config)
+STEADY = Clock(clock_type=ClockType.STEADY_TIME)
+"""Of all timers: rclpy's default follows the wall clock, which an hour's step back would stop for an hour."""
 
 
 class ManagedNode(LifecycleNode, Generic[C]):
@@ -40,6 +44,11 @@ class ManagedNode(LifecycleNode, Generic[C]):
         """Why the last transition failed."""
         self.diagnostics = Diagnostics(self)
         parameters.lock(self, self.config_class, lambda: self.active, self.changed)  # type: ignore[arg-type]
+
+    def create_timer(self, timer_period_sec: float, callback: Any, *arguments: Any, **options: Any) -> Any:
+        """As rclpy's, on a clock that nobody sets."""
+        options.setdefault("clock", STEADY)
+        return super().create_timer(timer_period_sec, callback, *arguments, **options)
 
     # For subclasses
 
@@ -91,6 +100,7 @@ class ManagedNode(LifecycleNode, Generic[C]):
         self.active = result == TransitionCallbackReturn.SUCCESS
         if self.active:
             super().on_activate(state)
+            self.get_logger().info("node is active")  # robot_rl.bringup waits for these words
         return result
 
     def on_deactivate(self, state: State) -> TransitionCallbackReturn:

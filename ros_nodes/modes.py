@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 GUIDE_STIFFNESS = (20.0, 20.0, 20.0, 1.0, 1.0, 1.0)
 """Of the spring between hand-led tool and reference [N/m x3, Nm/rad x3]: enough for damping, too little to hold."""
 GUIDE_DAMPING_RATIO = 1.2
-_PERIOD_S = 0.02
+_PERIOD_S, _INSIDE_M = 0.02, 0.005
 HOME_STEP_M, HOME_STEP_RAD = 0.1, 0.4
 """How far ahead of the measured pose the way home is asked for: nearer than the farthest jump that is accepted."""
 HOME_M, HOME_RAD, HOME_REST_S, HOME_TIMEOUT_S = 0.003, 0.03, 0.5, 60.0
@@ -45,7 +45,7 @@ class Modes:
         model = ArmModel(node.arm, node.task.scene().tool)
         home, limiter = model.forward(node.arm.home_rad), node.task.chain_config().limiter
         low, high = np.array(limiter.box_min_base_m), np.array(limiter.box_max_base_m)
-        self._home = Pose(home.position_m.clip(low, high), home.quaternion_xyzw)
+        self._home = Pose(home.position_m.clip(low + _INSIDE_M, high - _INSIDE_M), home.quaternion_xyzw)
         if not hasattr(node, "mode_services"):
             node.mode_services = [  # type: ignore[attr-defined]
                 node.create_service(Trigger, f"~/{name}", self._server(node, name))

@@ -48,7 +48,9 @@ def _descriptor(field: dataclasses.Field[Any], value: Any) -> ParameterDescripto
     rule = field.metadata
     unit = f" [{rule['unit']}]" if rule.get("unit") else ""
     choices = f" One of: {', '.join(rule['choices'])}." if rule.get("choices") else ""
-    descriptor = ParameterDescriptor(description=f"{rule.get('help', '')}{unit}{choices}")
+    # A field that may be None has the text "" for it, and another type once it is given.
+    open_type = _default(field) is None
+    descriptor = ParameterDescriptor(description=f"{rule.get('help', '')}{unit}{choices}", dynamic_typing=open_type)
     low, high = rule.get("low"), rule.get("high")
     if low is None and high is None:
         return descriptor

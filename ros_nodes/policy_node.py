@@ -16,11 +16,13 @@ from std_msgs.msg import String
 from std_srvs.srv import Trigger
 
 from data.errors import UserError
+from robot_rl.teleop.session import AttendedLink
 from robot_rl.training.evaluation import EpisodeRecord, evaluate
 from robot_rl.training.workplace import ArmWorkplace, Workplace
-from robot_rl.workflows.common import one_thread, read_setup, workplace_for
+from robot_rl.workflows.common import one_thread, read_setup
 from robot_rl.workflows.critic_online import own_critic
 from robot_rl.workflows.evaluate import load_actor
+from robot_rl.workflows.human import workplace_with_human
 from ros_nodes import qos
 from ros_nodes.config import PolicyConfig
 from ros_nodes.diagnostics import ERROR, OK, Saying
@@ -94,7 +96,8 @@ class PolicyNode(ManagedNode[PolicyConfig]):
 
     def _link(self) -> TopicLink | None:
         workplace = self._workplace
-        link = workplace.env.link if isinstance(workplace, ArmWorkplace) else None
+        link: Any = workplace.env.link if isinstance(workplace, ArmWorkplace) else None
+        link = link.link if isinstance(link, AttendedLink) else link
         return link if isinstance(link, TopicLink) else None
 
     def _work(self) -> None:
@@ -116,16 +119,20 @@ class PolicyNode(ManagedNode[PolicyConfig]):
             "robot": "ros",
             "robot_config": {"namespace": self.get_namespace()},
             "safety_config": {**(self.described.get("safety_config") or {}), **own_critic(self.run)},
+            "human": "ros" if self.config.human else "none",
+            "human_config": {},
+            "teleop_config": {"device": self.get_namespace()} if self.config.human else {},
             "out": None,
         }
-        workplace = self._workplace = workplace_for(setup, self.config.seed)
+        workplace, takeover = workplace_with_human(setup, self.config.seed)
+        self._workplace = workplace
         try:
             actor, step = load_actor(self.run, self.described, workplace)
             self.get_logger().info(f"acts with {self.run} as of step {step}")
             self._become("acting")
             first, last = self.config.seed, self.config.seed + (self.config.episodes or 10**6)
             seeds = (seed for seed in range(first, last) if not self._stopping.is_set())
-            evaluate(actor, workplace, seeds, self.config.deterministic, on_episode=self._took)
+            evaluate(actor, workplace, seeds, self.config.deterministic, on_episode=self._took, takeover=takeover)
         finally:
             self._let_go(workplace)
         self._become(IDLE)

@@ -30,6 +30,7 @@ from controllers.types import REPORT, Source
 from robot_rl.tasks.registry import make_task
 from ros_nodes import qos
 from ros_nodes.arm_messages import StateMessages
+from ros_nodes.network import stay_on_this_machine
 from ros_nodes.spinning import Spinner
 from ros_nodes.wire import draw_sender, pack
 
@@ -150,6 +151,7 @@ def main(words: list[str] | None = None) -> int:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stopping.set())
     signal.signal(signal.SIGUSR1, lambda *_: anew.set())
+    stay_on_this_machine()
     rclpy.init(signal_handler_options=rclpy.signals.SignalHandlerOptions.NO)
     node = Node("recorder_source", namespace=given.namespace)
     spinner = Spinner(node)

@@ -21,6 +21,7 @@ from rclpy.node import Node
 from rclpy.task import Future
 
 from data.errors import UserError
+from ros_nodes.network import stay_on_this_machine
 
 _LOOK_S = 0.2
 
@@ -67,12 +68,15 @@ def run_node(make: Callable[[], Node], arguments: list[str] | None = None) -> in
     def stop(number: int, frame: FrameType | None) -> None:
         stopping.set()
 
+    warning = stay_on_this_machine()
     rclpy.init(args=arguments, signal_handler_options=rclpy.signals.SignalHandlerOptions.NO)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, stop)
     node: Any = None
     try:
         node = make()
+        if warning is not None:
+            node.get_logger().warning(warning)
         begin = getattr(node, "begin", None)
         if begin is not None:
             begin()

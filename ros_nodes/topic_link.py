@@ -19,6 +19,7 @@ from rclpy.node import Node
 from controllers.paced_link import LinkTimeouts, PacedLink
 from controllers.pulse import Pulse
 from data.errors import UserError
+from ros_nodes.network import stay_on_this_machine
 from ros_nodes.spinning import Spinner
 from ros_nodes.topic_side import TopicSide
 
@@ -47,9 +48,12 @@ class TopicLink(PacedLink):
         """Set by another thread: the verb under way, and each further one, raises LinkCancelled until it is cleared."""
         self._own_context = context is None
         self._context = context or Context()
+        warning = stay_on_this_machine() if self._own_context else None
         if self._own_context:
             rclpy.init(context=self._context)
         self._node = Node("robot_rl_link", namespace=namespace, context=self._context, start_parameter_services=False)
+        if warning is not None:
+            self._node.get_logger().warning(warning)
         side = self._topics = TopicSide(self._node)
         self._spinner = Spinner(self._node, context=self._context)
         self._spinner.start()

@@ -100,6 +100,10 @@ class SharedBlock:
         start, size = REGIONS[name]
         return self._memory[start : start + size]
 
+    def abandoned(self) -> bool:
+        """Whether its owner is dead, or another process has made a new block of this name since."""
+        return not _same_file(self._fd, block_path(self.name)) or not _owner_lives(_read_header(self._fd))
+
     def close(self) -> None:
         """Unmaps the block; the owner also takes its file away."""
         if self._fd < 0:

@@ -13,7 +13,7 @@ from robot_rl.config_bench import (
 )
 from robot_rl.config_cameras import BenchCameraConfig
 from robot_rl.config_recorder import BenchRecorderConfig
-from robot_rl.config_robot import BenchFrankaConfig
+from robot_rl.config_robot import BenchFrankaConfig, BenchRosConfig
 
 
 def control(config: BenchControlConfig) -> dict[str, Any]:
@@ -68,5 +68,12 @@ def camera(config: BenchCameraConfig) -> dict[str, Any]:
 def recorder(config: BenchRecorderConfig) -> dict[str, Any]:
     """Returns what the recorder node lost, and what it costs."""
     from robot_rl.bench import recorder as bench
+
+    return bench.run(config)
+
+
+def ros(config: BenchRosConfig) -> dict[str, Any]:
+    """Returns the figures of commands and pictures over topics, and of the FR3 driver."""
+    from robot_rl.bench import ros as bench
 
     return bench.run(config)

@@ -10,6 +10,7 @@ from typing import Any
 from data.errors import UserError
 from robot_rl import config as configs
 from robot_rl import config_bench as bench
+from robot_rl import config_bringup as bringup
 from robot_rl import config_cameras as cameras
 from robot_rl import config_critic as critic
 from robot_rl import config_recorder as recorder
@@ -59,6 +60,7 @@ VERBS = (
     Verb("data verify", configs.DataConfig, "robot_rl.cli.data_verbs:verify", positional=("path",)),
     Verb("data repair", configs.DataConfig, "robot_rl.cli.data_verbs:repair", positional=("path",)),
     Verb("data play", configs.PlayConfig, "robot_rl.cli.documents:play", positional=("path",)),
+    Verb("up", bringup.UpConfig, "robot_rl.bringup.up:run", positional=("name",)),
     Verb("data replay", teleop.DataReplayConfig, "robot_rl.workflows.replay_episode:run", positional=("path",)),
     Verb("safety collect", critic.SafetyCollectConfig, "robot_rl.workflows.safety_collect:run"),
     Verb("safety train", critic.SafetyTrainConfig, "robot_rl.workflows.safety_train:run"),
@@ -73,10 +75,12 @@ VERBS = (
     Verb("bench learner", bench.BenchLearnerConfig, "robot_rl.cli.benches:learner", table=True),
     Verb("bench safety", bench.BenchSafetyConfig, "robot_rl.cli.benches:safety", table=True),
     Verb("bench faults", bench.BenchFaultsConfig, "robot_rl.cli.benches:faults", table=True),
+    Verb("bench ros", robot.BenchRosConfig, "robot_rl.cli.benches:ros", table=True),
     Verb("bench franka", robot.BenchFrankaConfig, "robot_rl.cli.benches:franka", table=True),
     Verb("bench camera", cameras.BenchCameraConfig, "robot_rl.cli.benches:camera", table=True),
-    Verb("cameras", cameras.CamerasConfig, "robot_rl.cli.cameras:run", positional=("serial",)),
     Verb("bench recorder", recorder.BenchRecorderConfig, "robot_rl.cli.benches:recorder", table=True),
+    Verb("bench up", bringup.BenchUpConfig, "robot_rl.bench.up:run", table=True),
+    Verb("cameras", cameras.CamerasConfig, "robot_rl.cli.cameras:run", positional=("serial",)),
     Verb("experiment", configs.ExperimentConfig, "robot_rl.workflows.experiment:run", positional=("name",)),
     Verb("quickstart", configs.QuickstartConfig, "robot_rl.workflows.quickstart:run"),
     Verb("doctor", configs.DoctorConfig, "robot_rl.cli.documents:doctor"),

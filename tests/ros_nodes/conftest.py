@@ -51,14 +51,18 @@ def ros_domain(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[int]
 class NodeProcess:
     """One node's program."""
 
-    def __init__(self, module: str, parameters: dict[str, Any], namespace: str, log: Path) -> None:
+    def __init__(
+        self, module: str, parameters: dict[str, Any], namespace: str, log: Path, stdin: int | None = None
+    ) -> None:
         words = [sys.executable, "-m", module, "--ros-args", "-r", f"__ns:=/{namespace}"]
         for name, value in parameters.items():
             text = str(value).lower() if isinstance(value, bool) else str(value)
             words += ["-p", f"{name}:={text}"]
         self.log = log
         with log.open("w") as output:
-            self.process = subprocess.Popen(words, stdout=output, stderr=subprocess.STDOUT, start_new_session=True)
+            self.process = subprocess.Popen(
+                words, stdin=stdin, stdout=output, stderr=subprocess.STDOUT, start_new_session=True
+            )
 
     def said(self) -> str:
         """What it wrote so far."""
@@ -92,9 +96,11 @@ def start_node(ros_domain: int, tmp_path: Path) -> Iterator[StartNode]:
     """Starts nodes: `start_node("ros_nodes.controller_node", {"realtime": False})`; ends them after the test."""
     started: list[NodeProcess] = []
 
-    def start(module: str, parameters: dict[str, Any] | None = None, namespace: str | None = None) -> NodeProcess:
+    def start(
+        module: str, parameters: dict[str, Any] | None = None, namespace: str | None = None, stdin: int | None = None
+    ) -> NodeProcess:
         name = namespace or f"t{os.getpid()}d{ros_domain}"
-        process = NodeProcess(module, parameters or {}, name, tmp_path / f"node{len(started)}.log")
+        process = NodeProcess(module, parameters or {}, name, tmp_path / f"node{len(started)}.log", stdin)
         started.append(process)
         return process
 

@@ -58,7 +58,8 @@ def test_weights_are_swapped_between_episodes(link: SharedMemoryLink, in_use: in
 
 def publish(link: SharedMemoryLink, weights: Any, flip: int | None = None) -> None:
     """Writes weights into the block past every check of the link; flip: a byte that is damaged on the way."""
-    mailbox: MailboxWriter = link.side.critic
+    mailbox = link.side.critic
+    assert isinstance(mailbox, MailboxWriter)
     number = mailbox.begin()
     mailbox.fill(number, bytes(record_bytes(weights)))
     if flip is not None:

@@ -72,10 +72,13 @@ class Terminal:
             os.killpg(self.process.pid, signal.SIGKILL)
             self.process.communicate()
         self.said.close()
-        try:
-            os.close(self.person)
-        except OSError:
-            return  # a test that hung up has closed it
+        self.hangs_up()
+
+    def hangs_up(self) -> None:
+        """Closes the window, once: the number of a closed descriptor soon belongs to somebody else."""
+        person, self.person = self.person, -1
+        if person >= 0:
+            os.close(person)
 
 
 @pytest.fixture
@@ -106,7 +109,7 @@ def test_demonstrations_are_collected_at_the_keyboard(terminal: Callable[[str], 
     desk.types("\r")
     desk.waits_for("kept: marked")
     desk.waits_for("ready", 3)
-    os.close(desk.person)  # the window is closed in the midst of the second episode
+    desk.hangs_up()  # in the midst of the second episode
     done = desk.finish()
     assert done.status == 2
     assert "keyboard is gone (unplugged, out of power, or its terminal was closed): the arm holds" in done.complaint

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,40 +14,17 @@ from controllers.motor_child import MotorProcessDied
 from controllers.realtime import RealtimeConfig
 from data.errors import UserError
 from robot_rl.bench.faults import cases_critic, cases_energy, cases_policy, cases_processor, cases_robot
+from robot_rl.bench.faults.fault import Fault
 from robot_rl.bench.faults.judging import MAX_MOTION_M, Outcome
+from robot_rl.bench.faults.ros_faults import ROS_FAULTS
 from robot_rl.bench.faults.stage import ORDINARY, PolicyStage, Stage
 from robot_rl.config_bench import BenchFaultsConfig
 from safety.ledger import LedgerConfig
 from safety.reference_limiter import ReferenceLimiterConfig
 
-LEFT_OUT = {
-    "F5": "a step of the wall clock: it cannot be given to one process alone; ages use CLOCK_MONOTONIC only",
-    "F6": "DDS: no ROS here",
-}
 _SLACK_MS = 50.0
 """Added to limits in milliseconds where the loop has no real-time measures: tests share their machine."""
 _WIDE_BOX = {"box_min_base_m": (-1.0, -1.0, -0.5), "box_max_base_m": (1.0, 1.0, 1.5)}
-
-
-@dataclass(frozen=True)
-class Fault:
-    """One fault: what is done, what must follow, within which limit."""
-
-    name: str
-    what: str
-    expected: str
-    limit: float
-    unit: str
-    run: Callable[[Any, np.random.Generator], Outcome]
-    policy: bool = False
-    """Whether it needs a policy in a process of its own."""
-    once: bool = False
-    """Whether the stage is spent afterwards."""
-    chain: ChainConfig | None = None
-    realtime: bool = False
-    """Whether it says nothing without the measures against late ticks."""
-    person: bool = False
-    """Whether a person is there, so that none is simulated."""
 
 
 FAULTS = (
@@ -152,6 +127,7 @@ FAULTS = (
         *("F4", "camera's frames stop (its heartbeat)", "held, and followed again when they are back", 306.0, "ms"),
         cases_robot.camera_that_stops,
     ),
+    *ROS_FAULTS,
 )
 
 
@@ -162,6 +138,10 @@ def run(config: BenchFaultsConfig) -> dict[str, Any]:
     unknown = set(config.faults) - {fault.name for fault in FAULTS}
     if unknown:
         raise UserError(f"unknown faults {sorted(unknown)}; known are {[fault.name for fault in FAULTS]}")
+    left_out = {fault.name: why for fault in chosen if (why := fault.missing())}
+    chosen = [fault for fault in chosen if fault.name not in left_out]
+    for name, why in left_out.items():
+        print(f"{name} is left out: {why}")
     path = Path(config.out).expanduser()
     path.parent.mkdir(parents=True, exist_ok=True)
     for number, fault in enumerate(FAULTS):
@@ -170,6 +150,7 @@ def run(config: BenchFaultsConfig) -> dict[str, Any]:
     rows = summary(_read(path), [fault.name for fault in chosen], config.repeats)
     return {
         "faults": len(rows),
+        "left_out": sorted(left_out),
         "repeats": sum(row["repeats"] for row in rows),
         "missed_deadlines": sum(row["missed"] for row in rows),
         "motions_after_hold": sum(row["moved"] for row in rows),
@@ -182,12 +163,11 @@ def run(config: BenchFaultsConfig) -> dict[str, Any]:
 def _repeat(fault: Fault, number: int, config: BenchFaultsConfig, path: Path) -> None:
     done = {line["repeat"] for line in _read(path) if line["fault"] == fault.name}
     missing = [repeat for repeat in range(config.repeats) if repeat not in done]
-    realtime = RealtimeConfig() if config.realtime else ORDINARY
     stage: Any = None
     try:
         for repeat in missing:
             if stage is None:
-                stage = PolicyStage(realtime) if fault.policy else Stage(realtime, fault.chain, not fault.person)
+                stage = _stage(fault, config.realtime)
             try:
                 outcome = fault.run(stage, np.random.default_rng([config.seed, number, repeat]))
             except (MotorProcessDied, RuntimeError) as error:
@@ -199,6 +179,13 @@ def _repeat(fault: Fault, number: int, config: BenchFaultsConfig, path: Path) ->
     finally:
         if stage is not None:
             stage.close()
+
+
+def _stage(fault: Fault, realtime: bool) -> Any:
+    if fault.stage is not None:
+        return fault.stage(realtime)
+    measures = RealtimeConfig() if realtime else ORDINARY
+    return PolicyStage(measures) if fault.policy else Stage(measures, fault.chain, not fault.person)
 
 
 def _append(path: Path, fault: Fault, repeat: int, outcome: Outcome, slack: float) -> None:

@@ -6,6 +6,7 @@ import os
 import stat
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,8 +16,8 @@ if TYPE_CHECKING:
     from robot_rl.teleop.devices.base import Device
     from robot_rl.teleop.devices.calibration import Calibration
 
-DEVICES = ("gamepad", "spacemouse", "keyboard")
-"""Names of what a person can hold."""
+DEVICES = ("gamepad", "spacemouse", "keyboard", "ros")
+"""Names of what a person can hold; `ros`: whatever a teleoperation node publishes."""
 FOLDER = Path("/dev/input")
 INSTALL = "pip install -c constraints.txt -e '.[teleop]'"
 RIGHTS = "add yourself to the group input (sudo usermod -aG input $USER) and log in again"
@@ -40,6 +41,8 @@ def make_device(name: str, path: str = "", calibration: Calibration | None = Non
         from robot_rl.teleop.devices.keyboard import Keyboard
 
         return Keyboard(calibration=calibration)
+    if name == "ros":
+        return _over_topics(path)
     if name not in DEVICES:
         raise UserError(f"unknown device {name}; expected one of: {', '.join(DEVICES)}")
     require_evdev(name)
@@ -47,6 +50,17 @@ def make_device(name: str, path: str = "", calibration: Calibration | None = Non
     from robot_rl.teleop.devices.spacemouse import SpaceMouse
 
     return (Gamepad if name == "gamepad" else SpaceMouse)(path, calibration)
+
+
+def _over_topics(namespace: str) -> Device:
+    """The device of a teleoperation node. That room comes after this one: it is looked up by name, as a plug-in is."""
+    try:
+        joy = import_module("ros_nodes.joy")
+    except ImportError as error:
+        cure = "install the extra [ros], or source the distribution on a robot PC"
+        raise UserError(f"device ros needs ROS 2, which cannot be imported ({error}): {cure}") from error
+    device: Device = joy.JoyDevice(namespace or "arm")
+    return device
 
 
 def require_evdev(name: str) -> None:
