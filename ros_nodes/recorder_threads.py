@@ -101,9 +101,9 @@ class BagThread:
         return self.worker.queue.put(heard, len(heard.data) + 200)
 
     def close(self) -> None:
-        """Writes what waits and completes the bag."""
-        self.worker.stop()
-        self._try(self.writer.close)
+        """Writes what waits and completes the bag; a bag that takes too long is left as a kill would leave it."""
+        if self.worker.stop():
+            self._try(self.writer.close)
 
     def _write(self, heard: Heard) -> None:
         number, stamped = self._numbers.get(heard.topic) or self._register(heard.topic)
