@@ -13,7 +13,7 @@ RUN := $(VENV)/bin
 
 help:
 	@echo "make demo    install, then robot-rl quickstart: demonstrations, imitation, fine-tuning, report"
-	@echo "make test    install with [ros,dev,bench,realsense,franka,teleop], then all tests"
+	@echo "make test    install with [ros,record,dev,bench,realsense,franka,teleop], then all tests"
 	@echo "make check   linters, types and the fast tests"
 	@echo "make bench   install with [bench], then run the benchmarks"
 	@echo "make mutants delete each guard of the safety layers in a copy, print the test that notices"
@@ -57,7 +57,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt | $(VENV)/bin/python
 	touch $@
 
 $(VENV)/.installed-test: pyproject.toml constraints.txt | $(VENV)/bin/python
-	$(RUN)/python -m pip install -q $(PIP_ARGS) -c constraints.txt -e ".[ros,dev,bench,realsense,franka,teleop]"
+	$(RUN)/python -m pip install -q $(PIP_ARGS) -c constraints.txt -e ".[ros,record,dev,bench,realsense,franka,teleop]"
 	touch $@
 
 $(VENV)/.installed-bench: pyproject.toml constraints.txt | $(VENV)/bin/python

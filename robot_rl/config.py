@@ -196,7 +196,7 @@ class CheckConfig(Config):
 class DataConfig(Config):
     """Look at an episode store, check it, or recover it."""
 
-    path: str = option(REQUIRED, "Episode store, such as demos.zarr.")
+    path: str = option(REQUIRED, "Episode store, such as demos.zarr, or a bag of the recorder node.")
 
 
 @dataclass

@@ -1,4 +1,4 @@
-"""`robot-rl bench control|env|learner|safety|faults|franka|camera`: the measured figures, as mappings."""
+"""`robot-rl bench control|env|learner|safety|faults|franka|camera|recorder`: the measured figures, as mappings."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from robot_rl.config_bench import (
     BenchSafetyConfig,
 )
 from robot_rl.config_cameras import BenchCameraConfig
+from robot_rl.config_recorder import BenchRecorderConfig
 from robot_rl.config_robot import BenchFrankaConfig, BenchRosConfig
 
 
@@ -60,6 +61,13 @@ def franka(config: BenchFrankaConfig) -> dict[str, Any]:
 def camera(config: BenchCameraConfig) -> dict[str, Any]:
     """Returns latency, rate and losses of the camera driver."""
     from robot_rl.bench import camera as bench
+
+    return bench.run(config)
+
+
+def recorder(config: BenchRecorderConfig) -> dict[str, Any]:
+    """Returns what the recorder node lost, and what it costs."""
+    from robot_rl.bench import recorder as bench
 
     return bench.run(config)
 

@@ -13,6 +13,7 @@ from robot_rl import config_bench as bench
 from robot_rl import config_bringup as bringup
 from robot_rl import config_cameras as cameras
 from robot_rl import config_critic as critic
+from robot_rl import config_recorder as recorder
 from robot_rl import config_robot as robot
 from robot_rl import config_safety as safety
 from robot_rl import config_teach as taught
@@ -81,6 +82,7 @@ VERBS = (
     Verb("bench ros", robot.BenchRosConfig, "robot_rl.cli.benches:ros", table=True),
     Verb("bench franka", robot.BenchFrankaConfig, "robot_rl.cli.benches:franka", table=True),
     Verb("bench camera", cameras.BenchCameraConfig, "robot_rl.cli.benches:camera", table=True),
+    Verb("bench recorder", recorder.BenchRecorderConfig, "robot_rl.cli.benches:recorder", table=True),
     Verb("bench up", bringup.BenchUpConfig, "robot_rl.bench.up:run", table=True),
     Verb("cameras", cameras.CamerasConfig, "robot_rl.cli.cameras:run", positional=("serial",)),
     Verb("experiment", configs.ExperimentConfig, "robot_rl.workflows.experiment:run", positional=("name",)),
@@ -90,8 +92,8 @@ VERBS = (
 GROUPS = {verb.name.split()[0] for verb in VERBS if " " in verb.name}
 _SUMMARIES = {
     "data info": "Say what an episode store holds.",
-    "data verify": "Check every episode of a store against its checksums; exit status 1 where something is wrong.",
-    "data repair": "Recover a damaged store: broken episodes are put aside, nothing is deleted.",
+    "data verify": "Check a store (or a bag) against its checksums; exit status 1 where something is wrong.",
+    "data repair": "Recover a damaged store or an unclosed bag: what is broken is put aside, nothing is deleted.",
 }
 
 

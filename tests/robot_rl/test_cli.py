@@ -89,7 +89,7 @@ def test_overview_names_every_command(capsys: pytest.CaptureFixture[str]) -> Non
 
 @pytest.mark.parametrize("flag", ["--help", "-h"])
 def test_a_group_lists_its_commands(flag: str, capsys: pytest.CaptureFixture[str]) -> None:
-    benches = ("control", "env", "learner", "safety", "faults", "ros", "franka", "camera", "up")
+    benches = ("control", "env", "learner", "safety", "faults", "ros", "franka", "camera", "recorder", "up")
     for group, members in (("data", ("info", "verify", "repair", "play", "replay")), ("bench", benches)):
         assert main([group, flag]) == 0
         text = capsys.readouterr().out
