@@ -17,6 +17,7 @@ from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
 
 from data.errors import UserError
+from ros_nodes.lifecycle import STEADY
 from ros_nodes.message_definitions import message_class
 from ros_nodes.spinning import Spinner
 
@@ -63,7 +64,7 @@ class Ears:
         self.ears: dict[str, Ear] = {}
         self.problems: dict[str, str] = {}
         """Topics that cannot be recorded, and why."""
-        self._node.create_timer(_LOOK_S, self._look)
+        self._node.create_timer(_LOOK_S, self._look, clock=STEADY)
         self._spinner = Spinner(self._node, context=self._context)
 
     def listen(self) -> None:

@@ -39,12 +39,10 @@ _DISCOVERY_S = 5.0
 
 def run(config: BenchRecorderConfig) -> dict[str, Any]:
     """Runs what is missing in the file `out`; returns the figures, `ok` tells whether nothing was lost."""
-    missing = [name for name in ("rclpy", "mcap") if find_spec(name) is None]
-    if missing:
+    if missing := [name for name in ("rclpy", "mcap") if find_spec(name) is None]:
         raise UserError(f"bench recorder needs {', '.join(missing)}: pip install -e .[ros,record]")
-    path = Path(config.out).expanduser()
+    path, work = Path(config.out).expanduser(), Path(config.work).expanduser()
     path.parent.mkdir(parents=True, exist_ok=True)
-    work = Path(config.work).expanduser()
     _clear(work)
     with domain() as settings:
         if config.seconds and not _of(path, "endurance", seconds=config.seconds):
@@ -71,7 +69,6 @@ def endurance(config: BenchRecorderConfig, work: Path, settings: dict[str, str])
         status = node.wait(_END_S)
     bag = next((out / "bags").iterdir())
     told, own = audit(bag, settings), _final_figures(work / "recorder.log")
-    size_mb = sum(file.stat().st_size for file in bag.iterdir()) / 1e6
     return {
         "reports": told["reports"],
         "images": told["images"],
@@ -80,7 +77,7 @@ def endurance(config: BenchRecorderConfig, work: Path, settings: dict[str, str])
         "short": min(told["reports"] / 1000.0, told["images"] / 30.0) < 0.99 * (seconds - _DISCOVERY_S),
         "cpu_share": (after.user + after.system - before.user - before.system) / seconds,
         "memory_mib": memory_mib,
-        "mb_per_min": 60.0 * size_mb / seconds,
+        "mb_per_min": 60e-6 * sum(file.stat().st_size for file in bag.iterdir()) / seconds,
         "exit_status": status,
         "episodes_lost": len(stored(work / "source.jsonl")) - _episodes(out),
         "episodes": _episodes(out),
@@ -91,8 +88,7 @@ def endurance(config: BenchRecorderConfig, work: Path, settings: dict[str, str])
 def _final_figures(log: Path) -> dict[str, Any]:
     """Returns what the recorder said of itself as it ended."""
     (line,) = [line for line in log.read_text().splitlines() if "in the end: " in line]
-    figures: dict[str, Any] = json.loads(line.partition("in the end: ")[2])
-    return figures
+    return dict(json.loads(line.partition("in the end: ")[2]))
 
 
 def kills(

@@ -21,6 +21,8 @@ FOR_PEOPLE = {
     "controllers/flight/recorder.py": "names a file after its date",
     "ros_nodes/arm_voice.py": "stamps messages in the time of ROS, as others expect",
     "ros_nodes/camera_node.py": "stamps messages in the time of ROS, as others expect",
+    "ros_nodes/recorder_ears.py": "bags tell when a message arrived in the time of the world, as others expect",
+    "ros_nodes/recorder_source.py": "stamps messages in the time of ROS, as others expect",
     "ros_nodes/teleop_node.py": "stamps messages in the time of ROS, as others expect",
     "ros_nodes/topic_camera.py": "the age of a picture, whose header knows no other time; the arm's hold goes by beats",
     "ros_nodes/diagnostics.py": "stamps messages in the time of ROS, as others expect",
