@@ -11,8 +11,10 @@ import time
 from typing import Any
 
 from geometry_msgs.msg import PoseStamped, WrenchStamped
+from rclpy.task import Future
 from sensor_msgs.msg import JointState
 from std_msgs.msg import Float64MultiArray, UInt8MultiArray
+from std_srvs.srv import Trigger
 
 from controllers.description.fr3 import fr3
 from controllers.motor_child import MotorProcessDied
@@ -30,7 +32,7 @@ from ros_nodes.lifecycle import ManagedNode
 from ros_nodes.modes import Modes
 from ros_nodes.motors import about_arm, link_config, load_critic
 from ros_nodes.names import motor_name
-from ros_nodes.request_relay import RequestRelay, refusal
+from ros_nodes.request_relay import RequestRelay, refusal, words
 from ros_nodes.spinning import run_node
 from ros_nodes.targets import Targets
 from ros_nodes.wire import MalformedMessage, draw_sender, pack, unpack
@@ -84,6 +86,8 @@ class ControllerNode(ManagedNode[ControllerConfig]):
             Float64MultiArray, "target_stiffness", self._target(self.targets.stiffness, "target_stiffness"),
             qos.targets(),
         )  # fmt: skip
+        for name, kind in (("start_over", Request.RESEED), ("tare", Request.TARE)):
+            self.create_service(Trigger, f"~/{name}", self._server(kind))
         self.diagnostics.say(self._say_motor)
         self.diagnostics.say(self._say_commands)
 
@@ -122,6 +126,27 @@ class ControllerNode(ManagedNode[ControllerConfig]):
         self.halt()
 
     # Commands in
+
+    def _server(self, kind: Request) -> Any:
+        """Serves a request of somebody who has no link: a program of standard messages, a person at a terminal."""
+
+        async def serve(request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+            if self.link is None:
+                response.success, response.message = False, "the controller is not active"
+                return response
+            latched = self.link.status().latch_reason != 0  # then nobody's commands count anyhow
+            if self.gate.holder(time.monotonic_ns()) is not None and not latched:
+                response.success, response.message = False, "somebody commands the arm: end that first"
+                return response
+            answered: Future[Any] = Future()
+            self.relay.ask_for(kind, answered.set_result)
+            answer: Any = await answered
+            if kind == Request.RESEED and not answer["refused"]:
+                self.gate.drop()  # whoever commanded before does so no longer
+            response.success, response.message = not answer["refused"], words(answer)
+            return response
+
+        return serve
 
     def _target(self, take: Any, topic: str) -> Any:
         """Wraps the reader of a standard target: refused while nobody moves the arm, crowded, or malformed."""

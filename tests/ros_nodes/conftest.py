@@ -20,6 +20,7 @@ pytest.importorskip("rclpy", reason="install the extra [ros]")
 import rclpy
 from rclpy.context import Context
 from rclpy.node import Node
+from std_srvs.srv import Trigger
 
 from ros_nodes.spinning import Spinner
 from tests.ros_nodes.leftovers import remove_leftovers
@@ -62,7 +63,13 @@ class NodeProcess:
     """One node's program."""
 
     def __init__(
-        self, module: str, parameters: dict[str, Any], namespace: str, log: Path, stdin: int | None = None
+        self,
+        module: str,
+        parameters: dict[str, Any],
+        namespace: str,
+        log: Path,
+        stdin: int | None = None,
+        folder: Path | None = None,
     ) -> None:
         words = [sys.executable, "-m", module, "--ros-args", "-r", f"__ns:=/{namespace}"]
         for name, value in parameters.items():
@@ -71,7 +78,7 @@ class NodeProcess:
         self.log = log
         with log.open("w") as output:
             self.process = subprocess.Popen(
-                words, stdin=stdin, stdout=output, stderr=subprocess.STDOUT, start_new_session=True
+                words, stdin=stdin, stdout=output, stderr=subprocess.STDOUT, start_new_session=True, cwd=folder
             )
 
     def said(self) -> str:
@@ -107,10 +114,15 @@ def start_node(ros_domain: int, tmp_path: Path) -> Iterator[StartNode]:
     started: list[NodeProcess] = []
 
     def start(
-        module: str, parameters: dict[str, Any] | None = None, namespace: str | None = None, stdin: int | None = None
+        module: str,
+        parameters: dict[str, Any] | None = None,
+        namespace: str | None = None,
+        stdin: int | None = None,
+        folder: Path | None = None,
     ) -> NodeProcess:
         name = namespace or f"t{os.getpid()}d{ros_domain}"
-        process = NodeProcess(module, parameters or {}, name, tmp_path / f"node{len(started)}.log", stdin)
+        log = tmp_path / f"node{len(started)}.log"
+        process = NodeProcess(module, parameters or {}, name, log, stdin, folder)
         started.append(process)
         return process
 
@@ -145,6 +157,17 @@ def here(ros_domain: int, namespace: str) -> Iterator[Node]:
     spinner.stop()
     node.destroy_node()
     rclpy.try_shutdown(context=context)
+
+
+def called(node: Node, name: str, timeout_s: float = 20.0) -> str:
+    """Calls a Trigger service, which must succeed; returns its words."""
+    client: Any = node.create_client(Trigger, name)
+    assert client.wait_for_service(timeout_s), f"no service {name}"
+    future = client.call_async(Trigger.Request())
+    wait_until(future.done, name, timeout_s)
+    answer = future.result()
+    assert answer.success, f"{name}: {answer.message}"
+    return str(answer.message)
 
 
 def wait_until(condition: Callable[[], Any], what: str, timeout_s: float = 20.0) -> None:

@@ -1,0 +1,110 @@
+"""As a lab would: demonstrate over topics, imitate, let a node act; train over topics with a person who takes over."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip("rclpy", reason="install the extra [ros]")
+
+from geometry_msgs.msg import PoseStamped
+from rclpy.node import Node
+from sensor_msgs.msg import Joy
+from std_msgs.msg import String
+
+from data.store import EpisodeStore
+from robot_rl.tasks.taught_file import write_taught
+from robot_rl.tasks.taught_parts import StartBox, SuccessRule
+from robot_rl.teleop.devices.base import DeviceState
+from ros_nodes import qos
+from ros_nodes.joy import TOPIC, JoySender
+from tests.robot_rl.taught_tools import TOUCH
+from tests.ros_nodes.conftest import StartNode, clean_memory, here, namespace, ros_domain, start_node, wait_until
+from tests.system.command_line import TINY_AGENT, TINY_POLICY, typed
+
+__all__ = ["clean_memory", "here", "namespace", "ros_domain", "start_node"]
+pytestmark = pytest.mark.slow
+REACH = replace(
+    TOUCH,
+    name="reach",
+    text="bring the tool to the goal",
+    plate=None,
+    starts=StartBox((-0.03, -0.03, -0.06), (0.03, 0.03, -0.03)),
+    success=SuccessRule(0.006, 0.2),
+)
+HOLD_S, LET_GO_S = 1.2, 0.2
+
+
+class Person:
+    """Steers to the goal by what everybody can see, the dead-man held, let go for a moment now and then."""
+
+    def __init__(self, node: Node) -> None:
+        self._goal_m = np.array(REACH.goal.position_m)
+        self._tool_m: np.ndarray[Any, Any] | None = None
+        self._node, self._sender, self._ended = node, JoySender(), threading.Event()
+        self._joy = node.create_publisher(Joy, TOPIC, qos.states())
+        node.create_subscription(PoseStamped, "current_pose", self._see, qos.states())
+        self.idle = False
+        """Whether the hand is off the device."""
+        self._thread = threading.Thread(target=self._play, daemon=True)
+        self._thread.start()
+
+    def _see(self, message: PoseStamped) -> None:
+        p = message.pose.position
+        self._tool_m = np.array([p.x, p.y, p.z])
+
+    def _play(self) -> None:
+        began_s = time.monotonic()
+        while not self._ended.wait(0.02):
+            held = not self.idle and (time.monotonic() - began_s) % (HOLD_S + LET_GO_S) < HOLD_S
+            axes = np.zeros(6)
+            if self._tool_m is not None and held:
+                axes[:3] = np.clip((self._goal_m - self._tool_m) / 0.02, -1.0, 1.0)
+            state = DeviceState(time.monotonic_ns(), axes, held)
+            self._joy.publish(self._sender.message(state, self._node.get_clock().now().to_msg()))
+
+    def leave(self) -> None:
+        self._ended.set()
+        self._thread.join()
+
+
+def test_demonstrations_over_topics_become_a_policy_that_acts_and_learns_with_help(
+    start_node: StartNode, namespace: str, here: Node, tmp_path: Path
+) -> None:
+    write_taught(tmp_path / "tasks" / "reach.json", REACH)
+    controller = start_node("ros_nodes.controller_node", {"realtime": False, "task": "reach"}, folder=tmp_path)
+    controller.wait_for("node is active")
+    person = Person(here)
+    over_topics = f"task=reach robot=ros robot_config.namespace={namespace} teleop_config.device=/{namespace}"
+    try:
+        typed(f"collect {over_topics} source=ros episodes=5 out=demos.zarr", tmp_path)
+        with EpisodeStore.open(tmp_path / "demos.zarr") as store:
+            assert len(store) == 5
+            assert sum(store.summary(index).success for index in range(5)) >= 3
+        typed(f"pretrain task=reach data=demos.zarr out=runs/base eval_episodes=2 {TINY_POLICY}", tmp_path)
+
+        person.idle = True
+        heard: list[Any] = []
+        here.create_subscription(String, "policy/episode", heard.append, qos.streams())
+        settings = {"run": tmp_path / "runs" / "base", "begin": True, "episodes": 4}
+        policy = start_node("ros_nodes.policy_node", settings, folder=tmp_path)
+        wait_until(lambda: len(heard) == 4 or policy.process.poll() is not None, policy.said(), 180.0)
+        ends = [json.loads(message.data)["end"] for message in heard]
+        assert ends.count("success") >= 2, f"{ends} {policy.said()}"
+        assert policy.end() == 0
+
+        person.idle = False
+        short = "steps=60 warmup=20 eval_every=0 final_episodes=1"
+        typed(f"finetune {over_topics} human=ros data=demos.zarr agent=rlpd out=runs/x {short} {TINY_AGENT}", tmp_path)
+        lines = (tmp_path / "runs" / "x" / "metrics.jsonl").read_text().splitlines()
+        episodes = [record for record in map(json.loads, lines) if record["kind"] == "episode"]
+        assert sum(record.get("takeovers", 0) for record in episodes) >= 1
+    finally:
+        person.leave()
