@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 from geometry_msgs.msg import PoseStamped
 from numpy.typing import NDArray
-from rclpy.serialization import deserialize_message
 from std_msgs.msg import UInt8MultiArray
 
 from controllers.description.geometry import Pose
@@ -19,7 +18,7 @@ from data.store import EpisodeStore
 from robot_rl.tasks.base import Task
 from robot_rl.training.reported_episode import ReportedEpisode
 from ros_nodes.arm_messages import pose_of
-from ros_nodes.recorder_ears import Heard
+from ros_nodes.recorder_ears import Heard, parsed
 from ros_nodes.recorder_images import Shelf
 from ros_nodes.wire import MalformedMessage, unpack
 from safety.reasons import Reason
@@ -68,19 +67,23 @@ class Desk:
     def take_goal(self, heard: Heard) -> None:
         """The goal as it is observed, of the episodes to come."""
         try:
-            self._goal = Pose(*pose_of(deserialize_message(heard.data, PoseStamped), BASE_FRAME))
+            self._goal = Pose(*pose_of(parsed(heard.data, PoseStamped), BASE_FRAME))
         except MalformedMessage:
             self.malformed += 1
 
     def take_picture(self, camera: str, heard: Heard) -> None:
         """A picture of one of the cameras."""
-        self._shelves[camera].put(heard)
+        try:
+            self._shelves[camera].put(heard)
+        except MalformedMessage:
+            self.malformed += 1
+            return
         self._go_on(lambda episode: episode.settle())
 
     def take_reports(self, heard: Heard) -> None:
         """A batch of tick reports."""
         try:
-            parcel = unpack("report", deserialize_message(heard.data, UInt8MultiArray))
+            parcel = unpack("report", parsed(heard.data, UInt8MultiArray))
         except MalformedMessage:
             self.malformed += 1
             return

@@ -15,13 +15,17 @@ from rclpy.context import Context
 from rclpy.event_handler import SubscriptionEventCallbacks
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
+from rclpy.serialization import deserialize_message
 
 from data.errors import UserError
 from ros_nodes.lifecycle import STEADY
 from ros_nodes.message_definitions import message_class
 from ros_nodes.spinning import Spinner
+from ros_nodes.wire import MalformedMessage
 
 _LOOK_S = 0.1
+_CDR_BYTES = 4
+"""Every serialised message begins with so many bytes that say how it is written."""
 _DEPTH, _IMAGE_DEPTH = 2000, 60
 """Messages that may wait before the callback is called: seconds of the fastest topic, two seconds of pictures."""
 
@@ -49,6 +53,16 @@ class Ear:
     heard: int = 0
     lost: int = 0
     """Messages that DDS says it lost on the way."""
+    torn: int = 0
+    """Messages that arrived without content."""
+
+
+def parsed(raw: bytes, kind: Any) -> Any:
+    """Returns a serialised message of a class. Raises MalformedMessage for other bytes."""
+    try:
+        return deserialize_message(raw, kind)
+    except RuntimeError as error:  # what rclpy raises for an error of the middleware
+        raise MalformedMessage(f"expected a {kind.__name__}, got {len(raw)} other bytes ({error})") from error
 
 
 class Ears:
@@ -79,8 +93,8 @@ class Ears:
 
     @property
     def lost(self) -> int:
-        """Returns how many messages DDS says it lost on the way."""
-        return sum(ear.lost for ear in self.ears.values())
+        """Returns how many messages DDS lost on the way, or delivered without content."""
+        return sum(ear.lost + ear.torn for ear in list(self.ears.values()))
 
     def _look(self) -> None:
         for name in self._names:
@@ -103,10 +117,13 @@ class Ears:
                 return
             self._node.destroy_subscription(ear.subscription)
         new = Ear(kinds[0], profile, None)
-        new.heard, new.lost = (ear.heard, ear.lost) if ear else (0, 0)
+        new.heard, new.lost, new.torn = (ear.heard, ear.lost, ear.torn) if ear else (0, 0, 0)
         self.ears[name] = new
 
         def receive(raw: bytes) -> None:
+            if len(raw) <= _CDR_BYTES:  # seen of shared memory whose writer was late
+                new.torn += 1
+                return
             new.heard += 1
             self._hand_on(Heard(name, raw, time.time_ns(), time.monotonic_ns()))
 

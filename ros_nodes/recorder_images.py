@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from rclpy.serialization import deserialize_message
 from sensor_msgs.msg import Image
 
 from controllers.description.scene import CameraDescription
 from data.errors import UserError
 from robot_rl.envs.pictures import fitted
-from ros_nodes.recorder_ears import Heard
+from ros_nodes.recorder_ears import Heard, parsed
+from ros_nodes.wire import MalformedMessage
 
 _KEPT = 64
 """Pictures in memory, two seconds of them: still in their serialised form."""
@@ -24,7 +24,12 @@ _CHANNELS = {"rgb8": [0, 1, 2], "bgr8": [2, 1, 0], "rgba8": [0, 1, 2], "bgra8": 
 
 
 def header_stamp_ns(raw: bytes) -> int:
-    """Returns the stamp that a serialised message with a header begins with [ns of the sender's ROS clock]."""
+    """Returns the stamp that a serialised message with a header begins with [ns of the sender's ROS clock].
+
+    Raises MalformedMessage for less than a stamp.
+    """
+    if len(raw) < 12:
+        raise MalformedMessage(f"expected a message that begins with a header, got {len(raw)} bytes")
     order = "<" if raw[1] & 1 else ">"
     seconds, nanoseconds = struct.unpack_from(f"{order}iI", raw, 4)
     return int(seconds) * 1_000_000_000 + int(nanoseconds)
@@ -41,7 +46,10 @@ class Shelf:
         """Pictures whose stamps are of another clock."""
 
     def put(self, heard: Heard) -> None:
-        """Takes a picture in. When it was taken follows from its age at arrival, which both clocks agree on."""
+        """Takes a picture in. When it was taken follows from its age at arrival, which both clocks agree on.
+
+        Raises MalformedMessage where it has no stamp.
+        """
         age_s = 1e-9 * (heard.arrived_ns - header_stamp_ns(heard.data))
         if not _PLAUSIBLE_S[0] <= age_s <= _PLAUSIBLE_S[1]:
             self.foreign += 1
@@ -79,7 +87,7 @@ def decoded(raw: bytes, camera: CameraDescription) -> NDArray[np.uint8]:
     It is cut and scaled as those of an environment are. Raises UserError for an encoding that is no colour picture of
     8 bits, and for a picture that is not whole.
     """
-    message: Any = deserialize_message(raw, Image)
+    message: Any = parsed(raw, Image)
     channels = _CHANNELS.get(message.encoding)
     if channels is None:
         known = ", ".join(_CHANNELS)

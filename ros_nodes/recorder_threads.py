@@ -107,7 +107,7 @@ class BagThread:
 
     def _write(self, heard: Heard) -> None:
         number, stamped = self._numbers.get(heard.topic) or self._register(heard.topic)
-        published_ns = header_stamp_ns(heard.data) if stamped else heard.arrived_ns
+        published_ns = header_stamp_ns(heard.data) if stamped and len(heard.data) >= 12 else heard.arrived_ns
         self._try(lambda: self.writer.write(number, heard.data, published_ns, heard.arrived_ns))
 
     def _register(self, topic: str) -> tuple[int, bool]:

@@ -6,17 +6,13 @@ own, in a ROS domain that nobody else here uses. What was lost is counted in the
 
 from __future__ import annotations
 
-import fcntl
 import json
-import os
 import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -26,10 +22,9 @@ import psutil
 
 from data.errors import UserError
 from data.store import EpisodeStore
+from robot_rl.bench.recorder_programs import END_S, domain, recorder, sleep_beside, source
 from robot_rl.config_recorder import BenchRecorderConfig
 
-NAMESPACE = "bench"
-_START_S, _END_S = 120.0, 120.0
 _MARK = "of-bench-recorder"
 _KILL_S = (0.1, 5.0)
 """A recorder is killed at a random time in this range after its first episode began; one takes a good second."""
@@ -62,11 +57,11 @@ def endurance(config: BenchRecorderConfig, work: Path, settings: dict[str, str])
     with source(work, settings, 4.0, 6.0) as arm, recorder(out, work / "recorder.log", settings) as node:
         process = psutil.Process(node.pid)
         before, began_s = process.cpu_times(), time.monotonic()
-        _sleep(config.seconds, node, arm)
+        sleep_beside(config.seconds, node, arm)
         after, seconds = process.cpu_times(), time.monotonic() - began_s
         memory_mib = process.memory_info().rss / 2**20
         node.send_signal(signal.SIGINT)
-        status = node.wait(_END_S)
+        status = node.wait(END_S)
     bag = next((out / "bags").iterdir())
     told, own = audit(bag, settings), _final_figures(work / "recorder.log")
     return {
@@ -108,9 +103,9 @@ def kills(
             with recorder(out, work / "recorder.log", settings) as node:
                 begun = _begun(log)
                 while _begun(log) == begun:
-                    _sleep(0.02, node, arm)
+                    sleep_beside(0.02, node, arm)
                 lived_s = float(rng.uniform(*_KILL_S))
-                _sleep(lived_s, node, arm)
+                sleep_beside(lived_s, node, arm)
                 node.kill()
                 killed_ns = time.monotonic_ns()
                 node.wait()
@@ -174,78 +169,6 @@ def _clear(work: Path) -> None:
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir(parents=True)
     (work / _MARK).touch()
-
-
-# Programs
-
-
-@contextmanager
-def domain() -> Iterator[dict[str, str]]:
-    """Yields the environment of programs in a ROS domain of their own, on this machine only."""
-    folder = Path(tempfile.gettempdir()) / "robot-rl-ros-domains"
-    folder.mkdir(exist_ok=True)
-    for number in range(1, 100):
-        with (folder / str(number)).open("w") as lease:
-            try:
-                fcntl.flock(lease, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                continue
-            words = {"ROS_DOMAIN_ID": str(number), "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST"}
-            yield {**os.environ, **words}
-            return
-    raise UserError("all 99 ROS domains are in use here: wait until other benchmarks and tests have ended")
-
-
-@contextmanager
-def source(work: Path, settings: dict[str, str], episode_s: float, pause_s: float) -> Iterator[subprocess.Popen[bytes]]:
-    """The made-up arm and camera; what it says is in `source.jsonl`."""
-    words = ["--namespace", NAMESPACE, "--episode-s", str(episode_s), "--pause-s", str(pause_s)]
-    log = work / "source.jsonl"
-    with _program("ros_nodes.recorder_source", words, log, settings, '"started"') as process:
-        yield process
-
-
-@contextmanager
-def recorder(out: Path, log: Path, settings: dict[str, str]) -> Iterator[subprocess.Popen[bytes]]:
-    """A recorder node that listens."""
-    words = ["--ros-args", "-r", f"__ns:=/{NAMESPACE}", "-p", f"out:={out}", "-p", "cameras:=[side=camera/image_raw]"]
-    with _program("ros_nodes.recorder_node", words, log, settings, "records into") as process:
-        yield process
-
-
-@contextmanager
-def _program(
-    module: str, words: list[str], log: Path, settings: dict[str, str], ready: str
-) -> Iterator[subprocess.Popen[bytes]]:
-    with log.open("w") as output:
-        process = subprocess.Popen(
-            [sys.executable, "-m", module, *words], stdout=output, stderr=subprocess.STDOUT, env=settings,
-            start_new_session=True,
-        )  # fmt: skip
-    try:
-        deadline_s = time.monotonic() + _START_S
-        while ready not in log.read_text():
-            if process.poll() is not None or time.monotonic() > deadline_s:
-                raise UserError(f"{module} did not start: {log.read_text()[-500:].strip()}")
-            time.sleep(0.02)
-        yield process
-    finally:
-        if process.poll() is None:
-            process.send_signal(signal.SIGINT)
-        try:
-            process.wait(_END_S)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-
-
-def _sleep(seconds: float, *alive: subprocess.Popen[bytes]) -> None:
-    """Sleeps. Raises UserError if one of the programs ends meanwhile."""
-    deadline_s = time.monotonic() + seconds
-    while (left_s := deadline_s - time.monotonic()) > 0.0:
-        time.sleep(min(left_s, 0.5))
-        if any(process.poll() is not None for process in alive):
-            raise UserError("the recorder or the made-up arm ended by itself: see the logs in the folder `work`")
 
 
 # Results

@@ -24,7 +24,7 @@ from std_msgs.msg import String
 from std_srvs.srv import Trigger
 
 from controllers.description.geometry import Pose
-from controllers.types import REPORT, Command, Source
+from controllers.types import Command, Source
 from data.bag_reading import survey, totals
 from data.bag_repair import repair_bag
 from data.episode import Episode
@@ -306,17 +306,9 @@ def test_without_reports_or_goal_no_episode_begins(start_node: StartNode, here: 
     recorder = start_node(RECORDER, {"out": tmp_path / "out", "bags": False})
     recorder.wait_for("records into")
     assert "start the controller node in this namespace first" in ask("start")[1]
-    reports = here.create_publisher(*_reports_topic())
-    wait_until(reports.get_subscription_count, "discovery")
-    rows = np.zeros(5, REPORT)
-    rows["tick"] = np.arange(5)
-
-    def goal_is_missing() -> bool:
-        rows["tick"] += 5
-        reports.publish(pack("report", rows, 1))
-        return "publishes the observed one on recorder/goal" in ask("start")[1]
-
-    wait_until(goal_is_missing, "the reports to be heard")
+    reports, arm = here.create_publisher(*_reports_topic()), MadeUpArm("peg_insertion")
+    here.create_timer(0.005, lambda: reports.publish(pack("report", arm.batch(time.monotonic_ns()), 1)))
+    wait_until(lambda: "publishes the observed one on recorder/goal" in ask("start")[1], "the reports to be heard")
     assert recorder.end() == 0
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import array
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 pytest.importorskip("rclpy", reason="install the extra [ros]")
 pytest.importorskip("mcap", reason="install the extra [record]")
 
+from geometry_msgs.msg import PoseStamped
 from hypothesis import given
 from hypothesis import strategies as st
 from rclpy.serialization import serialize_message
@@ -20,14 +22,24 @@ from controllers.description.scene import CameraDescription
 from data.errors import UserError
 from robot_rl.tasks.registry import make_task
 from ros_nodes.recorder_config import RecorderConfig
-from ros_nodes.recorder_desk import fixed_goal
+from ros_nodes.recorder_desk import Desk, fixed_goal
 from ros_nodes.recorder_ears import Heard
 from ros_nodes.recorder_images import Shelf, decoded, header_stamp_ns
 from ros_nodes.recorder_threads import BoundedQueue
+from ros_nodes.wire import MalformedMessage
+
+
+class EmptyStore:
+    """A store without episodes."""
+
+    def __len__(self) -> int:
+        return 0
+
 
 MS, S = 1_000_000, 1_000_000_000
 WALL_NS = 1_700_000_000 * S
-CAMERA: CameraDescription = make_task("peg_insertion").scene().cameras[0]
+TASK = make_task("peg_insertion")
+CAMERA: CameraDescription = TASK.scene().cameras[0]
 
 
 def picture(stamp_ns: int, value: int = 0, encoding: str = "rgb8", size: tuple[int, int] = (64, 64)) -> bytes:
@@ -99,6 +111,23 @@ def test_encodings_become_colours_in_the_right_order_and_the_scenes_size() -> No
 
 def test_the_stamp_is_the_headers() -> None:
     assert header_stamp_ns(picture(5 * S + 7)) == 5 * S + 7
+    for raw in (b"", b"\0\1\0\0", picture(0)[:11]):
+        with pytest.raises(MalformedMessage, match="begins with a header, got"):
+            header_stamp_ns(raw)
+
+
+@given(st.binary(max_size=60), st.integers(0, 200))
+def test_other_bytes_never_end_the_recorder(raw: bytes, cut: int) -> None:
+    """Messages that are torn or nonsense are refused or counted, each in its own way; nothing else is raised."""
+    desk = Desk(TASK, EmptyStore(), {"side": shelf()}, {})  # type: ignore[arg-type]
+    for data in (raw, picture(0)[:cut], bytes(serialize_message(PoseStamped()))[:cut]):
+        one = Heard("/x", data, WALL_NS, S)
+        desk.take_picture("side", one)
+        desk.take_reports(one)
+        desk.take_goal(one)
+        with suppress(UserError):
+            decoded(data, CAMERA)
+    assert not desk.recording
 
 
 @given(st.lists(st.one_of(st.integers(1, 40), st.just(0)), max_size=50))
