@@ -27,6 +27,8 @@ class Verdict(Enum):
     TWO_PUBLISHERS = "refused: its topic has two publishers"
     MALFORMED = "refused: malformed"
     MODE = "refused: the controller is in another mode"
+    REORDERED = "refused: older than its sender's last one"
+    CLOCK = "refused: stamped by the clock of another machine"
 
 
 class CommandGate:
@@ -53,10 +55,10 @@ class CommandGate:
     def offer(self, sender: int, record: Any, now_ns: int, same_clock: bool = True) -> Verdict:
         """Passes a COMMAND record () on if its sender may command.
 
-        A repeated sequence is a renewal: it keeps the sequence here too. A stamp of another machine's clock says
-        nothing here, and is replaced by the time of arrival.
+        A repeated sequence is a renewal: it keeps the sequence here too. A lower one was overtaken on its way. A stamp
+        of another machine's clock says nothing of the command's age: it is refused.
         """
-        verdict = self._judge(sender, now_ns)
+        verdict = self._judge(sender, int(record["sequence"]), now_ns) if same_clock else Verdict.CLOCK
         self.counts[verdict] += 1
         if verdict is not Verdict.PASSED:
             return verdict
@@ -66,8 +68,6 @@ class CommandGate:
         self._foreign, self._heard_ns, self._renew_until_ns = foreign, now_ns, 0
         self._record[...] = record
         self._record["sequence"] = self._sequence
-        if not same_clock:
-            self._record["stamp_ns"] = now_ns
         self._publish(self._record)
         return verdict
 
@@ -91,8 +91,10 @@ class CommandGate:
         """Nobody has the arm any more, nothing is renewed."""
         self._foreign, self._renew_until_ns = None, 0
 
-    def _judge(self, sender: int, now_ns: int) -> Verdict:
+    def _judge(self, sender: int, sequence: int, now_ns: int) -> Verdict:
         if self.only is not None and sender != self.only:
             return Verdict.MODE
-        holder = self.holder(now_ns)
-        return Verdict.PASSED if holder in (None, sender) else Verdict.TAKEN
+        if self.holder(now_ns) not in (None, sender):
+            return Verdict.TAKEN
+        overtaken = self._foreign is not None and self._foreign[0] == sender and sequence < self._foreign[1]
+        return Verdict.REORDERED if overtaken else Verdict.PASSED

@@ -34,6 +34,7 @@ class ControllerConfig(Config):
     silence_s: float = option(
         1.0, "After this silence of whoever commands, another may.", unit="s", low=0.25, high=60.0
     )
+    accept_critic: bool = option(False, "Whether whoever commands may replace the safety critic's weights over topics.")
     k_pos: list[float] = option(
         [400.0, 400.0, 400.0], "Stiffness of targets without one of their own, base axes.", unit="N/m", low=0.0,
         high=1000.0, may_change=True,

@@ -11,16 +11,14 @@ import time
 from typing import Any
 
 from geometry_msgs.msg import PoseStamped, WrenchStamped
-from rclpy.task import Future
 from sensor_msgs.msg import JointState
 from std_msgs.msg import Float64MultiArray, UInt8MultiArray
-from std_srvs.srv import Trigger
 
 from controllers.description.fr3 import fr3
 from controllers.motor_child import MotorProcessDied
 from controllers.realtime import keep_threads_off_core
-from controllers.shared_memory.layout import Request
 from controllers.shared_memory_link import SharedMemoryLink
+from data.errors import UserError
 from robot_rl.tasks.registry import make_task
 from ros_nodes import qos
 from ros_nodes.arm_voice import ArmVoice, motor_saying
@@ -32,10 +30,11 @@ from ros_nodes.lifecycle import ManagedNode
 from ros_nodes.modes import Modes
 from ros_nodes.motors import about_arm, link_config, load_critic
 from ros_nodes.names import motor_name
-from ros_nodes.request_relay import RequestRelay, refusal, words
+from ros_nodes.request_desk import RequestDesk
+from ros_nodes.request_relay import RequestRelay
 from ros_nodes.spinning import run_node
 from ros_nodes.targets import Targets
-from ros_nodes.wire import MalformedMessage, draw_sender, pack, unpack
+from ros_nodes.wire import MalformedMessage, draw_sender, unpack
 from safety.supervision import Heartbeat
 
 TARGET_TOPICS = ("target_pose", "target_joint", "target_wrench", "target_stiffness")
@@ -61,22 +60,27 @@ class ControllerNode(ManagedNode[ControllerConfig]):
     def setup(self) -> None:
         """Checks everything, makes all topics; nothing moves."""
         config = self.config
+        if config.target_duration_s > config.silence_s:
+            raise UserError(
+                f"target_duration_s ({config.target_duration_s:g}) must not exceed silence_s ({config.silence_s:g}): "
+                "the last target of a client that is gone would still be renewed"
+            )
         self.task = make_task(config.task, config.variant, config.task_config)
         name = motor_name(config.motor, self.get_namespace())
         self.link_config = link_config(config, self.task, name)
         self.motor = self.link_config.motor
         self.arm = fr3()
-        self._sender = draw_sender()
+        self.sender = draw_sender()
         about = about_arm(config, self.task)
         self.voice = ArmVoice(self, self.arm, self.task.scene().tool, self.motor.name, about)
         self._make_subscriptions()
 
     def _make_subscriptions(self) -> None:
-        self.targets = Targets(self)
+        self.targets, self.desk = Targets(self), RequestDesk(self)
         self._commands = self.diagnostics.watch("commands")
         make = self.create_subscription
         make(UInt8MultiArray, "motor/command", self._commands.wrap(self._take_command), qos.targets())
-        make(UInt8MultiArray, "motor/request", self._take_request, qos.streams())
+        make(UInt8MultiArray, "motor/request", self.desk.take, qos.streams())
         make(UInt8MultiArray, "motor/critic", self._take_critic, qos.streams())
         make(UInt8MultiArray, "motor/beat", self._take_beat, qos.states())
         make(PoseStamped, "target_pose", self._target(self.targets.pose, "target_pose"), qos.targets())
@@ -86,8 +90,6 @@ class ControllerNode(ManagedNode[ControllerConfig]):
             Float64MultiArray, "target_stiffness", self._target(self.targets.stiffness, "target_stiffness"),
             qos.targets(),
         )  # fmt: skip
-        for name, kind in (("start_over", Request.RESEED), ("tare", Request.TARE)):
-            self.create_service(Trigger, f"~/{name}", self._server(kind))
         self.diagnostics.say(self._say_motor)
         self.diagnostics.say(self._say_commands)
 
@@ -127,27 +129,6 @@ class ControllerNode(ManagedNode[ControllerConfig]):
 
     # Commands in
 
-    def _server(self, kind: Request) -> Any:
-        """Serves a request of somebody who has no link: a program of standard messages, a person at a terminal."""
-
-        async def serve(request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
-            if self.link is None:
-                response.success, response.message = False, "the controller is not active"
-                return response
-            latched = self.link.status().latch_reason != 0  # then nobody's commands count anyhow
-            if self.gate.holder(time.monotonic_ns()) is not None and not latched:
-                response.success, response.message = False, "somebody commands the arm: end that first"
-                return response
-            answered: Future[Any] = Future()
-            self.relay.ask_for(kind, answered.set_result)
-            answer: Any = await answered
-            if kind == Request.RESEED and not answer["refused"]:
-                self.gate.drop()  # whoever commanded before does so no longer
-            response.success, response.message = not answer["refused"], words(answer)
-            return response
-
-        return serve
-
     def _target(self, take: Any, topic: str) -> Any:
         """Wraps the reader of a standard target: refused while nobody moves the arm, crowded, or malformed."""
 
@@ -159,8 +140,8 @@ class ControllerNode(ManagedNode[ControllerConfig]):
                 return
             try:
                 take(message, self.link)
-            except MalformedMessage as error:
-                self._refuse(str(error))
+            except UserError as error:  # malformed, or where it would move the arm in from outside
+                self.refuse(str(error))
 
         return self._commands.wrap(taken)
 
@@ -170,50 +151,37 @@ class ControllerNode(ManagedNode[ControllerConfig]):
         try:
             parcel = unpack("command", message)
         except MalformedMessage as error:
-            self._refuse(str(error))
+            self.refuse(str(error))
             return
         self.gate.offer(parcel.sender, parcel.records[-1], time.monotonic_ns(), parcel.same_clock)
-
-    def _take_request(self, message: UInt8MultiArray) -> None:
-        if self.link is None:
-            return
-        try:
-            parcel = unpack("request", message)
-        except MalformedMessage as error:
-            self._refuse(str(error))
-            return
-
-        def answer(record: Any) -> None:
-            if self.link is not None:
-                self.voice.tell_status(self.link, self.modes.name)  # first what changed, then that it is done
-            self.voice.answers.publish(pack("answer", record, parcel.sender))
-
-        record = parcel.records[-1]
-        holder = self.gate.holder(time.monotonic_ns())
-        if holder not in (None, parcel.sender) and record["kind"] != Request.ESTOP:
-            answer(refusal(record, "another sender commands the arm: end that first"))
-        else:
-            self.relay.ask(record, answer)
 
     def _take_critic(self, message: UInt8MultiArray) -> None:
         if self.link is None:
             return
         try:
-            self.link.side.critic.publish(unpack("critic", message).records[-1])
+            parcel = unpack("critic", message)
+            if not self.config.accept_critic or self.gate.holder(time.monotonic_ns()) not in (None, parcel.sender):
+                raise MalformedMessage("weights of a safety critic over topics: they take accept_critic:=true")
+            self.link.side.critic.publish(parcel.records[-1])
         except MalformedMessage as error:
-            self._refuse(str(error))
+            self.refuse(str(error))
 
     def _take_beat(self, message: UInt8MultiArray) -> None:
         if self.link is None:
             return
         try:
-            beat = unpack("beat", message).records[-1]
+            parcel = unpack("beat", message)
+            if not parcel.same_clock:
+                raise MalformedMessage("a sign of life stamped by the clock of another machine says nothing here")
+            beat, now_ns = parcel.records[-1], time.monotonic_ns()
             source = Heartbeat(int(beat["source"]))
-            self.link.side.heartbeat(source, self.beats.newest(source, bytes(beat["name"]), int(beat["stamp_ns"])))
+            given_ns = self.beats.take(source, bytes(beat["name"]), parcel.sender, int(beat["stamp_ns"]), now_ns)
+            self.link.side.heartbeat(source, given_ns)
         except (MalformedMessage, ValueError) as error:
-            self._refuse(str(error))
+            self.refuse(str(error))
 
-    def _refuse(self, why: str) -> None:
+    def refuse(self, why: str) -> None:
+        """Counts a message that is of no use, and says so, once for each reason."""
         self.gate.counts[Verdict.MALFORMED] += 1
         if why != self._last_words:
             self._last_words = why
@@ -235,7 +203,7 @@ class ControllerNode(ManagedNode[ControllerConfig]):
         self.relay.look()
         self.gate.renew(time.monotonic_ns())
         self.modes.look(newest[0] if newest is not None else None)
-        self.voice.publish_reports(link, self._sender)
+        self.voice.publish_reports(link, self.sender)
         self._turn += 1
         if newest is not None and self._turn % self._every_state == 0:
             self.voice.publish_state(newest[0])

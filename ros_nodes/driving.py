@@ -11,9 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from controllers.description.geometry import Pose
 from controllers.types import Command
-from data.errors import UserError
 from robot_rl.envs.action_map import ActionMap
 from robot_rl.envs.sensing import measured_pose, sense_reports
 from robot_rl.tasks.base import Task
@@ -22,10 +20,9 @@ from robot_rl.teleop.mapping import Mapping
 from robot_rl.teleop.operator import TeleopOperator
 from robot_rl.teleop.session import AttendedLink, Session
 from ros_nodes.topic_link import TopicLink
+from ros_nodes.workspace import require_inside
 
 _TICK_HZ = 1000.0
-OUTSIDE_M = 0.005
-"""Farther outside the workspace than this nobody begins to drive [m]."""
 
 
 @dataclass
@@ -68,18 +65,3 @@ class Driver:
             )
             self.link.send(command)
             reports = self.link.step(1.0 / task.rate_hz)
-
-
-def require_inside(T_base_tool: Pose, task: Task) -> None:
-    """Raises UserError where the arm stands outside the task's workspace box.
-
-    Any command, also one that asks it to stay, would move it in: a target is clipped to the box.
-    """
-    limiter = task.chain_config().limiter
-    low, high = np.array(limiter.box_min_base_m), np.array(limiter.box_max_base_m)
-    outside_m = float(np.maximum(np.maximum(low - T_base_tool.position_m, T_base_tool.position_m - high), 0.0).max())
-    if outside_m > OUTSIDE_M:
-        raise UserError(
-            f"the arm stands {1000.0 * outside_m:.0f} mm outside the workspace of task {task.name}, and would be drawn "
-            "in: look whether the way is free, then call the service controller/home"
-        )

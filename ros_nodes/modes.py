@@ -19,8 +19,10 @@ from controllers.description.geometry import Pose
 from controllers.guiding import GUIDE_DAMPING_RATIO, GUIDE_PERIOD_S, GUIDE_STIFFNESS
 from controllers.shared_memory_link import SharedMemoryLink
 from controllers.types import Command, Source
+from data.errors import UserError
 from ros_nodes.command_gate import CommandGate
 from ros_nodes.wire import draw_sender
+from ros_nodes.workspace import require_inside
 from safety.reasons import Reason
 
 if TYPE_CHECKING:
@@ -68,6 +70,11 @@ class Modes:
         holder = self._gate.holder(time.monotonic_ns())
         if name != "impedance" and holder not in (None, self._sender):
             return False, f"somebody commands the arm: stop that first, then ask for {name}"
+        if name == "guide" and newest is not None:
+            try:
+                require_inside(Pose(newest["position_base_m"][0], newest["quaternion_base_xyzw"][0]), self._node.task)
+            except UserError as error:
+                return False, str(error)
         self.name = name
         self._began_s = time.monotonic()
         self._sent_s = self._near_s = 0.0

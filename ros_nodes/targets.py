@@ -22,6 +22,7 @@ from controllers.shared_memory_link import SharedMemoryLink
 from ros_nodes import arm_messages
 from ros_nodes.command_gate import Verdict
 from ros_nodes.wire import draw_sender
+from ros_nodes.workspace import require_inside
 
 if TYPE_CHECKING:
     from ros_nodes.controller_node import ControllerNode
@@ -41,7 +42,7 @@ class Targets:
         self._pose: Pose | None = None
         self._stiffness: Array | None = None
         self._wrench = np.zeros(6)
-        self._pose_s = self._wrench_s = -math.inf
+        self._pose_s = self._wrench_s = self._stiffness_s = -math.inf
 
     def pose(self, message: Any, link: SharedMemoryLink) -> None:
         """A pose of the control point in the base frame."""
@@ -64,6 +65,7 @@ class Targets:
     def stiffness(self, message: Any, link: SharedMemoryLink) -> None:
         """Stiffness of the targets to come, and of the present one."""
         self._stiffness = arm_messages.stiffness_of(message)
+        self._stiffness_s = time.monotonic()
         if time.monotonic() - self._pose_s < self._node.config.target_duration_s:
             self._send(link)
 
@@ -71,9 +73,11 @@ class Targets:
         config, now_ns, now_s = self._node.config, time.monotonic_ns(), time.monotonic()
         if self._node.gate.holder(now_ns) != self.sender and self._node.gate.counts[Verdict.PASSED]:
             self._forget_old(now_s, config.target_duration_s)
-        here = link.latest()
-        fresh = self._pose is not None and now_s - self._pose_s < config.target_duration_s
-        pose = self._pose if fresh and self._pose else Pose(here.position_base_m, here.quaternion_base_xyzw)
+        pose = self._pose if now_s - self._pose_s < config.target_duration_s else None
+        if pose is None:
+            here = link.latest()
+            pose = Pose(here.position_base_m, here.quaternion_base_xyzw)
+            require_inside(pose, self._node.task)
         stiffness = self._stiffness if self._stiffness is not None else np.array([*config.k_pos, *config.k_rot])
         wrench = self._wrench if now_s - self._wrench_s < config.target_duration_s else np.zeros(6)
         command = arm_messages.command(
@@ -90,4 +94,5 @@ class Targets:
         """Somebody begins anew: what a former client of these topics left behind counts no more."""
         if now_s - self._pose_s > duration_s:
             self._pose = None
-        self._stiffness = None
+        if now_s - self._stiffness_s > self._node.config.silence_s:
+            self._stiffness = None

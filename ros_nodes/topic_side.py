@@ -16,6 +16,7 @@ from controllers.shared_memory.sides import MotorStatus
 from controllers.types import REPORT
 from data.errors import UserError
 from ros_nodes import qos, status_text
+from ros_nodes.beats import LINK
 from ros_nodes.wire import BEAT, MalformedMessage, draw_sender, pack, unpack
 from safety.supervision import Heartbeat
 
@@ -167,7 +168,7 @@ class TopicSide:
     def heartbeat(self, source: Heartbeat, now_ns: int) -> None:
         """Passes a source's sign of life on; 0 for one that is no longer in use."""
         beat = np.zeros((), BEAT)
-        beat["source"], beat["stamp_ns"], beat["name"] = source, now_ns, b"link"
+        beat["source"], beat["stamp_ns"], beat["name"] = source, now_ns, LINK
         self._beats.publish(beat)
 
     def status(self) -> MotorStatus:

@@ -4,13 +4,15 @@ Standard messages carry a pose, or a stiffness, but not one whole command with i
 message needs to be compiled for std_msgs/UInt8MultiArray. What arrives is checked before anything looks into it: magic,
 layout of this version, kind, count, length, checksum.
 
-    magic (8) | layout hash (16) | kind (16) | boot id (40) | sender (u8) | count (u8) | crc32 (u8) | records
+    magic (8) | layout hash (16) | kind (16) | boot id (40) | sender, count, crc32, packed_ns (8 each) | records
 """
 
 from __future__ import annotations
 
 import array
+import math
 import secrets
+import time
 import zlib
 from dataclasses import dataclass
 from functools import cache
@@ -36,6 +38,7 @@ HEADER = np.dtype(
         ("sender", "u8"),
         ("count", "u8"),
         ("crc", "u8"),
+        ("packed_ns", "i8"),
     ]
 )
 BEAT = np.dtype([("source", "i8"), ("stamp_ns", "i8"), ("name", "S32")], align=True)
@@ -77,6 +80,8 @@ class Parcel:
     """Drawn at random by each sender at its start."""
     same_clock: bool
     """Whether stamps of CLOCK_MONOTONIC mean the same here: it was sent on this machine, in this boot."""
+    age_s: float
+    """How long ago it was packed [s]; infinite where the clock is another."""
 
 
 def draw_sender() -> int:
@@ -102,6 +107,7 @@ def pack(kind: str, records: NDArray[Any], sender: int) -> UInt8MultiArray:
     header["magic"], header["layout"], header["kind"], header["boot"] = MAGIC, _layout(), kind.encode(), boot_id()
     body = payload.tobytes()
     header["sender"], header["count"], header["crc"] = sender, len(payload), zlib.crc32(body)
+    header["packed_ns"] = time.monotonic_ns()
     message = UInt8MultiArray()
     # An array('B') is taken as it is, everything else is checked element by element (milliseconds).
     message.data = array.array("B", header.tobytes() + body)
@@ -129,4 +135,6 @@ def unpack(kind: str, message: UInt8MultiArray) -> Parcel:
     if header["crc"] != zlib.crc32(body):
         raise MalformedMessage(f"the bytes of a {kind} do not match their checksum")
     records = np.frombuffer(body, KINDS[kind]).copy()
-    return Parcel(records, int(header["sender"]), bool(header["boot"] == boot_id()))
+    same_clock = bool(header["boot"] == boot_id())
+    age_s = (time.monotonic_ns() - int(header["packed_ns"])) * 1e-9 if same_clock else math.inf
+    return Parcel(records, int(header["sender"]), same_clock, age_s)

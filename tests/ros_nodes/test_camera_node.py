@@ -11,8 +11,6 @@ import pytest
 
 pytest.importorskip("rclpy", reason="install the extra [ros]")
 
-from hypothesis import given
-from hypothesis import strategies as st
 from rclpy.node import Node
 from sensor_msgs.msg import CameraInfo, Image
 
@@ -21,12 +19,11 @@ from controllers.person import look
 from robot_rl.envs.make import make_env
 from robot_rl.tasks.registry import make_task
 from ros_nodes import qos
-from ros_nodes.beats import Beats
 from ros_nodes.image_messages import ImageFiller, picture_of
 from ros_nodes.topic_camera import TopicCamera
 from ros_nodes.wire import MalformedMessage
 from safety.reasons import Reason
-from safety.supervision import Heartbeat, SupervisorState
+from safety.supervision import SupervisorState
 from tests.ros_nodes.conftest import StartNode, wait_until
 
 CAMERA = "ros_nodes.camera_node"
@@ -49,18 +46,6 @@ def test_a_picture_that_is_none_is_refused(field: str, value: Any) -> None:
     setattr(message, field, value)
     with pytest.raises(MalformedMessage, match="expected"):
         picture_of(message)
-
-
-@given(st.lists(st.tuples(st.sampled_from([b"a", b"b", b"c"]), st.integers(0, 1000)), min_size=1, max_size=40))
-def test_the_oldest_of_several_beats_counts(beats: list[tuple[bytes, int]]) -> None:
-    kept, newest = Beats(), dict[bytes, int]()
-    for name, stamp_ns in beats:
-        told = kept.newest(Heartbeat.CAMERA, name, stamp_ns)
-        if stamp_ns == 0:
-            newest.pop(name, None)
-        else:
-            newest[name] = max(stamp_ns, newest.get(name, 0))
-        assert told == min(newest.values(), default=0)
 
 
 @pytest.mark.slow

@@ -47,10 +47,19 @@ def test_a_renewal_keeps_its_sequence() -> None:
     assert [(int(value["sequence"]), int(value["stamp_ns"])) for value in passed] == [(1, 100), (1, 200)]
 
 
-def test_a_stamp_of_another_clock_becomes_the_time_of_arrival() -> None:
+def test_what_another_clock_stamped_is_refused() -> None:
     one, passed = gate()
-    one.offer(1, record(1, 5), 10 * S, same_clock=False)
-    assert passed[0]["stamp_ns"] == 10 * S
+    assert one.offer(1, record(1, 5), 10 * S, same_clock=False) is Verdict.CLOCK
+    assert not passed and one.holder(10 * S) is None
+
+
+def test_a_command_that_was_overtaken_is_refused_until_all_starts_over() -> None:
+    one, passed = gate()
+    one.offer(1, record(5), 10 * S)
+    assert one.offer(1, record(4), 10 * S) is Verdict.REORDERED
+    one.drop()
+    assert one.offer(1, record(1), 10 * S) is Verdict.PASSED
+    assert [int(value["sequence"]) for value in passed] == [1, 2]
 
 
 def test_what_shall_last_is_renewed_until_its_duration_is_over_and_no_longer() -> None:
@@ -89,7 +98,8 @@ def test_sequences_never_fall_and_two_senders_never_take_turns(offers: list[tupl
     now_ns, last = 10 * S, (0, -10 * S)
     for sender, sequence, wait_ms in offers:
         now_ns += wait_ms * MS
-        if one.offer(sender, record(sequence), now_ns) is Verdict.PASSED:
+        verdict = one.offer(sender, record(sequence), now_ns)
+        if verdict is Verdict.PASSED:
             assert sender == last[0] or now_ns - last[1] > S
             last = (sender, now_ns)
     sequences = [int(value["sequence"]) for value in passed]

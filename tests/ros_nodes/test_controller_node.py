@@ -28,13 +28,16 @@ from controllers.motor_child import MotorProcessDied
 from controllers.person import look
 from controllers.types import Command
 from data.errors import UserError
+from robot_rl.bench.critics import made_up_weights
 from robot_rl.tasks.registry import make_task
 from ros_nodes import qos
 from ros_nodes.topic_link import TopicLink
+from ros_nodes.topic_side import TopicSide
 from ros_nodes.wire import pack
 from safety.reasons import Reason
-from safety.supervision import ResetRefused, SupervisorState
-from tests.ros_nodes.conftest import NodeProcess, StartNode, wait_until
+from safety.risk_critic import RiskCriticConfig
+from safety.supervision import Heartbeat, ResetRefused, SupervisorState
+from tests.ros_nodes.conftest import NodeProcess, StartNode, called, wait_until
 
 pytestmark = pytest.mark.slow
 CONTROLLER = "ros_nodes.controller_node"
@@ -238,6 +241,51 @@ def test_malformed_messages_are_refused_in_one_sentence(
     wait_until(refused, "a refusal", 5.0)
     assert words in controller.said()
     assert controller.process.poll() is None
+
+
+def test_a_killed_hand_does_not_hold_the_arm_for_those_who_come_after(controller: NodeProcess, namespace: str) -> None:
+    first = TopicLink(namespace)
+    first.heartbeat(Heartbeat.OPERATOR)
+    wait_until(lambda: look(namespace).hold_reason == Reason.HEARTBEAT, "hold", 5.0)
+    first._begun = False  # as if it had been killed: it leaves without a word
+    first.close()
+    second = TopicLink(namespace)
+    try:
+        wait_until(lambda: look(namespace).hold_reason == 0, "no hold for the dead", 5.0)
+    finally:
+        second.close()
+
+
+def test_weights_of_a_critic_are_refused_over_topics_unless_the_node_says_otherwise(link: TopicLink) -> None:
+    link.load_critic(made_up_weights(RiskCriticConfig()))
+    with pytest.raises(UserError, match="did not come into use"):
+        link.reset()
+
+
+def test_a_softer_stiffness_that_comes_before_the_pose_counts(
+    controller: NodeProcess, here: Node, namespace: str
+) -> None:
+    called(here, "controller/home")
+    controller.wait_for("home,", 60.0)
+    first = TopicLink(namespace)
+    first.send(held_pose(first))  # somebody commanded earlier
+    first.step(0.1)
+    first.close()
+    publisher = here.create_publisher(PoseStamped, "target_pose", qos.targets())
+    stiffness = here.create_publisher(Float64MultiArray, "target_stiffness", qos.targets())
+    poses = Heard(here, PoseStamped, "current_pose")
+    reports = TopicSide(here)
+    wait_until(lambda: publisher.get_subscription_count() and stiffness.get_subscription_count(), "discovery")
+    wait_until(lambda: poses.messages and reports.ring.written, "reports")
+    time.sleep(1.1)
+    here_now = poses.last
+    here_now.header.frame_id = "base"
+    for _ in range(10):
+        stiffness.publish(Float64MultiArray(data=[150.0] * 3 + [15.0] * 3))
+        publisher.publish(here_now)
+        time.sleep(0.05)
+    newest = reports.ring.newest()
+    assert newest is not None and newest["executed_stiffness"][0, 0] == pytest.approx(150.0, abs=1.0)
 
 
 def call(node: Node, name: str) -> Trigger.Response:

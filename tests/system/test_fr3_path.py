@@ -78,6 +78,7 @@ def test_from_bring_up_to_recovery(robot: FrankaSimulator, start_node: StartNode
     called(here, "supervisor/release")
     called(here, "supervisor/reset")
     assert look(motor).state == SupervisorState.ESTOP, "a person's reset lets a program go on, and moves nothing"
+    time.sleep(1.1)  # who followed the trajectory is gone once it was silent for a second
     called(here, "controller/start_over")
     wait_until(lambda: look(motor).state == SupervisorState.ARMED, "armed again")
     called(here, "controller/home")
