@@ -297,9 +297,11 @@ def call(node: Node, name: str) -> Trigger.Response:
 
 
 def test_homing_and_guiding(controller: NodeProcess, here: Node, link: TopicLink) -> None:
-    link.send(held_pose(link))
-    link.step(0.3)
-    assert "somebody commands" in call(here, "controller/home").message
+    link.send(replace(held_pose(link), duration_s=5.0))
+    with ThreadPoolExecutor(1) as pool:
+        stepping = pool.submit(link.step, 3.0)  # renews what it sent
+        assert "somebody commands" in call(here, "controller/home").message
+        stepping.result()
     link.step(1.2)
     link.reset()
     assert "outside the workspace" in call(here, "controller/guide").message
