@@ -66,7 +66,8 @@ class Person:
             held = not self.idle and (time.monotonic() - began_s) % (HOLD_S + LET_GO_S) < HOLD_S
             axes = np.zeros(6)
             if self._tool_m is not None and held:
-                axes[:3] = np.clip((self._goal_m - self._tool_m) / 0.02, -1.0, 1.0)
+                # bold to the end: what leads by less than a millimetre does not overcome the joints' friction
+                axes[:3] = np.clip((self._goal_m - self._tool_m) / 0.004, -1.0, 1.0)
             state = DeviceState(time.monotonic_ns(), axes, held)
             self._joy.publish(self._sender.message(state, self._node.get_clock().now().to_msg()))
 
