@@ -21,7 +21,7 @@ from rclpy.node import Node
 from controllers.paced_link import LinkTimeouts, PacedLink
 from controllers.pulse import Pulse
 from data.errors import UserError
-from ros_nodes.network import stay_on_this_machine
+from ros_nodes.network import make_context
 from ros_nodes.spinning import Spinner
 from ros_nodes.topic_side import TopicSide
 
@@ -66,10 +66,7 @@ class TopicLink(PacedLink):
         self.cancelled = cancelled or _CANCELLED.get() or threading.Event()
         self._leaving = False
         self._own_context = context is None
-        self._context = context or Context()
-        warning = stay_on_this_machine() if self._own_context else None
-        if self._own_context:
-            rclpy.init(context=self._context)
+        self._context, warning = (context, None) if context else make_context()
         self._node = Node("robot_rl_link", namespace=namespace, context=self._context, start_parameter_services=False)
         if warning is not None:
             self._node.get_logger().warning(warning)
