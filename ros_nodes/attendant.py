@@ -112,9 +112,9 @@ class Attendant:
     def release_stop(self) -> Told:
         """Releases the emergency stop; the arm stays stopped until a reset."""
         with self._lock:
-            self._stopped = False
-            if self._seat is None:
+            if self._seat is None:  # what was refused is not done later either: the next motor process stays stopped
                 return False, f"refused: {self.absence}"
+            self._stopped = False
             self._seat.estop(False)
         return True, "released; the arm stays stopped until somebody looks at it and calls reset"
 

@@ -87,10 +87,6 @@ class CameraNode(ManagedNode[CameraNodeConfig]):
         reader.close()
         self._beat(0)
 
-    def teardown(self) -> None:
-        """Topics go with the node."""
-        self.halt()
-
     def _make(self) -> Camera:
         if self.camera_config.kind != "mujoco":
             return make_camera(self.camera_config)

@@ -76,6 +76,7 @@ class Diagnostics:
         self._node, self._hardware = node, hardware
         self._watches: list[Watch] = []
         self._sayings: list[Callable[[], Saying]] = []
+        self._marked: tuple[int, int] | None = None
         self._publisher = node.create_publisher(DiagnosticArray, "/diagnostics", 10)
         node.create_timer(1.0, self.publish)
 
@@ -88,6 +89,16 @@ class Diagnostics:
     def say(self, saying: Callable[[], Saying]) -> None:
         """Adds something to say: a function that returns name, level, words and values."""
         self._sayings.append(saying)
+
+    def mark(self) -> None:
+        """What is added from now on goes with `forget`."""
+        self._marked = len(self._watches), len(self._sayings)
+
+    def forget(self) -> None:
+        """Takes away what was added since `mark`; harmless when called again."""
+        if self._marked is not None:
+            watches, sayings = self._marked
+            del self._watches[watches:], self._sayings[sayings:]
 
     def publish(self) -> None:
         """Publishes now."""

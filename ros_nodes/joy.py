@@ -23,6 +23,7 @@ from data.errors import UserError
 from robot_rl.teleop.devices.base import AXES, Button, Device, DeviceLost, DeviceState
 from ros_nodes import qos
 from ros_nodes.arm_messages import numbers
+from ros_nodes.network import make_context
 from ros_nodes.spinning import Spinner
 from ros_nodes.wire import MalformedMessage
 
@@ -30,6 +31,17 @@ TOPIC = "teleop/joy"
 RELEASED_S, LOST_S = 0.15, 1.0
 """Without a message for so long the dead-man counts as released; after the second, the device as gone [s]."""
 _BUTTONS = tuple(Button)
+
+
+class CrowdedDevice(DeviceLost):
+    """Several nodes publish one device: nobody knows whose hand the arm would follow."""
+
+    def __init__(self, topic: str) -> None:
+        UserError.__init__(
+            self,
+            f"more than one node publishes {topic}: nobody knows whose hand counts, and the arm holds where it is; end "
+            "all teleoperation nodes of this arm but one, then type the same command to go on",
+        )
 
 
 class JoySender:
@@ -60,19 +72,23 @@ class JoyDevice:
         self._waiting: list[Button] = []
         self._let_go = False  # a press from before an episode counts again once it was let go
         self._context: Context | None = None
+        self._crowded = False
 
     def open(self) -> None:
         """Subscribes and waits for a first message. Raises UserError where none comes."""
-        self._context = Context()
-        rclpy.init(context=self._context)
+        self._context, warning = make_context()
         self._node = Node("robot_rl_hand", namespace=self._namespace, context=self._context)
-        self._node.create_subscription(Joy, TOPIC, self._take, qos.states())
+        if warning is not None:
+            self._node.get_logger().warning(warning)
+        self._subscription = self._node.create_subscription(Joy, TOPIC, self._take, qos.states())
         self._spinner = Spinner(self._node, context=self._context)
         self._spinner.start()
         deadline_s = time.monotonic() + 10.0
         while not self._state.stamp_ns:
             if time.monotonic() > deadline_s:
                 self.close()
+                if self._crowded:
+                    raise CrowdedDevice(f"{self._namespace}/{TOPIC}")
                 raise UserError(
                     f"no teleoperation node publishes {self._namespace}/{TOPIC}: start one (robot-rl up teleop), or "
                     "give a device of this terminal"
@@ -80,13 +96,17 @@ class JoyDevice:
             time.sleep(0.01)
 
     def poll(self, now_ns: int) -> DeviceState:
-        """What came since the last look. Raises DeviceLost after a second of silence."""
+        """What came since the last look; nothing counts as held while several nodes publish.
+
+        Raises DeviceLost after a second of silence, and CrowdedDevice after one of several publishers.
+        """
         with self._lock:
             state, pressed, self._waiting = self._state, tuple(self._waiting), []
+            crowded = self._crowded
         silence_s = (now_ns - state.stamp_ns) * 1e-9
         if silence_s > LOST_S or self._context is None:
-            raise DeviceLost(self.name)
-        self._let_go = self._let_go and state.held
+            raise CrowdedDevice(f"{self._namespace}/{TOPIC}") if crowded else DeviceLost(self.name)
+        self._let_go = crowded or (self._let_go and state.held)
         if silence_s > RELEASED_S or self._let_go:
             state = replace(state, held=False, axes=np.zeros(len(AXES)))
         return replace(state, stamp_ns=now_ns, pressed=pressed)
@@ -110,6 +130,11 @@ class JoyDevice:
         except MalformedMessage:
             return
         with self._lock:
+            self._crowded = self._subscription.get_publisher_count() > 1
+            if self._crowded:  # whose message it is nobody can tell, nor whose presses it counts
+                self._counts = None
+                self._waiting.clear()
+                return
             if self._counts is not None:
                 for button, before, now in zip(_BUTTONS, self._counts, counts, strict=True):
                     self._waiting += [button] * min(max(now - before, 0), 3)

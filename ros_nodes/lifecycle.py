@@ -8,6 +8,7 @@ manager, `ros2 lifecycle set`).
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, ClassVar, Generic, TypeVar
 
 from rclpy.clock import Clock
@@ -31,6 +32,7 @@ class ManagedNode(LifecycleNode, Generic[C]):
     """
 
     config_class: ClassVar[type[Config]]
+    _in_setup = False  # rclpy's own constructor makes publishers and services as well
 
     def __init__(self, name: str, **options: Any) -> None:
         super().__init__(name, **options)
@@ -43,26 +45,49 @@ class ManagedNode(LifecycleNode, Generic[C]):
         self.problem: str | None = None
         """Why the last transition failed."""
         self.diagnostics = Diagnostics(self)
+        self._kept: list[tuple[Callable[[Any], Any], Any]] = []  # (how to take it away, what)
         parameters.lock(self, self.config_class, lambda: self.active, self.changed)  # type: ignore[arg-type]
 
     def create_timer(self, timer_period_sec: float, callback: Any, *arguments: Any, **options: Any) -> Any:
         """As rclpy's, on a clock that nobody sets."""
         options.setdefault("clock", STEADY)
-        return super().create_timer(timer_period_sec, callback, *arguments, **options)
+        timer = super().create_timer(timer_period_sec, callback, *arguments, **options)
+        return self._keep(self.destroy_timer, timer)
+
+    def create_publisher(self, *arguments: Any, **options: Any) -> Any:
+        """As rclpy's."""
+        return self._keep(self.destroy_publisher, super().create_publisher(*arguments, **options))
+
+    def create_subscription(self, *arguments: Any, **options: Any) -> Any:
+        """As rclpy's."""
+        return self._keep(self.destroy_subscription, super().create_subscription(*arguments, **options))
+
+    def create_service(self, *arguments: Any, **options: Any) -> Any:
+        """As rclpy's."""
+        return self._keep(self.destroy_service, super().create_service(*arguments, **options))
+
+    def _keep(self, take_away: Callable[[Any], Any], what: Any) -> Any:
+        """What `setup` makes goes with the cleanup: else a node that is configured again would have it twice."""
+        if self._in_setup:
+            self._kept.append((take_away, what))
+        return what
 
     # For subclasses
 
     def setup(self) -> None:
-        """Checks the configuration, makes what moves nothing."""
+        """Checks the configuration, makes what moves nothing.
+
+        Topics, services, timers and diagnostics made here are taken away after `teardown`.
+        """
 
     def start(self) -> None:
-        """Begins to work."""
+        """Begins to work; what is made here, `halt` takes away."""
 
     def halt(self) -> None:
         """Ends what `start` began."""
 
     def teardown(self) -> None:
-        """Lets go of what `setup` made."""
+        """Lets go of what else `setup` made."""
 
     def changed(self, config: C) -> None:
         """Parameters that may change while the node is active did."""
@@ -83,14 +108,22 @@ class ManagedNode(LifecycleNode, Generic[C]):
         if self.active:
             self.active = False
             self.halt()
-        self.teardown()
+        self._clean_up()
 
     def on_configure(self, state: State) -> TransitionCallbackReturn:
         """Reads the parameters and calls `setup`."""
 
         def configure() -> None:
             self.config = parameters.read(self, self.config_class)  # type: ignore[assignment]
-            self.setup()
+            self._in_setup = True
+            self.diagnostics.mark()
+            try:
+                self.setup()
+            except BaseException:
+                self._take_away()
+                raise
+            finally:
+                self._in_setup = False
 
         return self._try(configure)
 
@@ -111,11 +144,23 @@ class ManagedNode(LifecycleNode, Generic[C]):
 
     def on_cleanup(self, state: State) -> TransitionCallbackReturn:
         """Calls `teardown`."""
-        return self._try(self.teardown)
+        return self._try(self._clean_up)
 
     def on_shutdown(self, state: State) -> TransitionCallbackReturn:
         """Calls `halt`, if need be, and `teardown`."""
         return self._try(self.end)
+
+    def _clean_up(self) -> None:
+        try:
+            self.teardown()
+        finally:
+            self._take_away()
+
+    def _take_away(self) -> None:
+        while self._kept:
+            take_away, what = self._kept.pop()
+            take_away(what)
+        self.diagnostics.forget()
 
     def _try(self, work: Any) -> TransitionCallbackReturn:
         try:

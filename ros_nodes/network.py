@@ -11,6 +11,10 @@ import os
 from collections.abc import MutableMapping
 from pathlib import Path
 
+import rclpy
+from rclpy.context import Context
+from rclpy.signals import SignalHandlerOptions
+
 RANGE, OLD_RANGE = "ROS_AUTOMATIC_DISCOVERY_RANGE", "ROS_LOCALHOST_ONLY"
 PROFILES, OLD_PROFILES = "FASTDDS_DEFAULT_PROFILES_FILE", "FASTRTPS_DEFAULT_PROFILES_FILE"
 LOOPBACK = Path(__file__).with_name("this_machine_only.xml")
@@ -35,3 +39,14 @@ def stay_on_this_machine(environment: MutableMapping[str, str] | None = None) ->
         f"{RANGE}={reach}: other machines can see these topics and command the arm; set it to LOCALHOST, or protect "
         "the network (docs/security.md)"
     )
+
+
+def make_context(context: Context | None = None, arguments: list[str] | None = None) -> tuple[Context, str | None]:
+    """Returns a context that is initialised, after `stay_on_this_machine`, and the line of that for the node's log.
+
+    context: to initialise, such as the default one; None for a new one. No signal is handled.
+    """
+    warning = stay_on_this_machine()
+    context = context or Context()
+    rclpy.init(args=arguments, context=context, signal_handler_options=SignalHandlerOptions.NO)
+    return context, warning

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 from std_msgs.msg import String
-from std_srvs.srv import Trigger
 
 from data.errors import UserError
 from robot_rl.teleop.session import AttendedLink
@@ -28,7 +27,8 @@ from ros_nodes.config import PolicyConfig
 from ros_nodes.diagnostics import ERROR, OK, Saying
 from ros_nodes.lifecycle import ManagedNode
 from ros_nodes.spinning import run_node
-from ros_nodes.topic_link import LinkCancelled, TopicLink
+from ros_nodes.topic_link import LinkCancelled, TopicLink, links_cancelled_by
+from ros_nodes.worker import Worker
 
 IDLE = "idle"
 
@@ -40,16 +40,11 @@ class PolicyNode(ManagedNode[PolicyConfig]):
 
     def __init__(self, **options: Any) -> None:
         super().__init__("policy", **options)
-        self._worker: threading.Thread | None = None
-        self._stopping = threading.Event()
-        self._workplace: Workplace | None = None
         self._says = self.create_publisher(String, "~/state", qos.latched())
         self._tells = self.create_publisher(String, "~/episode", qos.streams())
-        self.create_service(Trigger, "~/start", self._serve_start)
-        self.create_service(Trigger, "~/stop", self._serve_stop)
+        self.actor = Worker(self, "policy", self._work, "it begins", lambda: self._become(IDLE))
         self.diagnostics.say(self._say)
         self.doing = IDLE
-        self.trouble = ""
         self.episodes: list[EpisodeRecord] = []
 
     # Lifecycle
@@ -63,57 +58,27 @@ class PolicyNode(ManagedNode[PolicyConfig]):
         """Begins at once, if it is to."""
         self._become(IDLE)
         if self.config.begin:
-            self.play()
+            self.actor.start()
 
     def halt(self) -> None:
         """Ends the episode under way; the arm holds."""
-        self.cease()
+        self.actor.halt()
 
     # What it does
 
-    def play(self) -> tuple[bool, str]:
-        """Begins to act. Returns whether it does, and words."""
-        if self.doing != IDLE:
-            return False, "it acts already"
-        if self._worker is not None:
-            self._worker.join()  # idle: it is at its very end
+    def _work(self, stopping: threading.Event) -> None:
         self._become("loading")
-        self._stopping.clear()
-        self.trouble = ""
-        self._worker = threading.Thread(target=self._work, name="policy", daemon=True)
-        self._worker.start()
-        return True, "it begins"
-
-    def cease(self) -> None:
-        """Ends what it does, and waits for that."""
-        self._stopping.set()
-        link = self._link()
-        if link is not None:
-            link.cancelled.set()
-        if self._worker is not None:
-            self._worker.join(20.0)
-            self._worker = None
-
-    def _link(self) -> TopicLink | None:
-        workplace = self._workplace
-        link: Any = workplace.env.link if isinstance(workplace, ArmWorkplace) else None
-        link = link.link if isinstance(link, AttendedLink) else link
-        return link if isinstance(link, TopicLink) else None
-
-    def _work(self) -> None:
         try:
-            with one_thread():
-                self._act()
+            with one_thread(), links_cancelled_by(stopping):
+                self._act(stopping)
         except LinkCancelled:
-            self._become(IDLE)
+            raise
         except UserError as error:
-            self.trouble = " ".join(str(error).split())
-            self.get_logger().error(self.trouble)
-            self._become(IDLE)
             if self.config.begin:
-                self.failure = self.trouble
+                self.failure = " ".join(str(error).split())
+            raise
 
-    def _act(self) -> None:
+    def _act(self, stopping: threading.Event) -> None:
         setup = {
             **self.described,
             "robot": "ros",
@@ -125,27 +90,24 @@ class PolicyNode(ManagedNode[PolicyConfig]):
             "out": None,
         }
         workplace, takeover = workplace_with_human(setup, self.config.seed)
-        self._workplace = workplace
         try:
             actor, step = load_actor(self.run, self.described, workplace)
             self.get_logger().info(f"acts with {self.run} as of step {step}")
             self._become("acting")
             first, last = self.config.seed, self.config.seed + (self.config.episodes or 10**6)
-            seeds = (seed for seed in range(first, last) if not self._stopping.is_set())
+            seeds = (seed for seed in range(first, last) if not stopping.is_set())
             evaluate(actor, workplace, seeds, self.config.deterministic, on_episode=self._took, takeover=takeover)
         finally:
             self._let_go(workplace)
-        self._become(IDLE)
 
     def _let_go(self, workplace: Workplace) -> None:
-        link = self._link()
-        if link is not None:
-            link.cancelled.clear()
+        link: Any = workplace.env.link if isinstance(workplace, ArmWorkplace) else None
+        link = link.link if isinstance(link, AttendedLink) else link
+        if isinstance(link, TopicLink):
             try:
-                link.reset()  # the arm holds where it is, at once instead of as its commands age
+                link.leave()  # before devices and cameras are closed, which takes a while
             except UserError as error:
                 self.get_logger().warning(" ".join(str(error).split()))
-        self._workplace = None
         workplace.close()
 
     def _took(self, record: EpisodeRecord) -> None:
@@ -162,16 +124,8 @@ class PolicyNode(ManagedNode[PolicyConfig]):
     def _say(self) -> Saying:
         successes = sum(record.success for record in self.episodes)
         values = {"episodes": len(self.episodes), "successes": successes}
-        return "policy", ERROR if self.trouble else OK, self.trouble or self.doing, values
-
-    def _serve_start(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
-        response.success, response.message = self.play() if self.active else (False, "the node is not active")
-        return response
-
-    def _serve_stop(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
-        self.cease()
-        response.success, response.message = True, "stopped, the arm holds"
-        return response
+        trouble = self.actor.trouble
+        return "policy", ERROR if trouble else OK, trouble or self.doing, values
 
 
 def main() -> int:

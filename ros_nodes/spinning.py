@@ -21,7 +21,7 @@ from rclpy.node import Node
 from rclpy.task import Future
 
 from data.errors import UserError
-from ros_nodes.network import stay_on_this_machine
+from ros_nodes.network import make_context
 
 _LOOK_S = 0.2
 
@@ -68,8 +68,7 @@ def run_node(make: Callable[[], Node], arguments: list[str] | None = None) -> in
     def stop(number: int, frame: FrameType | None) -> None:
         stopping.set()
 
-    warning = stay_on_this_machine()
-    rclpy.init(args=arguments, signal_handler_options=rclpy.signals.SignalHandlerOptions.NO)
+    _, warning = make_context(rclpy.utilities.get_default_context(), arguments)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, stop)
     node: Any = None

@@ -39,7 +39,6 @@ class SupervisorNode(ManagedNode[SupervisorNodeConfig]):
         super().__init__("supervisor", **options)
         self.attendant: Attendant | None = None
         self._resets: list[tuple[Future[None], list[Told], threading.Thread]] = []
-        self._made: list[tuple[Any, Any]] = []  # (how to take it away, what)
         self._told: tuple[Any, ...] | None = None
         self._beats = self.diagnostics.watch("signs of life", expected_hz=1.0 / BEAT_S, stale_s=0.1)
         self.diagnostics.say(self._say_seat)
@@ -51,14 +50,10 @@ class SupervisorNode(ManagedNode[SupervisorNodeConfig]):
         self.motor = self.config.motor_name(self.get_namespace())
         self._stop_topic = self.resolve_topic_name("stop")
         self._state = self.create_publisher(DiagnosticStatus, "supervisor_state", qos.latched())
-        self._made.append((self.destroy_publisher, self._state))
-        self._made.append(
-            (self.destroy_subscription, self.create_subscription(Bool, "stop", self._take_button, qos.latched()))
-        )
+        self.create_subscription(Bool, "stop", self._take_button, qos.latched())
         for name in ("arm", "hold", "stop", "release"):
-            service = self.create_service(Trigger, f"~/{name}", self._server(getattr(self, f"_{name}")))
-            self._made.append((self.destroy_service, service))
-        self._made.append((self.destroy_service, self.create_service(Trigger, "~/reset", self._serve_reset)))
+            self.create_service(Trigger, f"~/{name}", self._server(getattr(self, f"_{name}")))
+        self.create_service(Trigger, "~/reset", self._serve_reset)
 
     def start(self) -> None:
         """Takes the seat as soon as there is a motor process."""
@@ -85,12 +80,6 @@ class SupervisorNode(ManagedNode[SupervisorNodeConfig]):
         for _, _, thread in self._resets:
             thread.join()
         self._answer_resets()
-
-    def teardown(self) -> None:
-        """Takes services and topics away."""
-        while self._made:
-            take_away, what = self._made.pop()
-            take_away(what)
 
     # Services
 

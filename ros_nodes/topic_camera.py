@@ -17,6 +17,7 @@ from std_msgs.msg import UInt8MultiArray
 from controllers.cameras.base import CameraLost, DeviceInfo, Frame, Intrinsics, NoFrame
 from ros_nodes import qos
 from ros_nodes.image_messages import picture_of
+from ros_nodes.network import make_context
 from ros_nodes.spinning import Spinner
 from ros_nodes.wire import MalformedMessage, unpack
 
@@ -44,10 +45,11 @@ class TopicCamera:
 
     def start(self) -> None:
         """Subscribes; whether anybody publishes shows in `read`."""
-        self._context = Context()
-        rclpy.init(context=self._context)
+        self._context, warning = make_context()
         node_name = f"robot_rl_camera_{self.name}".replace("-", "_")
         self._node = Node(node_name, namespace=self._namespace, context=self._context, start_parameter_services=False)
+        if warning is not None:
+            self._node.get_logger().warning(warning)
         subscribe = self._node.create_subscription
         subscribe(UInt8MultiArray, f"{self.name}/frame", self._take_times, qos.states())
         subscribe(CameraInfo, f"{self.name}/camera_info", self._take_info, qos.states())

@@ -10,6 +10,8 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
+from collections.abc import Iterator
+from contextvars import ContextVar
 from typing import Any
 
 import rclpy
@@ -19,13 +21,26 @@ from rclpy.node import Node
 from controllers.paced_link import LinkTimeouts, PacedLink
 from controllers.pulse import Pulse
 from data.errors import UserError
-from ros_nodes.network import stay_on_this_machine
+from ros_nodes.network import make_context
 from ros_nodes.spinning import Spinner
 from ros_nodes.topic_side import TopicSide
 
 
 class LinkCancelled(UserError):
     """Somebody else in this process asked the link's user to stop."""
+
+
+_CANCELLED: ContextVar[threading.Event | None] = ContextVar("cancelled", default=None)
+
+
+@contextlib.contextmanager
+def links_cancelled_by(cancelled: threading.Event) -> Iterator[None]:
+    """Links that this thread makes within the block, by whatever function, are cancelled by the event."""
+    token = _CANCELLED.set(cancelled)
+    try:
+        yield
+    finally:
+        _CANCELLED.reset(token)
 
 
 class TopicLink(PacedLink):
@@ -38,19 +53,20 @@ class TopicLink(PacedLink):
         start_timeout_s: float = 60.0,
         timeouts: LinkTimeouts | None = None,
         context: Context | None = None,
+        cancelled: threading.Event | None = None,
     ) -> None:
         """namespace: of the controller node, such as "arm". context: None for one of its own, from the environment.
+
+        cancelled: set by another thread, has the verb under way, and each further one, raise LinkCancelled; also this
+        one. By default that of `links_cancelled_by`.
 
         Raises UserError if no controller node that is active answers in time.
         """
         self._closed, self._begun = True, False
-        self.cancelled = threading.Event()
-        """Set by another thread: the verb under way, and each further one, raises LinkCancelled until it is cleared."""
+        self.cancelled = cancelled or _CANCELLED.get() or threading.Event()
+        self._leaving = False
         self._own_context = context is None
-        self._context = context or Context()
-        warning = stay_on_this_machine() if self._own_context else None
-        if self._own_context:
-            rclpy.init(context=self._context)
+        self._context, warning = (context, None) if context else make_context()
         self._node = Node("robot_rl_link", namespace=namespace, context=self._context, start_parameter_services=False)
         if warning is not None:
             self._node.get_logger().warning(warning)
@@ -87,12 +103,20 @@ class TopicLink(PacedLink):
                     f"no active controller node answered in namespace {namespace or '/'!r} within {timeout_s:g} s: "
                     "start one (robot-rl up sim), see ROS_DOMAIN_ID and ROS_AUTOMATIC_DISCOVERY_RANGE of both terminals"
                 )
-            time.sleep(0.01)
+            self._sleep(0.01)
         if not side.ring.same_clock:
             raise UserError(
                 "the controller node runs on another machine, and commands carry times of this machine's clock: run "
                 "whatever commands the arm on the robot PC"
             )
+
+    def leave(self) -> None:
+        """Has the arm hold where it is, at once instead of as its commands age; nothing cancels what follows.
+
+        Raises UserError where the arm is latched or nobody answers.
+        """
+        self._leaving = True
+        self.reset()
 
     def close(self) -> None:
         """Lets go of the arm, which then holds where it is; the motor process goes on. May be called twice.
@@ -102,9 +126,8 @@ class TopicLink(PacedLink):
         if self._closed:
             return
         if self._begun:
-            self.cancelled.clear()
             with contextlib.suppress(UserError, ValueError):  # latched, or nobody there: nothing to start over
-                self.reset()
+                self.leave()
         self._closed = True
         self._pulse.stop()
         self._spinner.stop()
@@ -118,5 +141,7 @@ class TopicLink(PacedLink):
         return None
 
     def _sleep(self, duration_s: float) -> None:
-        if self.cancelled.wait(max(duration_s, 0.0)):
+        if self._leaving:
+            time.sleep(max(duration_s, 0.0))
+        elif self.cancelled.wait(max(duration_s, 0.0)):
             raise LinkCancelled("stopped on request")

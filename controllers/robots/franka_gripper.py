@@ -125,22 +125,38 @@ class FrankaGripper:
 class _Server:
     """The gripper's end: one command at a time, the newest wish next."""
 
-    def __init__(self, hand: Any, order: _Order, memory: int) -> None:
-        self._hand, self._order = hand, order
+    def __init__(self, hand: Any, order: _Order, memory: int, errors: tuple[type[Exception], ...]) -> None:
+        """errors: what the hand raises."""
+        self._hand, self._order, self._errors = hand, order, errors
+        self._said = ""
         view = memoryview(mmap.mmap(memory, 8 * _WORDS))
         self._floats, self._ints = view.cast("d"), view.cast("q")
         self._done = 0
         self._parent = os.getppid()
 
     def run(self) -> None:
-        """Serves until it is told to leave or its parent is gone."""
+        """Serves until it is told to leave or its parent is gone.
+
+        Raises the hand's errors where it cannot be read any more: only then the connection is broken.
+        """
         while os.getppid() == self._parent and (number := self._ints[_Word.NUMBER]) >= 0:
             self._floats[_Word.OPENING] = opening_m = self._hand.read_once().width
             if number == self._done:
                 time.sleep(_IDLE_S)
                 continue
             self._done = number
-            self._ints[_Word.FAILURES] += not self._carry_out(self._floats[_Word.WISH], opening_m)
+            self._ints[_Word.FAILURES] += not self._tried(self._floats[_Word.WISH], opening_m)
+
+    def _tried(self, wish_m: float, opening_m: float) -> bool:
+        """Whether a wish was carried out. One that fails, such as a grasp that was blocked, is told."""
+        try:
+            return self._carry_out(wish_m, opening_m)
+        except self._errors as error:
+            words = explain_exception(str(error))
+            if words != self._said:
+                self._said = words
+                _tell(f"gripper at {self._order.ip} did not move to {1000.0 * wish_m:.0f} mm: {words}")
+            return False
 
     def _carry_out(self, wish_m: float, opening_m: float) -> bool:
         """Moves to an opening; at the closed end it grasps, which alone holds with a force what is in between."""
@@ -158,21 +174,29 @@ def _main() -> int:
     order = _Order(**json.loads(sys.stdin.readline()))
     try:
         import pylibfranka
-
-        hand = pylibfranka.Gripper(order.ip)
-        hand.read_once()
-    except (RuntimeError, ImportError) as error:
+    except ImportError as error:
         print(json.dumps({"error": explain_exception(str(error))}), flush=True)
         return 2
-    server = _Server(hand, order, int(sys.argv[1]))
+    errors = (RuntimeError, pylibfranka.FrankaException)  # the latter is none of the former
+    try:
+        hand = pylibfranka.Gripper(order.ip)
+        hand.read_once()
+    except errors as error:
+        print(json.dumps({"error": explain_exception(str(error))}), flush=True)
+        return 2
+    server = _Server(hand, order, int(sys.argv[1]), errors)
     print(json.dumps({"error": ""}), flush=True)
     try:
         server.run()
-    except RuntimeError as error:  # the connection broke: the opening becomes NaN, the arm goes on
-        with suppress(OSError):
-            print(f"gripper at {order.ip}: {explain_exception(str(error))}", file=sys.stderr, flush=True)
+    except errors as error:  # the opening becomes NaN, the arm goes on
+        _tell(f"gripper at {order.ip}: {explain_exception(str(error))}")
         return 1
     return 0
+
+
+def _tell(words: str) -> None:
+    with suppress(OSError):
+        print(words, file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

@@ -86,12 +86,21 @@ def environment() -> Path:
     return folder
 
 
+def _foreign_variables() -> dict[str, str]:
+    """The variables for the Python of another environment: none that has it load modules or libraries of ours.
+
+    Where ROS comes from wheels, two variables stand for its libraries: the path, and the mark that it is set.
+    """
+    ours = ("PYTHON", "PIP_CONSTRAINT", "LD_LIBRARY_PATH", "_ROS_WHEELS_BOOTSTRAP_COMPLETE")
+    return {name: value for name, value in os.environ.items() if not name.startswith(ours)}
+
+
 def _make_environment(folder: Path) -> None:
     steps = (
         [sys.executable, "-m", "venv", str(folder)],
         [str(folder / "bin" / "python"), "-m", "pip", "install", "-q", "--disable-pip-version-check", *REQUIREMENTS],
     )
-    clean = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "PIP_CONSTRAINT"))}
+    clean = _foreign_variables()
     for step in steps:
         done = subprocess.run(step, capture_output=True, text=True, env=clean, check=False)
         if done.returncode != 0:
@@ -123,7 +132,6 @@ class FrankaSimulator:
         self._log_path = self._folder / "server.log"
         model = self._folder / "arm.xml"
         model.write_text(simulator_mjcf(arm, tool), encoding="utf-8")
-        clean = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
         flags = ["--enforce-motion-limits", *(["--enforce-comm-constraints"] if punctual else [])]
         flags += [] if gripper else ["--no-gripper"]
         command = [
@@ -142,7 +150,7 @@ class FrankaSimulator:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                env={**clean, "FR3_MJCF": str(model), "PYTHONUNBUFFERED": "1"},
+                env={**_foreign_variables(), "FR3_MJCF": str(model), "PYTHONUNBUFFERED": "1"},
                 start_new_session=True,
             )
         self.pid = self._process.pid

@@ -10,10 +10,11 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import IO, Any
 
 from data.errors import UserError
 from robot_rl.bringup.environment import require_ros
@@ -26,6 +27,7 @@ LIMITS = {
     "camera_p50_ms": 4.0,
     "camera_lost": 0.0,
 }
+_LOG_BYTES = 1_000_000
 _READY_S, _PICTURE = 180.0, {"name": "bench", "source": "software", "width_px": 640, "height_px": 480, "rate_hz": 30.0}
 
 
@@ -67,29 +69,31 @@ def _node(name: str, namespace: str, parameters: dict[str, Any], environment: di
     words = [sys.executable, "-P", "-m", f"ros_nodes.{name}_node", "--ros-args", "-r", f"__ns:=/{namespace}"]
     for key, value in parameters.items():
         words += ["-p", f"{key}:={str(value).lower() if isinstance(value, bool) else value}"]
-    node = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment)
-    try:
-        _wait_until_active(node, name)
-        yield
-    finally:
-        node.send_signal(signal.SIGINT)
+    with tempfile.TemporaryFile() as log:  # a pipe that nobody empties would stop the node once it is full
+        node = subprocess.Popen(words, stdout=log, stderr=subprocess.STDOUT, env=environment)
         try:
-            node.communicate(timeout=20.0)
-        except subprocess.TimeoutExpired:
-            node.kill()
-            node.communicate()
+            wait_until_active(node, log, name)
+            yield
+        finally:
+            node.send_signal(signal.SIGINT)
+            try:
+                node.wait(20.0)
+            except subprocess.TimeoutExpired:
+                node.kill()
+                node.wait()
 
 
-def _wait_until_active(node: subprocess.Popen[str], name: str) -> None:
-    said: list[str] = []
-    deadline_s = time.monotonic() + _READY_S
-    for line in node.stdout or ():
-        said.append(line.strip())
-        if "node is active" in line:
+def wait_until_active(node: subprocess.Popen[bytes], log: IO[bytes], name: str, patience_s: float = _READY_S) -> None:
+    """Waits until a node's program says so in its log. Raises UserError where it ends before, or does not in time."""
+    deadline_s = time.monotonic() + patience_s
+    while True:
+        ended = node.poll() is not None
+        said = os.pread(log.fileno(), _LOG_BYTES, 0).decode(errors="replace")  # its place is the program's as well
+        if "node is active" in said:
             return
-        if time.monotonic() > deadline_s:
-            break
-    raise UserError(f"the {name} node did not start: {' '.join(said[-3:])}")
+        if ended or time.monotonic() > deadline_s:
+            raise UserError(f"the {name} node did not start: {' '.join(said.splitlines()[-3:])}")
+        time.sleep(0.05)
 
 
 def _said(module: str, words: list[str], environment: dict[str, str]) -> dict[str, Any]:

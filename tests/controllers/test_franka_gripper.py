@@ -71,6 +71,70 @@ def test_the_arm_follows_the_executed_opening_while_it_moves(hand: FrankaSimulat
         assert not link.latest().latched
 
 
+@pytest.mark.slow
+def test_the_server_gets_none_of_our_libraries(hand: FrankaSimulator) -> None:
+    names = {entry.partition(b"=")[0] for entry in Path(f"/proc/{hand.pid}/environ").read_bytes().split(b"\0")}
+    assert b"FR3_MJCF" in names
+    assert not names & {b"LD_LIBRARY_PATH", b"_ROS_WHEELS_BOOTSTRAP_COMPLETE", b"PYTHONPATH"}
+
+
+_BLOCKED_HAND = """
+import os
+from types import SimpleNamespace
+
+
+class FrankaException(Exception):
+    pass
+
+
+class CommandException(RuntimeError):
+    pass
+
+
+class Gripper:
+    def __init__(self, ip):
+        self.width = 0.08
+
+    def read_once(self):
+        if os.path.exists(os.environ["CABLE_PULLED"]):
+            raise FrankaException("libfranka gripper: server closed connection")
+        return SimpleNamespace(width=self.width)
+
+    def move(self, width, speed):
+        if width > 0.07:
+            raise FrankaException("libfranka gripper: Command not possible")
+        self.width = width
+        return True
+
+    def grasp(self, *wish):
+        raise CommandException("libfranka gripper: Command failed!")
+"""
+"""In place of pylibfranka: a hand whose grasps fail, as do moves beyond 7 cm."""
+
+
+def test_an_order_that_fails_is_counted_and_only_a_broken_connection_ends_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "pylibfranka.py").write_text(_BLOCKED_HAND)
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join((str(tmp_path), str(Path(__file__).parents[2]))))
+    monkeypatch.setenv("CABLE_PULLED", str(tmp_path / "pulled"))
+    gripper = FrankaGripper("10.0.0.1", 0.1, 40.0)
+    try:
+        gripper.grip(0.0)
+        assert eventually(lambda: gripper.failures == 1)
+        gripper.grip(0.075)
+        assert eventually(lambda: gripper.failures == 2)
+        gripper.grip(0.03)
+        assert eventually(lambda: gripper.opening_m == 0.03) and gripper.failures == 2
+        (tmp_path / "pulled").touch()
+        assert eventually(lambda: math.isnan(gripper.opening_m))
+    finally:
+        gripper.close()
+    said = capfd.readouterr().err.splitlines()
+    assert "did not move to 0 mm" in said[0] and "did not move to 75 mm" in said[1]
+    assert len(said) == 3 and "the connection broke" in said[2], said
+
+
 def test_no_gripper_at_the_address_is_told_with_the_cure() -> None:
     with pytest.raises(UserError, match=r"no gripper at 127.0.0.1: .*robot_config.gripper=false"):
         FrankaGripper("127.0.0.1", 0.1, 40.0)

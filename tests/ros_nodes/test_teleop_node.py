@@ -23,7 +23,9 @@ from std_srvs.srv import Trigger
 from data.errors import UserError
 from robot_rl.teleop.devices.base import Button, DeviceLost, DeviceState
 from ros_nodes import qos
-from ros_nodes.joy import JoyDevice, JoySender, read
+from ros_nodes.joy import TOPIC, CrowdedDevice, JoyDevice, JoySender, read
+from ros_nodes.network import LOOPBACK, PROFILES, RANGE
+from ros_nodes.topic_camera import TopicCamera
 from ros_nodes.wire import MalformedMessage
 from tests.ros_nodes.conftest import NodeProcess, StartNode, wait_until
 
@@ -53,6 +55,62 @@ def test_a_state_survives_the_message_and_no_press_is_lost_with_one(
 def test_another_joystick_is_refused(message: Joy) -> None:
     with pytest.raises(MalformedMessage, match="expected"):
         read(message)
+
+
+def test_nothing_counts_while_two_publish_one_device(namespace: str, here: Node) -> None:
+    states = qos.states()
+    first, sender = here.create_publisher(Joy, TOPIC, states), JoySender()
+    held = DeviceState(1, np.zeros(6), True)
+    speaking = here.create_timer(0.02, lambda: first.publish(sender.message(held, Joy().header.stamp)))
+    device = JoyDevice(namespace)
+    device.open()
+    try:
+        wait_until(lambda: device.poll(time.monotonic_ns()).held, "the dead-man")
+        second, other = here.create_publisher(Joy, TOPIC, states), JoySender()
+        other.message(DeviceState(1, np.zeros(6), True, (Button.SUCCESS, Button.SUCCESS)), Joy().header.stamp)
+        also = here.create_timer(0.02, lambda: second.publish(other.message(held, Joy().header.stamp)))
+        pressed: list[Button] = []
+
+        def released() -> bool:
+            state = device.poll(time.monotonic_ns())
+            pressed.extend(state.pressed)
+            return not state.held
+
+        wait_until(released, "release")
+        with pytest.raises(CrowdedDevice, match="more than one node publishes"):
+            for _ in range(300):
+                assert released()
+                time.sleep(0.01)
+        here.destroy_timer(also)
+        here.destroy_publisher(second)
+        wait_until(lambda: here.count_publishers(here.resolve_topic_name(TOPIC)) == 1, "one again")
+        time.sleep(0.3)
+        assert released(), "the dead-man has to be pressed anew"
+        held = DeviceState(1)
+        time.sleep(0.1)
+        assert released()
+        held = DeviceState(1, np.zeros(6), True)
+        wait_until(lambda: not released(), "the dead-man")
+        assert pressed == []
+    finally:
+        here.destroy_timer(speaking)
+        device.close()
+
+
+@pytest.mark.parametrize("opened", [JoyDevice, lambda namespace: TopicCamera("wrist", namespace)])
+def test_whoever_listens_stays_on_this_machine(opened: Any, ros_domain: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in (RANGE, PROFILES):
+        monkeypatch.setenv(name, "")
+    listener = opened("/nobody")
+    try:
+        if isinstance(listener, JoyDevice):
+            with pytest.raises(UserError, match="robot-rl up teleop"):
+                listener.open()
+        else:
+            listener.start()
+        assert os.environ[RANGE] == "LOCALHOST" and os.environ[PROFILES] == str(LOOPBACK)
+    finally:
+        listener.close()
 
 
 @pytest.fixture
