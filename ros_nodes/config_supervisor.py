@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from controllers.robots.franka_config import FrankaConfig
-from data.errors import UserError
+from controllers.motor_name import motor_name
 from robot_rl.options import Config, option
-from ros_nodes.names import motor_name
 
 
 @dataclass
@@ -34,13 +32,7 @@ class SupervisorNodeConfig(Config):
 
     def motor_name(self, namespace: str) -> str:
         """Returns the name of the motor process at whose buttons to sit. Raises UserError where nothing says it."""
-        if self.robot != "fr3" or self.motor:
-            return motor_name(self.motor, namespace)
-        if not self.robot_ip:
-            raise UserError(
-                "an FR3's motor process is named after its address: give robot_ip=172.16.0.2, or motor=<name>"
-            )
-        return FrankaConfig(ip=self.robot_ip).motor_name
+        return motor_name(self.robot, namespace, self.robot_ip, self.motor)
 
     @property
     def holds_at_start(self) -> bool:

@@ -139,11 +139,13 @@ class Crew:
         now_s = time.monotonic()
         # The first start within the window is no restart.
         recent = sum(now_s - start_s < rule.within_s for start_s in self._starts[name])
-        if recent > rule.times or child.status() == _MISTAKE:
+        if not rule.times or recent > rule.times or child.status() == _MISTAKE:
             return False
         self._due[name] = now_s + rule.delay_s
         self.outcome.restarts[name] = self.outcome.restarts.get(name, 0) + 1
-        self._tell("", f"{child.fate()}; starts again ({recent} of {rule.times} times within {rule.within_s:g} s)")
+        self._tell(
+            "", f"{child.fate()}; starts again ({max(recent, 1)} of {rule.times} times within {rule.within_s:g} s)"
+        )
         return True
 
     def _fail(self, why: str) -> None:

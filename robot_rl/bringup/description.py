@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from importlib.util import find_spec
 from string import Formatter
+from typing import Any
 
 SCRIPTS = "robot_rl_bringup"
 """The ROS package that has one executable a node."""
@@ -29,6 +30,8 @@ class Argument:
     needed: bool = False
     pattern: str = ""
     """Regular expression that a value matches as a whole; "" for any."""
+    form: str = ""
+    """With a pattern: what a value that does not match is told to be."""
 
 
 @dataclass(frozen=True)
@@ -117,7 +120,8 @@ class Process:
     name: str
     """Of the node; it also stands before each line that the process writes."""
     program: Node | Command
-    when: Condition | None = None
+    when: tuple[Condition, ...] = ()
+    """It belongs to the bring-up where all of these hold."""
     environment: Mapping[str, str] = field(default_factory=dict)
     ready: str = ""
     """Text in a line that it writes once it works; "" if it counts as ready at once."""
@@ -128,9 +132,21 @@ class Process:
     stop_s: float = 5.0
     """Time to end in order after SIGINT, before SIGTERM follows [s]."""
     owns_motor: bool = False
-    """Whether it starts the motor process that is named after its namespace."""
+    """Whether it starts the arm's motor process."""
     terminal: bool = False
     """Whether it reads the terminal, as a keyboard does."""
+
+    def belongs(self, values: Mapping[str, str]) -> bool:
+        """Tells whether it belongs to the bring-up with these values of the arguments."""
+        return all(condition.holds(values) for condition in self.when)
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """Values of arguments that exclude each other."""
+
+    when: tuple[Condition, ...]
+    sentence: str
 
 
 @dataclass(frozen=True)
@@ -145,7 +161,8 @@ class BringUp:
     purpose: tuple[str, ...]
     """Processes without which the bring-up makes no sense; others that this version lacks are left out."""
     next: tuple[str, ...] = ()
-    """What to type next."""
+    """What to type next; `{motor}` stands for the name of the arm's motor process."""
+    refusals: tuple[Refusal, ...] = ()
 
     @property
     def present(self) -> tuple[Process, ...]:
@@ -163,8 +180,15 @@ class BringUp:
         """Returns the argument of a name, which must exist."""
         return next(argument for argument in self.arguments if argument.name == name)
 
-    def kind(self, template: str) -> type:
-        """Returns the type of a parameter: the argument's if it is one argument by itself, else a text."""
+    def kind(self, template: str) -> Any:
+        """Returns the type of a parameter: the argument's if it is one argument by itself, else as it is written.
+
+        `true` and `false` are truth values, what begins with `[` is a list of texts, all else is a text.
+        """
+        if template in ("true", "false"):
+            return bool
+        if template.startswith("["):
+            return list[str]
         parts = list(pieces(template))
         if len(parts) == 1 and parts[0][1] is not None:
             return self.argument(parts[0][1]).kind

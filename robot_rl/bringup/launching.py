@@ -7,13 +7,14 @@ under launch all start at once, nodes wait for one another, and `on_exit=Shutdow
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from launch import LaunchDescription
 from launch.actions import DeclareLaunchArgument, ExecuteProcess, SetEnvironmentVariable, Shutdown
 from launch.conditions import IfCondition
 from launch.substitutions import (
+    AndSubstitution,
     EnvironmentVariable,
     EqualsSubstitution,
     LaunchConfiguration,
@@ -63,8 +64,8 @@ def _action(bringup: BringUp, process: Process) -> Any:
     }
     if not process.restart.times:
         common["on_exit"] = Shutdown(reason=f"{process.name} ended")
-    if process.when is not None:
-        common["condition"] = _condition(process.when)
+    if process.when:
+        common["condition"] = IfCondition(_all_of(process.when))
     program = process.program
     if not isinstance(program, Node):
         words = [_text(word) for word in program.words]
@@ -85,9 +86,12 @@ def _parameters(bringup: BringUp, templates: Mapping[str, str]) -> dict[str, Par
     }
 
 
-def _condition(condition: Condition) -> IfCondition:
-    compare = EqualsSubstitution if condition.equal else NotEqualsSubstitution
-    return IfCondition(compare(LaunchConfiguration(condition.argument), condition.value))
+def _all_of(conditions: Sequence[Condition]) -> Any:
+    """Returns whether all of the conditions hold, at least one, as a substitution."""
+    first, *others = conditions
+    compare = EqualsSubstitution if first.equal else NotEqualsSubstitution
+    holds = compare(LaunchConfiguration(first.argument), first.value)
+    return AndSubstitution(holds, _all_of(others)) if others else holds
 
 
 def _text(template: str) -> list[Any]:

@@ -7,7 +7,9 @@ import re
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
+from controllers.motor_name import motor_name
 from data.errors import UserError
 from robot_rl.bringup.description import Argument, AtEnd, BringUp, Node, Process, Restart, uses
 from robot_rl.options import expected_names
@@ -47,7 +49,7 @@ def _check(argument: Argument, value: str) -> None:
     if argument.choices and value not in argument.choices:
         raise UserError(f"{name}={value} is unknown; {expected_names(value, argument.choices)}")
     if argument.pattern and not re.fullmatch(argument.pattern, value):
-        raise UserError(f"{name}={value} is no name for topics: letters, digits and _, such as {argument.default}")
+        raise UserError(f"{name}={value} is {argument.form}")
     if argument.kind in (int, float):
         try:
             argument.kind(value)
@@ -63,10 +65,14 @@ def programs(bringup: BringUp, values: Mapping[str, str]) -> list[Program]:
     """
     if bringup.missing:
         raise UserError(f"robot-rl up {bringup.name} cannot start: {bringup.missing}")
-    chosen = [process for process in bringup.present if process.when is None or process.when.holds(values)]
+    for refusal in bringup.refusals:
+        if all(condition.holds(values) for condition in refusal.when):
+            raise UserError(refusal.sentence)
+    chosen = [process for process in bringup.present if process.belongs(values)]
     for process in bringup.processes:
-        if process.when and process.when.holds(values) and process.program.missing and not process.when.equal:
-            raise UserError(f"{process.when.argument}={values[process.when.argument]}: {process.program.missing}")
+        asked = [condition.argument for condition in process.when if not condition.equal]
+        if asked and process.belongs(values) and process.program.missing:
+            raise UserError(f"{asked[0]}={values[asked[0]]}: {process.program.missing}")
     for process in chosen:
         for name in sorted(uses(process)):
             argument = bringup.argument(name)
@@ -91,7 +97,7 @@ def _program(bringup: BringUp, process: Process, values: Mapping[str, str], here
         at_end=process.at_end,
         stop_s=process.stop_s,
         terminal=process.terminal,
-        motor=motor_name(values["namespace"]) if process.owns_motor else "",
+        motor=motor_of(values) if process.owns_motor else "",
     )
 
 
@@ -105,13 +111,13 @@ def _ros_arguments(bringup: BringUp, name: str, node: Node, values: Mapping[str,
     return words
 
 
-def _yaml(kind: type, value: str) -> str:
+def _yaml(kind: Any, value: str) -> str:
     """Writes a value as rcl reads it: a text in quotes stays a text, whatever it looks like."""
     if kind is float:
         return repr(float(value))  # without the point it would be an integer, which a parameter of floats refuses
-    return value if kind in (int, bool) else json.dumps(value, ensure_ascii=False)
+    return value if kind in (int, bool, list[str]) else json.dumps(value, ensure_ascii=False)
 
 
-def motor_name(namespace: str) -> str:
-    """Returns the name that a controller node gives its motor process."""
-    return namespace.strip("/").replace("/", "-")
+def motor_of(values: Mapping[str, str]) -> str:
+    """Returns the name of the motor process of a bring-up's arm. Raises UserError for an address that is none."""
+    return motor_name(values.get("robot", "mujoco"), values["namespace"], values.get("robot_ip", ""))

@@ -2,12 +2,25 @@
 
 The controller is never started again by itself: its end is the end of torque control, and somebody looks at the arm
 first. Nor is the supervisor, without which an arm holds. What only watches may be, a few times.
+
+Whoever drives waits for the supervisor as well as for the controller, and a real arm's controller for the supervisor:
+an arm that is to be held at its start is held before anybody may drive it.
 """
 
 from __future__ import annotations
 
 from data.errors import UserError
-from robot_rl.bringup.description import Argument, AtEnd, BringUp, Command, Condition, Node, Process, Restart
+from robot_rl.bringup.description import (
+    Argument,
+    AtEnd,
+    BringUp,
+    Command,
+    Condition,
+    Node,
+    Process,
+    Refusal,
+    Restart,
+)
 from robot_rl.options import expected_names
 
 ACTIVE = "node is active"
@@ -15,7 +28,13 @@ ACTIVE = "node is active"
 _AGAIN = Restart(times=3, within_s=60.0)
 _NAME = r"[A-Za-z][A-Za-z0-9_]*(/[A-Za-z][A-Za-z0-9_]*)*"
 
-NAMESPACE = Argument("namespace", "Namespace of all topics; the motor process is named after it.", "arm", pattern=_NAME)
+_FORM = "no name for topics: letters, digits and _, such as arm"
+_WORDS = r"(?!(.*\s)?ip=).*"
+
+NAMESPACE = Argument(
+    "namespace", "Namespace of all topics; a simulated arm's motor process is named after it.", "arm", pattern=_NAME,
+    form=_FORM,
+)  # fmt: skip
 TASK = Argument("task", "Task whose tool, fixtures and limits the arm works with.", "peg_insertion")
 VARIANT = Argument("variant", "Variant of the task.", "default")
 SEED = Argument("seed", "Seed of the simulated sensor.", "0", kind=int)
@@ -25,11 +44,25 @@ REALTIME = Argument(
 ROBOT = Argument("robot", "Arm: simulated, or a Franka FR3.", "fr3", ("mujoco", "fr3"))
 SIMULATED = Argument("robot", "Arm: simulated, or a Franka FR3.", "mujoco", ("mujoco", "fr3"))
 ROBOT_IP = Argument("robot_ip", "Address of the FR3's control box, such as 172.16.0.2.", needed=True)
-CAMERA = Argument("camera", "Camera: `none`, `mujoco`, `software`, `serial:<number>` or `file:<path>`.", "none")
-CAMERA_NAME = Argument("camera_name", "Name of that camera, as the task's scene calls it.", "wrist")
+ROBOT_CONFIG = Argument(
+    "robot_config", "Further settings of the FR3's driver as words, such as `wrench=observer`; empty: none.",
+    pattern=_WORDS, form="not further settings: the address is robot_ip=..., not ip=... among these",
+)  # fmt: skip
+CAMERA = Argument(
+    "camera",
+    "Camera: `none`, `mujoco` (of a simulated arm), `software`, `serial:<number>` or `file:<path>`; recorded as well.",
+    "none",
+)
+CAMERA_NAME = Argument(
+    "camera_name", "Name of that camera, as the task's scene calls it.", "wrist", pattern=_NAME, form=_FORM
+)
+HUMAN = Argument(
+    "human", "Device with which a person may take over from the policy.", "none",
+    ("none", "gamepad", "spacemouse", "keyboard"),
+)  # fmt: skip
 DEVICE = Argument("device", "What the person holds.", "gamepad", ("gamepad", "spacemouse", "keyboard"))
 PATH = Argument("path", "Path of the device such as /dev/input/event5; empty: the only one of its kind.")
-DRIVE = Argument("drive", "Whether the arm follows the device as soon as all is up.", "true", ("true", "false"), bool)
+DRIVE = Argument("drive", "Whether the arm follows the device as soon as all is up.", "false", ("true", "false"), bool)
 RUN = Argument("run", "Run folder of a trained policy that acts; empty: nobody does.")
 BEGIN = Argument("begin", "Whether that policy acts as soon as all is up.", "false", ("true", "false"), bool)
 RECORD = Argument("record", "Folder to record into (episodes.zarr and bags); empty: nothing is recorded.")
@@ -38,45 +71,57 @@ _OF_ARM = {name: f"{{{name}}}" for name in ("task", "variant", "seed", "realtime
 _CONTROLLER = "ros_nodes.controller_node"
 
 
-def _controller(robot: str, when: Condition | None = None, **parameters: str) -> Process:
+_FR3, _OTHER = Condition("robot", "fr3"), Condition("robot", "fr3", equal=False)
+_RECORDS = Condition("record", "", equal=False)
+_SEES, _BLIND = Condition("camera", "none", equal=False), Condition("camera", "none")
+_WATCHED, _ALONE = Condition("human", "none", equal=False), Condition("human", "none")
+_ACTS = Condition("run", "", equal=False)
+_MANNED = ("controller", "supervisor")
+"""Both are ready before anybody may drive."""
+
+
+def _controller(robot: str, *when: Condition, after: tuple[str, ...] = (), **parameters: str) -> Process:
     return Process(
         "controller",
         Node(_CONTROLLER, {"robot": robot, **_OF_ARM, **parameters}),
         when=when,
         ready=ACTIVE,
+        after=after,
         stop_s=15.0,  # hold, ramp to zero torque, and the motor process's own time to leave (5 s, then 5 s)
         owns_motor=True,
     )
 
 
+def _supervisor(robot: str, *when: Condition, **parameters: str) -> Process:
+    node = Node("ros_nodes.supervisor_node", {"robot": robot, **parameters})
+    return Process("supervisor", node, when=when, ready=ACTIVE)
+
+
+_SIMULATED_ARM = (_supervisor("mujoco"), _controller("mujoco"))
 _EITHER_ARM = (
-    _controller("mujoco", Condition("robot", "fr3", equal=False)),
-    _controller("fr3", Condition("robot", "fr3"), robot_config="ip={robot_ip}"),
+    _supervisor("mujoco", _OTHER),
+    _supervisor("fr3", _FR3, robot_ip="{robot_ip}"),
+    _controller("mujoco", _OTHER, robot_config="{robot_config}"),  # which refuses any
+    _controller("fr3", _FR3, after=("supervisor",), robot_config="ip={robot_ip} {robot_config}"),
 )
 
 
-def _supervisor(robot: str, when: Condition | None = None, **parameters: str) -> Process:
-    return Process(
-        "supervisor", Node("ros_nodes.supervisor_node", {"robot": robot, **parameters}), when=when, ready=ACTIVE
-    )
-
-
-_EITHER_SUPERVISOR = (
-    _supervisor("mujoco", Condition("robot", "fr3", equal=False)),
-    _supervisor("fr3", Condition("robot", "fr3"), robot_ip="{robot_ip}"),
-)
-
-
-def _recorder(robot: str) -> Process:
+def _recorder(robot: str, *when: Condition, **parameters: str) -> Process:
+    told = {"out": "{record}", "task": "{task}", "variant": "{variant}", "robot": robot, **parameters}
     return Process(
         "recorder",
-        Node("ros_nodes.recorder_node", {"out": "{record}", "task": "{task}", "variant": "{variant}", "robot": robot}),
-        when=Condition("record", "", equal=False),
+        Node("ros_nodes.recorder_node", told),
+        when=(_RECORDS, *when),
         ready=ACTIVE,
         after=("controller",),
         restart=_AGAIN,
         stop_s=20.0,  # the episode in progress is closed
     )
+
+
+def _recorders(robot: str) -> tuple[Process, Process]:
+    pictures = '["{camera_name}={camera_name}/image_raw"]'
+    return _recorder(robot, _BLIND), _recorder(robot, _SEES, cameras=pictures)
 
 
 _CAMERA = Process(
@@ -85,29 +130,36 @@ _CAMERA = Process(
         "ros_nodes.camera_node",
         {"source": "{camera}", "name": "{camera_name}", "task": "{task}", "variant": "{variant}"},
     ),
-    when=Condition("camera", "none", equal=False),
+    when=(_SEES,),
     ready=ACTIVE,
-    after=("controller",),  # a simulated one looks at the motor process
+    after=("controller",),  # a simulated one looks at the motor process, which is named after the same namespace
     restart=_AGAIN,
 )
-_POLICY = Process(
-    "policy",
-    Node("ros_nodes.policy_node", {"run": "{run}", "begin": "{begin}"}),
-    when=Condition("run", "", equal=False),
-    ready=ACTIVE,
-    after=("controller",),
+_NOT_RENDERED = Refusal(
+    (_FR3, Condition("camera", "mujoco")),
+    "camera=mujoco shows a simulated arm: with robot=fr3 give camera=serial:<number>, software or file:<path>",
 )
-_TELEOP = Process(
-    "teleop",
-    Node(
-        "ros_nodes.teleop_node",
-        {"device": "{device}", "path": "{path}", "drive": "{drive}", "task": "{task}", "variant": "{variant}"},
-    ),
-    ready=ACTIVE,
-    after=("controller",),
-    at_end=AtEnd.DONE,
-    terminal=True,
-)
+
+
+def _policy(*when: Condition, **parameters: str) -> Process:
+    node = Node("ros_nodes.policy_node", {"run": "{run}", "begin": "{begin}", **parameters})
+    return Process("policy", node, when=(_ACTS, *when), ready=ACTIVE, after=(*_MANNED, "teleop"))
+
+
+def _teleop(device: str, *when: Condition, at_end: AtEnd = AtEnd.FAILURE, **parameters: str) -> Process:
+    told = {"device": device, "path": "{path}", "task": "{task}", "variant": "{variant}", **parameters}
+    return Process(
+        "teleop",
+        Node("ros_nodes.teleop_node", told),
+        when=when,
+        ready=ACTIVE,
+        after=_MANNED,
+        at_end=at_end,
+        terminal=True,
+    )
+
+
+_ACTING = (_teleop("{human}", _WATCHED), _policy(_ALONE), _policy(_WATCHED, human="true"))
 _FINETUNE = """
     finetune robot=ros robot_config.namespace={namespace} mode=async task={task} variant={variant}
     data={data} base={base} agent={agent} steps={steps} out={out}
@@ -115,7 +167,7 @@ _FINETUNE = """
 _LEARNER = Process(
     "finetune",
     Command(tuple(_FINETUNE.split())),
-    after=("controller",),
+    after=_MANNED,
     at_end=AtEnd.DONE,
     stop_s=60.0,  # a checkpoint is written
 )
@@ -126,43 +178,57 @@ _LEARNING = (
     Argument("agent", "How the policy is improved.", "residual"),
     Argument("steps", "Environment steps in the end.", "6000", kind=int),
 )
+_ARM_IT = (
+    "python -m ros_nodes.call {namespace} supervisor/arm   # lets an arm go on that is held (an FR3 is at its start)"
+)
+_STOP = "robot-rl safety estop {motor}   # the emergency stop in software"
 _LOOK = (
     "python -m ros_nodes.first_action {namespace}   # one command that stays where the arm is",
-    "robot-rl safety status {namespace}             # what the supervisor says",
-    "robot-rl safety estop {namespace}              # the emergency stop in software",
+    "robot-rl safety status {motor}   # what the supervisor says",
+    _STOP,
 )
+_POLICY_TOLD = (RUN, BEGIN, HUMAN, PATH)
 
 BRINGUPS = (
     BringUp(
         "sim",
         "A simulated arm behind the topics of a real one.",
-        (*ARM, CAMERA, CAMERA_NAME, RUN, BEGIN, RECORD),
-        (_controller("mujoco"), _supervisor("mujoco"), _CAMERA, _recorder("mujoco"), _POLICY),
+        (*ARM, CAMERA, CAMERA_NAME, *_POLICY_TOLD, RECORD),
+        (*_SIMULATED_ARM, _CAMERA, *_recorders("mujoco"), *_ACTING),
         purpose=("controller",),
         next=_LOOK,
     ),
     BringUp(
         "robot",
         "The arm of this robot PC, with its supervisor; camera, recorder and policy if asked for.",
-        (ROBOT, ROBOT_IP, *ARM, CAMERA, CAMERA_NAME, RUN, BEGIN, RECORD),
-        (*_EITHER_ARM, *_EITHER_SUPERVISOR, _CAMERA, _recorder("{robot}"), _POLICY),
+        (ROBOT, ROBOT_IP, ROBOT_CONFIG, *ARM, CAMERA, CAMERA_NAME, *_POLICY_TOLD, RECORD),
+        (*_EITHER_ARM, _CAMERA, *_recorders("{robot}"), *_ACTING),
         purpose=("controller",),
-        next=_LOOK,
+        next=(_ARM_IT, *_LOOK),
+        refusals=(_NOT_RENDERED,),
     ),
     BringUp(
         "teleop",
         "An arm driven by hand, recorded if asked for.",
-        (SIMULATED, ROBOT_IP, *ARM, DEVICE, PATH, DRIVE, CAMERA, CAMERA_NAME, RECORD),
-        (*_EITHER_ARM, *_EITHER_SUPERVISOR, _CAMERA, _recorder("{robot}"), _TELEOP),
+        (SIMULATED, ROBOT_IP, ROBOT_CONFIG, *ARM, DEVICE, PATH, DRIVE, CAMERA, CAMERA_NAME, RECORD),
+        (
+            *_EITHER_ARM,
+            _CAMERA,
+            *_recorders("{robot}"),
+            _teleop("{device}", at_end=AtEnd.DONE, drive="{drive}"),
+        ),
         purpose=("controller", "teleop"),
+        next=(_ARM_IT, "python -m ros_nodes.call {namespace} teleop/start   # the arm follows the device", _STOP),
+        refusals=(_NOT_RENDERED,),
     ),
     BringUp(
         "train",
         "An arm and the learner that practises with it.",
-        (SIMULATED, ROBOT_IP, *ARM, CAMERA, CAMERA_NAME, *_LEARNING),
-        (*_EITHER_ARM, *_EITHER_SUPERVISOR, _CAMERA, _LEARNER),
+        (SIMULATED, ROBOT_IP, ROBOT_CONFIG, *ARM, CAMERA, CAMERA_NAME, *_LEARNING),
+        (*_EITHER_ARM, _CAMERA, _LEARNER),
         purpose=("controller", "finetune"),
-        next=("robot-rl report {out}",),
+        next=(_ARM_IT, _STOP, "robot-rl report {out}"),
+        refusals=(_NOT_RENDERED,),
     ),
 )
 

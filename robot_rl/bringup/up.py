@@ -18,7 +18,7 @@ from robot_rl.bringup.crew import Crew, Outcome
 from robot_rl.bringup.description import BringUp
 from robot_rl.bringup.environment import child_environment, living_motors, require_free, require_ros
 from robot_rl.bringup.guardian import Guardian
-from robot_rl.bringup.resolve import Program, fill, programs
+from robot_rl.bringup.resolve import Program, fill, motor_of, programs
 from robot_rl.options import Config
 
 _OWN = ("name", "for_s")
@@ -104,7 +104,7 @@ def _supervise(
     def ready(took_s: float) -> None:
         screen.tell("", f"all is up after {took_s:.1f} s; Ctrl-C ends it in order. In another terminal:")
         for line in bringup.next:
-            screen.tell("", "  " + line.format_map(values))
+            screen.tell("", "  " + line.format_map({**values, "motor": motor_of(values)}))
         stop.began()
 
     screen.tell("", f"starts {', '.join(program.name for program in chosen)}")

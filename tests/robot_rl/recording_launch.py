@@ -27,6 +27,7 @@ _CLASSES: dict[str, dict[str, tuple[tuple[str, ...], set[str]]]] = {
     },
     "launch.conditions": {"IfCondition": (("predicate",), {"predicate"})},
     "launch.substitutions": {
+        "AndSubstitution": (("left", "right"), {"left", "right"}),
         "EnvironmentVariable": (("name",), {"name", "default_value"}),
         "EqualsSubstitution": (("left", "right"), {"left", "right"}),
         "LaunchConfiguration": (("name",), {"name", "default"}),

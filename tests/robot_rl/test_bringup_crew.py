@@ -162,3 +162,9 @@ def test_a_killed_up_leaves_nobody_behind(tmp_path: Path) -> None:
     kind, deaf = pids
     assert wait_for(lambda: not alive(kind), 3.0), "the kernel tells whoever listens at once"
     assert wait_for(lambda: not alive(deaf), 10.0), "the guardian ends whoever does not"
+
+
+def test_one_that_may_never_be_started_again_is_not_however_long_it_ran() -> None:
+    source = "import time; print('node is active', flush=True); time.sleep(0.3); raise SystemExit(1)"
+    outcome, _ = run(play("controller", source, restart=Restart(times=0, within_s=0.1)), stop=lambda: False)
+    assert outcome.restarts == {} and outcome.failure.startswith("controller ended with status 1")

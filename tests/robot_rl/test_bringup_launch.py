@@ -97,13 +97,17 @@ def test_conditions_restarts_and_ends_are_those_of_the_table(bringup: BringUp, e
         assert given["respawn_max_retries"] == process.restart.times
         assert ("on_exit" in given) is (process.restart.times == 0)
         assert given["sigterm_timeout"] == str(process.stop_s)
-        if process.when is None:
+        if not process.when:
             assert "condition" not in given
             continue
-        predicate = given["condition"].given["predicate"]
-        assert type(predicate).__name__ == ("EqualsSubstitution" if process.when.equal else "NotEqualsSubstitution")
-        assert predicate.given["left"].given["name"] == process.when.argument
-        assert predicate.given["right"] == process.when.value
+        rest = given["condition"].given["predicate"]
+        for number, condition in enumerate(process.when, 1):
+            last = number == len(process.when)
+            assert (type(rest).__name__ == "AndSubstitution") is not last
+            predicate, rest = (rest, None) if last else (rest.given["left"], rest.given["right"])
+            assert type(predicate).__name__ == ("EqualsSubstitution" if condition.equal else "NotEqualsSubstitution")
+            assert predicate.given["left"].given["name"] == condition.argument
+            assert predicate.given["right"] == condition.value
 
 
 def test_discovery_stays_on_this_machine_by_default(entities: list[Any]) -> None:

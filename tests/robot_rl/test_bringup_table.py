@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from data.errors import UserError
 from robot_rl.bringup import table
 from robot_rl.bringup.description import BringUp, Command, Node, Process, names, pieces, uses
-from robot_rl.bringup.resolve import fill, motor_name, programs
+from robot_rl.bringup.resolve import Program, fill, motor_of, programs
 from robot_rl.config_bringup import UpConfig
 
 ROOT = Path(table.__file__).parents[2]
@@ -51,8 +51,9 @@ def test_every_argument_explains_itself_and_has_a_valid_default(bringup: BringUp
 def test_a_process_uses_only_arguments_of_its_bringup(bringup: BringUp, process: Process) -> None:
     known = {argument.name for argument in bringup.arguments}
     assert uses(process) <= known
-    assert process.when is None or process.when.argument in known
-    assert {name for line in bringup.next for name in names(line)} <= known
+    assert {condition.argument for condition in process.when} <= known
+    assert {condition.argument for refusal in bringup.refusals for condition in refusal.when} <= known
+    assert {name for line in bringup.next for name in names(line)} <= known | {"motor"}
     assert set(process.after) <= {other.name for other in bringup.processes}
     assert process.stop_s > 0.0
 
@@ -62,7 +63,7 @@ def test_with_any_arguments_no_two_processes_share_a_name(bringup: BringUp) -> N
     robots = [argument.choices for argument in bringup.arguments if argument.name == "robot"]
     for robot in robots[0] if robots else ("",):
         values = values_of(bringup, **({"robot": robot} if robot else {}))
-        here = [process.name for process in bringup.processes if process.when is None or process.when.holds(values)]
+        here = [process.name for process in bringup.processes if process.belongs(values)]
         assert len(here) == len(set(here))
         assert here.count("controller") == 1
 
@@ -105,16 +106,28 @@ def test_a_command_of_the_table_is_looked_up_in_the_command_line() -> None:
     assert Command(("finetune", "nosuch={x}")).missing == "robot-rl finetune has no setting nosuch"
 
 
+def one(chosen: list[Program], name: str) -> Program:
+    (found,) = [program for program in chosen if program.name == name]
+    return found
+
+
+def told(program: Program, parameter: str) -> str | None:
+    """What a program is told about a parameter, as rcl reads it."""
+    words = [word.removeprefix(f"{parameter}:=") for word in program.words if word.startswith(f"{parameter}:=")]
+    return words[0] if words else None
+
+
 def test_sim_starts_a_controller_of_a_simulated_arm() -> None:
     sim = table.find("sim")
-    program = programs(sim, values_of(sim, namespace="left/arm", seed="7", realtime="false"))[0]
+    values = values_of(sim, namespace="left/arm", seed="7", realtime="false")
+    program = one(programs(sim, values), "controller")
     words = list(program.words)
     assert words[1:4] == ["-P", "-m", "ros_nodes.controller_node"]
     assert words[4:9] == ["--ros-args", "-r", "__node:=controller", "-r", "__ns:=/left/arm"]
     assert [words[index + 1] for index, word in enumerate(words) if word == "-p"] == [
         'robot:="mujoco"', 'task:="peg_insertion"', 'variant:="default"', "seed:=7", "realtime:=false"
     ]  # fmt: skip
-    assert program.motor == "left-arm" == motor_name("/left/arm/")
+    assert program.motor == "left-arm" == motor_of(values)
     assert program.restart.times == 0, "an arm that was lost is looked at first"
 
 
@@ -122,11 +135,58 @@ def test_a_real_arm_needs_its_address() -> None:
     robot = table.find("robot")
     with pytest.raises(UserError, match=r"needs robot_ip=\.\.\. \(Address of the FR3"):
         programs(robot, fill(robot, {}))
-    program = programs(robot, fill(robot, {"robot_ip": "172.16.0.2"}))[0]
-    told = next(word for word in program.words if word.startswith("robot_config:="))
-    assert json.loads(told.removeprefix("robot_config:=")) == "ip=172.16.0.2"
-    simulated = programs(robot, fill(robot, {"robot": "mujoco"}))[0]
-    assert not any("robot_config" in word for word in simulated.words)
+    settings = {"robot_ip": "172.16.0.2", "robot_config": "wrench=observer gripper=false"}
+    driver = told(one(programs(robot, fill(robot, settings)), "controller"), "robot_config")
+    assert json.loads(driver or "") == "ip=172.16.0.2 wrench=observer gripper=false"
+    simulated = one(programs(robot, fill(robot, {"robot": "mujoco", "robot_config": "wrench=observer"})), "controller")
+    assert told(simulated, "robot_config") == '"wrench=observer"', "its node refuses it: nothing is dropped in silence"
+
+
+@pytest.mark.parametrize("bringup", [each for each in table.BRINGUPS if each.name != "sim"], ids=title)
+def test_an_fr3_is_named_after_its_address_wherever_its_motor_process_is_named(bringup: BringUp) -> None:
+    values = values_of(bringup, robot="fr3", robot_ip="172.16.0.2")
+    chosen = programs(bringup, values)
+    assert one(chosen, "controller").motor == motor_of(values) == "fr3-172-16-0-2"
+    assert any("robot-rl safety estop {motor}" in line for line in bringup.next)
+    assert not any("safety" in line and "{namespace}" in line for line in bringup.next)
+    with pytest.raises(UserError, match="robot_ip must be an address or host name"):
+        programs(bringup, {**values, "robot_ip": "no address"})
+
+
+@pytest.mark.parametrize(("bringup", "robot"), [
+    (bringup, robot) for bringup in table.BRINGUPS for robot in ("mujoco", "fr3")
+    if robot == "mujoco" or bringup.name != "sim"
+], ids=title)  # fmt: skip
+def test_nobody_may_drive_before_the_supervisor_is_there(bringup: BringUp, robot: str) -> None:
+    known = {argument.name for argument in bringup.arguments}
+    given = {"run": "runs/x", "human": "keyboard", "robot": robot}
+    chosen = programs(bringup, values_of(bringup, **{name: text for name, text in given.items() if name in known}))
+    order = [program.name for program in chosen]
+    assert order.index("supervisor") < order.index("controller")
+    assert ("supervisor" in one(chosen, "controller").after) is (robot == "fr3")
+    drivers = [program for program in chosen if program.name in ("policy", "teleop", "finetune")]
+    assert drivers and all({"controller", "supervisor"} <= set(program.after) for program in drivers)
+    assert all(told(program, "drive") in (None, "false") for program in drivers)
+    assert all(told(program, "begin") in (None, "false") for program in drivers)
+
+
+def test_what_a_camera_shows_is_recorded_and_only_then() -> None:
+    sim = table.find("sim")
+    seeing = programs(sim, values_of(sim, record="runs/r", camera="mujoco", camera_name="side"))
+    assert told(one(seeing, "recorder"), "cameras") == '["side=side/image_raw"]'
+    assert told(one(seeing, "camera"), "source") == '"mujoco"'
+    assert told(one(programs(sim, values_of(sim, record="runs/r")), "recorder"), "cameras") is None
+
+
+def test_a_policy_knows_whether_a_person_may_take_over() -> None:
+    sim = table.find("sim")
+    watched = programs(sim, values_of(sim, run="runs/x", human="keyboard"))
+    assert told(one(watched, "policy"), "human") == "true"
+    assert told(one(watched, "teleop"), "device") == '"keyboard"'
+    assert "teleop" in one(watched, "policy").after
+    alone = programs(sim, values_of(sim, run="runs/x"))
+    assert told(one(alone, "policy"), "human") is None
+    assert "teleop" not in [program.name for program in alone]
 
 
 @pytest.mark.parametrize(
@@ -135,6 +195,13 @@ def test_a_real_arm_needs_its_address() -> None:
         ("simm", {}, "unknown bring-up 'simm'; did you mean sim?"),
         ("sim", {"robot_ip": "x"}, "robot-rl up sim takes no 'robot_ip'; expected one of:"),
         ("sim", {"camra": "x"}, "robot-rl up sim takes no 'camra'; did you mean"),
+        (
+            "robot",
+            {"robot_ip": "1.2.3.4", "camera": "mujoco"},
+            "camera=mujoco shows a simulated arm: with robot=fr3 give",
+        ),
+        ("robot", {"robot_config": "wrench=observer ip=1.2.3.4"}, "the address is robot_ip=..., not ip=..."),
+        ("sim", {"camera_name": 'a"b'}, "is no name for topics"),
         ("robot", {"robot": "fr33"}, "robot=fr33 is unknown; did you mean fr3?"),
         ("sim", {"seed": "one"}, "seed=one: expected a whole number"),
         ("sim", {"namespace": "my arm"}, "namespace=my arm is no name for topics"),
@@ -162,9 +229,8 @@ def test_what_this_version_lacks_is_left_out_or_refused_where_it_was_asked_for()
 @given(st.text(st.characters(codec="utf-8", exclude_categories=["Cc", "Cs"]), max_size=30))
 def test_a_text_reaches_its_node_as_a_text(value: str) -> None:
     sim = table.find("sim")
-    program = programs(sim, {**values_of(sim), "task": value})[0]
-    told = next(word for word in program.words if word.startswith("task:="))
-    assert json.loads(told.removeprefix("task:=")) == value
+    program = one(programs(sim, {**values_of(sim), "task": value}), "controller")
+    assert json.loads(told(program, "task") or "") == value
 
 
 def test_templates() -> None:
