@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import importlib
+import os
 import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -36,14 +39,29 @@ def connect(config: FrankaConfig) -> tuple[Any, Any]:
     require_answer(config)
     realtime = franka.RealtimeConfig.kEnforce if config.realtime == "enforce" else franka.RealtimeConfig.kIgnore
     try:
-        robot = franka.Robot(config.ip, realtime)
-        state = robot.read_once()
+        with _same_scheduling():
+            robot = franka.Robot(config.ip, realtime)
+            state = robot.read_once()
     except franka_errors(franka) as error:
         raise UserError(f"robot at {config.ip}: {explain_exception(str(error))}") from error
     mode = state.robot_mode.name
     if mode in MODES and mode != "Reflex":
         raise UserError(f"robot at {config.ip} {MODES[mode]}")
     return franka, robot
+
+
+@contextmanager
+def _same_scheduling() -> Iterator[None]:
+    """Leaves the thread's scheduling as it was: libfranka takes SCHED_FIFO 99 for whoever connects.
+
+    Above it nothing else of the machine would run, and the motor loop takes its own measures, or none.
+    """
+    policy, parameters = os.sched_getscheduler(0), os.sched_getparam(0)
+    try:
+        yield
+    finally:
+        if (os.sched_getscheduler(0), os.sched_getparam(0).sched_priority) != (policy, parameters.sched_priority):
+            os.sched_setscheduler(0, policy, parameters)
 
 
 def require_answer(config: FrankaConfig) -> None:

@@ -62,10 +62,13 @@ def test_the_server_gets_our_arm_under_the_names_that_it_wants() -> None:
 @pytest.mark.slow
 def test_bring_up_sets_frames_and_load_and_begins_at_zero_torque(robot: FrankaSimulator) -> None:
     tool = square_peg_tool()
+    scheduling = os.sched_getscheduler(0), os.sched_getparam(0).sched_priority
     arm = FrankaArm(fr3(), tool, FrankaConfig(robot.ip))
     try:
         require_settings(arm)
         require_start(arm)
+        now = os.sched_getscheduler(0), os.sched_getparam(0).sched_priority
+        assert now == scheduling, "a driver takes no right of way that nobody gave it"
     finally:
         arm.stop()
         arm.stop()
