@@ -83,7 +83,8 @@ def test_demonstrations_over_topics_become_a_policy_that_acts_and_learns_with_he
     controller = start_node("ros_nodes.controller_node", {"realtime": False, "task": "reach"}, folder=tmp_path)
     controller.wait_for("node is active")
     person = Person(here)
-    over_topics = f"task=reach robot=ros robot_config.namespace={namespace} teleop_config.device=/{namespace}"
+    there = f"robot=ros robot_config.namespace={namespace} teleop_config.device=/{namespace}"
+    over_topics = f"task=reach {there} teleop_config.level=5"  # slower, the joints' friction holds the simulated arm
     try:
         typed(f"collect {over_topics} source=ros episodes=5 out=demos.zarr", tmp_path)
         with EpisodeStore.open(tmp_path / "demos.zarr") as store:
