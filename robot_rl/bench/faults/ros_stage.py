@@ -125,7 +125,7 @@ class RosStage:
         self.clock = WallClock(folder) if clock else None
         ours = environment | (self.clock.environment if self.clock else {})
         namespace = ["--ros-args", "-r", f"__ns:=/{self.name}"]
-        settings = ["-p", f"motor:={self.name}", "-p", f"realtime:={str(realtime).lower()}"]
+        settings = ["-p", f"motor:={self.name}", "-p", f"realtime:={str(realtime).lower()}", "-p", "accept_critic:=true"]
         detour = ["--ros-args", "-r", "motor/command:=relay/command"] if relay else []
         self._block: SharedBlock | None = None
         self.programs: dict[str, Program] = {}
