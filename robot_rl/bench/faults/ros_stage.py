@@ -125,7 +125,8 @@ class RosStage:
         self.clock = WallClock(folder) if clock else None
         ours = environment | (self.clock.environment if self.clock else {})
         namespace = ["--ros-args", "-r", f"__ns:=/{self.name}"]
-        settings = ["-p", f"motor:={self.name}", "-p", f"realtime:={str(realtime).lower()}", "-p", "accept_critic:=true"]
+        settings = ["-p", f"motor:={self.name}", "-p", f"realtime:={str(realtime).lower()}"]
+        settings += ["-p", "accept_critic:=true"]  # R9 sends weights
         detour = ["--ros-args", "-r", "motor/command:=relay/command"] if relay else []
         self._block: SharedBlock | None = None
         self.programs: dict[str, Program] = {}
