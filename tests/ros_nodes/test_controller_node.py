@@ -297,6 +297,7 @@ def call(node: Node, name: str) -> Trigger.Response:
 
 
 def test_homing_and_guiding(controller: NodeProcess, here: Node, link: TopicLink) -> None:
+    assert "outside the workspace" in call(here, "controller/guide").message
     link.send(replace(held_pose(link), duration_s=5.0))
     with ThreadPoolExecutor(1) as pool:
         stepping = pool.submit(link.step, 3.0)  # renews what it sent
@@ -304,7 +305,6 @@ def test_homing_and_guiding(controller: NodeProcess, here: Node, link: TopicLink
         stepping.result()
     link.step(1.2)
     link.reset()
-    assert "outside the workspace" in call(here, "controller/guide").message
     assert call(here, "controller/home").success
     controller.wait_for("home,", 60.0)
     answer = call(here, "controller/guide")
