@@ -121,7 +121,10 @@ class Operator:
         return {**times, "success": answer.success, "message": answer.message}
 
     def camera(self, plays: bool) -> dict[str, Any]:
-        """Begins or ends to give a camera's signs of life."""
+        """Begins or ends to give a camera's signs of life; begins once somebody hears them."""
+        deadline_s = time.monotonic() + 10.0
+        while plays and self._beats.get_subscription_count() == 0 and time.monotonic() < deadline_s:
+            time.sleep(0.01)
         with self._frames:
             self._playing = plays
             return {"last_ns": self._last_ns}
