@@ -27,8 +27,8 @@ class Pulse:
 
         The gap that is open right now counts too.
         """
-        now_ns = time.monotonic_ns()
-        gaps = (*self._gaps, (self._last_ns, now_ns - self._last_ns))
+        now_ns, last_ns = time.monotonic_ns(), self._last_ns  # before the gaps: the thread notes a gap, then beats
+        gaps = (*self._gaps, (last_ns, now_ns - last_ns))
         return any(length > length_ns and begin + length > moment_ns for begin, length in gaps)
 
     def stop(self) -> None:

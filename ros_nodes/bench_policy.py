@@ -2,10 +2,10 @@
 
     python -m ros_nodes.bench_policy NAMESPACE DECISIONS [--ros-args -r motor/command:=relay/command]
 
-Every decision is written to the file DECISIONS: when it was made, and between which times it was sent. Orders come as
-words on standard input, one a line, each answered by a line, the time [ns] or why not: `reset`, `restart` (without a
-full tank), `critic blind` (one whose answers are no numbers), `critic calm`. What stops it, it begins anew, as a
-training program would.
+Every decision is written to the file DECISIONS: when it was made, the stamp its command got, and when it had been
+sent. Orders come as words on standard input, one a line, each answered by a line, the time [ns] or why not: `reset`,
+`restart` (without a full tank), `critic blind` (one whose answers are no numbers), `critic calm`. What stops it, it
+begins anew, as a training program would.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from robot_rl.tasks.registry import make_task
 from ros_nodes.topic_link import TopicLink
 from safety.supervision import ResetRefused, SupervisorState
 
-DECISION = np.dtype([("decided_ns", "i8"), ("sending_ns", "i8"), ("sent_ns", "i8")])
+DECISION = np.dtype([("decided_ns", "i8"), ("stamp_ns", "i8"), ("sent_ns", "i8")])
 THINKS_S, PERIOD_S = 0.04, 0.1
 _SWEEP_M, _SWEEP_PERIOD_S = 0.03, 2.0
 _RESETS = 60
@@ -59,9 +59,8 @@ def drive(link: TopicLink, home: Pose, log: Any, orders: queue.SimpleQueue[str])
                 link.reset()
         decided_ns, command = time.monotonic_ns(), target(home)
         time.sleep(THINKS_S)  # a policy that is stopped here wakes with an old decision in its hands
-        sending_ns = time.monotonic_ns()
         link.send(command)
-        log.write(np.array((decided_ns, sending_ns, time.monotonic_ns()), DECISION).tobytes())
+        log.write(np.array((decided_ns, link.sent_ns, time.monotonic_ns()), DECISION).tobytes())
         link.step(PERIOD_S)
 
 

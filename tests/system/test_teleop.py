@@ -243,7 +243,6 @@ def test_a_killed_run_with_a_played_person_goes_on_to_the_same_numbers(practice:
         ("collect task=peg_insertion source=gamepad out=x.zarr", "no gamepad found, but no readable input device"),
         ("collect task=peg_insertion source=keyboard out=x.zarr", "the keyboard needs a terminal on standard input"),
         ("collect task=peg_insertion source=joystick out=x.zarr", "source=joystick is unknown"),
-        ("collect task=peg_insertion source=keyboard out=x.zarr images=true", "images=true: the arm runs in real time"),
         ("teleoperate task=peg_insertion teleop_config.frame=world", "frame=world is unknown"),
         ("teleoperate task=peg_insertion teleop_config.fram=tool", "unknown setting teleop_config.fram; did you mean"),
         ("teleoperate task=peg_insertion device=wheel", "device=wheel is unknown"),

@@ -33,8 +33,10 @@ from safety.reasons import Reason
 from safety.supervision import SupervisorState
 
 Array = NDArray[Any]
-DECISION = np.dtype([("decided_ns", "i8"), ("sending_ns", "i8"), ("sent_ns", "i8")])
+DECISION = np.dtype([("decided_ns", "i8"), ("stamp_ns", "i8"), ("sent_ns", "i8")])
 """As ros_nodes.bench_policy writes it."""
+_ROUNDING_NS = 1_000
+"""Ages are told in seconds."""
 _START_S, _STEADY_S, _ANSWER_S, _LEAVE_S = 180.0, 30.0, 20.0, 10.0
 _OF_OTHERS = ("ROS_NAMESPACE", "ROS_LOCALHOST_ONLY")
 
@@ -196,10 +198,13 @@ class RosStage:
         return np.concatenate(parts)
 
     def decided(self, reports: Array) -> Array:
-        """Returns when the policy made the decision that each report follows (n,) [ns]."""
+        """Returns when the policy made the decision that each report follows (n,) [ns].
+
+        The stamp tells: a renewal's is later than that of its decision, and earlier than that of the next one.
+        """
         log = np.fromfile(self.decisions, DECISION)
         stamp_ns = reports["stamp_ns"] - (1e9 * reports["command_age_s"]).astype(np.int64)
-        index = np.searchsorted(log["sending_ns"], stamp_ns + 100_000, side="right") - 1
+        index = np.searchsorted(log["stamp_ns"], stamp_ns + _ROUNDING_NS, side="right") - 1
         decided: Array = log["decided_ns"][np.maximum(index, 0)]
         return decided
 
