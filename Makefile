@@ -23,11 +23,19 @@ help:
 demo: venv egl
 	$(RUN)/robot-rl quickstart $(ARGS)
 
+# Most tests run side by side; those marked `alone` afterwards, one at a time: they are about milliseconds.
+# Status 5 says that no test was chosen.
+define run_tests
+	@$(RUN)/python -m pytest -q -n auto --maxprocesses 4 --dist loadfile -m "$(1) not alone" $(PYTEST_ARGS); first=$$?; \
+	$(RUN)/python -m pytest -q -m "$(1) alone" $(PYTEST_ARGS); second=$$?; \
+	[ $$first = 0 -o $$first = 5 ] && [ $$second = 0 -o $$second = 5 ]
+endef
+
 test: $(VENV)/.installed-test egl
-	$(RUN)/python -m pytest -q $(PYTEST_ARGS)
+	$(call run_tests,)
 
 fast: $(VENV)/.installed-test egl
-	$(RUN)/python -m pytest -q -m "not slow" $(PYTEST_ARGS)
+	$(call run_tests,not slow and)
 
 lint: $(VENV)/.installed-test
 	$(RUN)/ruff check .

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -27,18 +28,10 @@ from controllers.robots.franka_simulator import FrankaSimulator, simulated_robot
 from ros_nodes import qos
 from safety.reasons import Reason
 from safety.supervision import SupervisorState
-from tests.ros_nodes.conftest import (
-    StartNode,
-    called,
-    clean_memory,
-    here,
-    namespace,
-    ros_domain,
-    start_node,
-    wait_until,
-)
+from tests.ros_nodes.conftest import called, clean_memory, here, namespace, ros_domain, wait_until
+from tests.system.bring_up import END_S, Up, wait_for
 
-__all__ = ["clean_memory", "here", "namespace", "ros_domain", "start_node"]
+__all__ = ["clean_memory", "here", "namespace", "ros_domain"]
 pytestmark = pytest.mark.slow
 
 
@@ -51,22 +44,25 @@ def robot() -> Iterator[FrankaSimulator]:
         latch_path(name).with_name(f"robot-rl.leave-{name}").unlink(missing_ok=True)
 
 
-def test_from_bring_up_to_recovery(robot: FrankaSimulator, start_node: StartNode, here: Node) -> None:
+@pytest.fixture
+def up(robot: FrankaSimulator, namespace: str, tmp_path: Path) -> Iterator[Up]:
+    driver = "robot_config=wrench=observer stop_success_rate=0.0"
+    up = Up(["robot", f"robot_ip={robot.ip}", driver, f"namespace={namespace}", "realtime=false"], tmp_path / "up.log")
+    yield up
+    up.end()
+
+
+def test_from_bring_up_to_recovery(robot: FrankaSimulator, up: Up, here: Node) -> None:
     motor = FrankaConfig(robot.ip).motor_name
-    driver = f"ip={robot.ip} wrench=observer stop_success_rate=0.0"
     poses: list[PoseStamped] = []
     here.create_subscription(PoseStamped, "current_pose", poses.append, qos.states())
-
-    supervisor = start_node("ros_nodes.supervisor_node", {"robot": "fr3", "robot_ip": robot.ip})
-    supervisor.wait_for("node is active")
-    controller = start_node("ros_nodes.controller_node", {"robot": "fr3", "realtime": False, "robot_config": driver})
-    controller.wait_for("node is active")
+    up.wait_until_up()
     wait_until(lambda: look(motor).hold_reason == Reason.PERSON_HOLD, "held from the start")
 
     called(here, "supervisor/arm")
     wait_until(lambda: look(motor).hold_reason == 0, "armed")
     called(here, "controller/home")
-    controller.wait_for("home,", 90.0)
+    wait_for(lambda: "home," in up.said(), 90.0, up.said)
 
     trajectory(here, poses)
 
@@ -83,7 +79,9 @@ def test_from_bring_up_to_recovery(robot: FrankaSimulator, start_node: StartNode
     wait_until(lambda: look(motor).state == SupervisorState.ARMED, "armed again")
     called(here, "controller/home")
     assert "motion limit violated" not in robot.log()
-    assert controller.end() == 0, controller.said()
+    up.process.terminate()
+    assert up.process.wait(END_S) == 0, up.said()
+    assert "Traceback" not in up.said()
 
 
 def trajectory(here: Node, poses: list[PoseStamped]) -> None:

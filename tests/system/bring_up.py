@@ -1,0 +1,64 @@
+"""A running `robot-rl up`, started as a person starts it."""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+
+from tests.system.command_line import PROGRAM
+
+READY_S, END_S = 240.0, 40.0
+"""A first start compiles the kernels."""
+
+
+class Up:
+    """A running `robot-rl up`."""
+
+    def __init__(self, words: list[str], log: Path) -> None:
+        self.log = log
+        with log.open("w") as output:
+            self.process = subprocess.Popen(
+                [str(PROGRAM), "up", *words], stdout=output, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
+                start_new_session=True,
+            )  # fmt: skip
+        self.family: dict[int, psutil.Process] = {}
+
+    def said(self) -> str:
+        return self.log.read_text()
+
+    def wait_until_up(self) -> None:
+        wait_for(lambda: "all is up after" in self.said() or self.process.poll() is not None, READY_S, self.said)
+        assert self.process.poll() is None, self.said()
+        family = psutil.Process(self.process.pid).children(recursive=True)
+        self.family = {member.pid: member for member in family}
+
+    def member(self, word: str) -> psutil.Process:
+        """The one process of the family with this word on its command line."""
+        (found,) = [member for member in self.family.values() if word in " ".join(member.cmdline())]
+        return found
+
+    def left(self) -> list[str]:
+        """Command lines of those of the family that live."""
+        living = [member for member in self.family.values() if member.is_running()]
+        return [" ".join(member.cmdline()) for member in living if member.status() != psutil.STATUS_ZOMBIE]
+
+    def end(self) -> None:
+        """Ends it in order, at last by force."""
+        if self.process.poll() is None:
+            self.process.terminate()
+            try:
+                self.process.wait(END_S)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
+
+
+def wait_for(what: Callable[[], bool], limit_s: float, words: Callable[[], object]) -> None:
+    deadline_s = time.monotonic() + limit_s
+    while not what():
+        assert time.monotonic() < deadline_s, words()
+        time.sleep(0.05)
