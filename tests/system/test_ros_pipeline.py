@@ -105,7 +105,7 @@ def test_demonstrations_over_topics_become_a_policy_that_acts_and_learns_with_he
         assert policy.end() == 0
 
         person.idle = False
-        short = "steps=60 warmup=20 eval_every=0 final_episodes=1"
+        short = "mode=async steps=60 warmup=20 eval_every=0 final_episodes=1"  # as `robot-rl up train` does
         typed(f"finetune {over_topics} human=ros data=demos.zarr agent=rlpd out=runs/x {short} {TINY_AGENT}", tmp_path)
         lines = (tmp_path / "runs" / "x" / "metrics.jsonl").read_text().splitlines()
         episodes = [record for record in map(json.loads, lines) if record["kind"] == "episode"]
