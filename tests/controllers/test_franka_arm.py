@@ -60,6 +60,7 @@ def test_the_server_gets_our_arm_under_the_names_that_it_wants() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 def test_bring_up_sets_frames_and_load_and_begins_at_zero_torque(robot: FrankaSimulator) -> None:
     tool = square_peg_tool()
     scheduling = os.sched_getscheduler(0), os.sched_getparam(0).sched_priority
@@ -102,6 +103,7 @@ def require_start(arm: FrankaArm) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 def test_random_targets_with_all_layers_on_then_an_ordered_stop(robot: FrankaSimulator, name: str) -> None:
     begun = len(robot.log())
     with link_to(robot.ip, name) as link:
@@ -124,6 +126,7 @@ def test_random_targets_with_all_layers_on_then_an_ordered_stop(robot: FrankaSim
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 def test_the_floor_is_felt_as_a_force_on_the_tool(robot: FrankaSimulator, name: str) -> None:
     """The server reports no external wrench, so that the momentum observer has to find the floor that it puts in."""
     deeper = replace(ChainConfig().limiter, box_min_base_m=(0.25, -0.35, -0.1))
@@ -148,6 +151,7 @@ def test_the_floor_is_felt_as_a_force_on_the_tool(robot: FrankaSimulator, name: 
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 def test_an_emergency_stop_holds_the_arm_until_a_person_resets(robot: FrankaSimulator, name: str) -> None:
     with link_to(robot.ip, name) as link:
         drive(link, np.array([[0.5, 0.1, 0.45]]), 0.7)
@@ -164,6 +168,7 @@ def test_an_emergency_stop_holds_the_arm_until_a_person_resets(robot: FrankaSimu
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 def test_a_loop_that_stands_still_is_stopped_by_the_robot_and_takes_a_person(name: str) -> None:
     with simulated_robot(fr3(), square_peg_tool()) as punctual:
         link = link_to(punctual.ip, name)
@@ -180,6 +185,7 @@ def test_a_loop_that_stands_still_is_stopped_by_the_robot_and_takes_a_person(nam
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 def test_a_robot_that_is_switched_off_is_told_in_plain_words(name: str) -> None:
     with simulated_robot(fr3(), square_peg_tool()) as own:
         link = link_to(own.ip, name)
@@ -199,6 +205,7 @@ def test_a_wrong_address_is_told_in_one_line(name: str) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 def test_a_task_runs_on_the_robot_with_automatic_reset(robot: FrankaSimulator) -> None:
     settings = {"ip": robot.ip, "wrench": "observer", "stop_success_rate": 0.0}
     task = make_task("peg_insertion", "default", {})
@@ -216,6 +223,7 @@ def test_a_task_runs_on_the_robot_with_automatic_reset(robot: FrankaSimulator) -
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 def test_the_motor_process_of_a_robot_loads_neither_torch_nor_ros() -> None:
     pytest.importorskip("pylibfranka", reason="pip install '.[franka]'")
     program = (

@@ -32,6 +32,7 @@ def hand() -> Iterator[FrankaSimulator]:
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 def test_it_moves_to_an_opening_and_grips_at_the_closed_end_without_ever_waiting(hand: FrankaSimulator) -> None:
     gripper = FrankaGripper(hand.ip, 0.1, 40.0)
     try:
@@ -49,6 +50,7 @@ def test_it_moves_to_an_opening_and_grips_at_the_closed_end_without_ever_waiting
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 def test_a_gripper_that_is_gone_reads_nan_and_stops_nothing(hand: FrankaSimulator) -> None:
     gripper = FrankaGripper(hand.ip, 0.1, 40.0)
     assert eventually(lambda: not math.isnan(gripper.opening_m))
@@ -59,6 +61,7 @@ def test_a_gripper_that_is_gone_reads_nan_and_stops_nothing(hand: FrankaSimulato
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 def test_the_arm_follows_the_executed_opening_while_it_moves(hand: FrankaSimulator, name: str) -> None:
     with link_to(hand.ip, name, tool=parallel_gripper_tool()) as link:
         start = link.latest()
@@ -72,6 +75,7 @@ def test_the_arm_follows_the_executed_opening_while_it_moves(hand: FrankaSimulat
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 def test_the_server_gets_none_of_our_libraries(hand: FrankaSimulator) -> None:
     names = {entry.partition(b"=")[0] for entry in Path(f"/proc/{hand.pid}/environ").read_bytes().split(b"\0")}
     assert b"FR3_MJCF" in names

@@ -15,6 +15,7 @@ KEYS = {
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 def test_the_arm_moves_within_the_robots_limits() -> None:
     pytest.importorskip("pylibfranka", reason="pip install '.[franka]'")
     figures = run(BenchFrankaConfig(seconds=5.0))

@@ -49,6 +49,7 @@ def test_a_picture_that_is_none_is_refused(field: str, value: Any) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 def test_pictures_of_the_software_device_arrive_with_their_times(
     start_node: StartNode, namespace: str, here: Node
 ) -> None:
@@ -76,6 +77,7 @@ def test_pictures_of_the_software_device_arrive_with_their_times(
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 def test_fault_f4_a_camera_that_dies_holds_the_arm_until_it_is_started_again(
     start_node: StartNode, namespace: str
 ) -> None:
@@ -109,6 +111,7 @@ def test_fault_f4_a_camera_that_dies_holds_the_arm_until_it_is_started_again(
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 def test_an_environment_sees_through_camera_nodes(start_node: StartNode, namespace: str) -> None:
     start_node("ros_nodes.controller_node", {"realtime": False}).wait_for("runs:")
     task = make_task("peg_insertion")
@@ -130,6 +133,7 @@ def test_an_environment_sees_through_camera_nodes(start_node: StartNode, namespa
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 def test_a_camera_that_is_not_there_is_one_sentence(start_node: StartNode, here: Node) -> None:
     node = start_node(CAMERA, {"source": "serial:123", "name": "wrist"})
     assert node.process.wait(60.0) == 2

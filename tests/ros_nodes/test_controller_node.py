@@ -39,7 +39,7 @@ from safety.risk_critic import RiskCriticConfig
 from safety.supervision import Heartbeat, ResetRefused, SupervisorState
 from tests.ros_nodes.conftest import NodeProcess, StartNode, called, wait_until
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.alone]
 CONTROLLER = "ros_nodes.controller_node"
 SOFT = {"realtime": False}
 

@@ -40,7 +40,7 @@ from ros_nodes.topic_link import TopicLink
 from ros_nodes.wire import pack
 from tests.ros_nodes.conftest import NodeProcess, StartNode, wait_until
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.alone]
 RECORDER = "ros_nodes.recorder_node"
 SIGHT = {"cameras": "[side=camera/image_raw]", "image_age_limit_s": 1.0}
 """Tests share their machine: pictures may be late."""

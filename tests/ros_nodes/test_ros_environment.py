@@ -26,7 +26,7 @@ from safety.supervision import SupervisorState
 from tests.ros_nodes.conftest import NodeProcess, StartNode, wait_until
 from tests.system.command_line import PRETRAIN, typed
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.alone]
 EASY = "task_config.offset_m=0.0 task_config.yaw_error_rad=0.0 task_config.operator_noise=0.03"
 """The hole is where it seems to be, the hand is steady: an operator in real time on a shared machine succeeds."""
 

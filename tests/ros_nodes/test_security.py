@@ -56,6 +56,7 @@ def judge_limits(reports: NDArray[Any], home_base_m: NDArray[np.float64]) -> Non
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 def test_whatever_topics_ask_for_the_limits_stay(controller: NodeProcess, namespace: str, here: Node) -> None:
     block = SharedBlock.attach(namespace, command=False)
     side = ParentSide(block)

@@ -32,7 +32,7 @@ from safety.reasons import Reason
 from safety.supervision import Heartbeat, ResetRefused, SupervisorState
 from tests.ros_nodes.conftest import NodeProcess, StartNode, wait_until
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.alone]
 CONTROLLER, SUPERVISOR = "ros_nodes.controller_node", "ros_nodes.supervisor_node"
 SOFT = {"realtime": False}
 STIFF = np.array([400.0] * 3 + [30.0] * 3)

@@ -144,6 +144,7 @@ def called(node: Node, name: str, until: Any = None, process: Any = None) -> str
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 def test_a_device_is_followed_over_topics_until_its_node_is_gone(
     start_node: StartNode, namespace: str, here: Node, terminal: tuple[int, int]
 ) -> None:
@@ -186,6 +187,7 @@ def test_a_device_is_followed_over_topics_until_its_node_is_gone(
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 def test_a_person_drives_the_arm_while_the_dead_man_is_held(
     start_node: StartNode, here: Node, terminal: tuple[int, int]
 ) -> None:

@@ -13,6 +13,7 @@ from robot_rl.config_bench import BenchFaultsConfig
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 @pytest.mark.parametrize("name", [fault.name for fault in FAULTS if not fault.realtime])
 def test_a_fault_is_met_in_time_and_nothing_moves_after_a_hold(name: str, tmp_path: Path) -> None:
     out = tmp_path / "faults.jsonl"

@@ -14,6 +14,7 @@ from robot_rl.config_bench import BenchFaultsConfig
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 @pytest.mark.parametrize("name", [fault.name for fault in ROS_FAULTS])
 def test_a_fault_over_topics_is_met_in_time(name: str, tmp_path: Path) -> None:
     (fault,) = [fault for fault in ROS_FAULTS if fault.name == name]

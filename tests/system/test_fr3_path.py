@@ -32,7 +32,7 @@ from tests.ros_nodes.conftest import called, clean_memory, here, namespace, ros_
 from tests.system.bring_up import END_S, Up, wait_for
 
 __all__ = ["clean_memory", "here", "namespace", "ros_domain"]
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.alone]
 
 
 @pytest.fixture

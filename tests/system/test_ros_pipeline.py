@@ -30,7 +30,7 @@ from tests.ros_nodes.conftest import StartNode, clean_memory, here, namespace, r
 from tests.system.command_line import TINY_AGENT, typed
 
 __all__ = ["clean_memory", "here", "namespace", "ros_domain", "start_node"]
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.alone]
 REACH = replace(
     TOUCH,
     name="reach",
