@@ -79,7 +79,7 @@ class ControllerNode(ManagedNode[ControllerConfig]):
         self.targets, self.desk = Targets(self), RequestDesk(self)
         self._commands = self.diagnostics.watch("commands")
         make = self.create_subscription
-        make(UInt8MultiArray, "motor/command", self._commands.wrap(self._take_command), qos.targets())
+        make(UInt8MultiArray, "motor/command", self._commands.wrap(self._take_command), qos.commands())
         make(UInt8MultiArray, "motor/request", self.desk.take, qos.streams())
         make(UInt8MultiArray, "motor/critic", self._take_critic, qos.streams())
         make(UInt8MultiArray, "motor/beat", self._take_beat, qos.states())

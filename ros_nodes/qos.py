@@ -25,6 +25,16 @@ def targets(period_s: float | None = None) -> QoSProfile:
     return profile
 
 
+def commands() -> QoSProfile:
+    """Whole commands, as read: one history serves all publishers, and a second one must not push the first one's out.
+
+    What waits is taken in order: age and sequence tell what still counts.
+    """
+    profile = targets()
+    profile.depth = 20
+    return profile
+
+
 def states() -> QoSProfile:
     """Measured values: the newest counts, a lost one is followed by the next."""
     return QoSProfile(depth=5, history=HistoryPolicy.KEEP_LAST, reliability=ReliabilityPolicy.RELIABLE)
