@@ -116,8 +116,8 @@ def test_a_node_that_gives_its_camera_up_leaves_the_arm_held(start_node: StartNo
     camera = start_node("ros_nodes.bench_camera", SMALL, stdin=plug)
     try:
         camera.wait_for("node is active", 60.0)
-        time.sleep(1.0)  # for the controller to find its beats
-        assert look(namespace).hold_reason == 0
+        time.sleep(3.0)  # for the controller to find its beats
+        wait_until(lambda: look(namespace).hold_reason == 0, "no hold")
         os.write(hand, b"unplug\n")
         assert camera.process.wait(60.0) == 1 and "5 starts within 60 s" in camera.said()
         time.sleep(0.7)
