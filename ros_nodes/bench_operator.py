@@ -4,7 +4,9 @@
 
 Orders come as JSON on standard input, one a line, and each is answered by one line of JSON:
 
-    {"call": "stop"}                a service of the supervisor: called_ns, answered_ns, success, message
+    {"call": "stop"}                a service of the supervisor, or another one such as `recorder/start`: called_ns,
+                                    answered_ns, success, message
+    {"goal": null}                  a goal for a recorder's episodes, 0.1 m from where the arm is
     {"camera": true}                frames' signs of life at 30 Hz from now on, or no more: last_ns
     {"forget_camera": null}         the camera is no longer in use
     {"relay": {"drop": 0.3, ...}}   relay/command to motor/command, with losses; null ends it: counts so far
@@ -92,25 +94,26 @@ class Operator:
     def __init__(self, node: Node) -> None:
         self._node, self._sender = node, draw_sender()
         self._beats = node.create_publisher(UInt8MultiArray, "motor/beat", qos.states())
+        self._goals = node.create_publisher(PoseStamped, "recorder/goal", qos.states())
         self._relay: LossyRelay | None = None
         self._frames = threading.Lock()
         self._intruder: Any = None
         self._last_ns, self._playing, self._stiffness = 0, False, 0.0
-        self._callers: dict[str, Any] = {
-            name: node.create_client(Trigger, f"supervisor/{name}")
-            for name in ("arm", "hold", "stop", "release", "reset")
-        }
+        self._callers: dict[str, Any] = {}
+        for name in ("arm", "hold", "stop", "release", "reset"):
+            self._caller(name)
         for period_s, work in ((_FRAME_S, self._frame), (_INTRUDE_S, self._intrude), (_POSE_S, self._pose)):
             node.create_timer(period_s, work, clock=STEADY)
         self._posing: list[Any] = []
         self._here: PoseStamped | None = None
+        self._newest: PoseStamped | None = None
         node.create_subscription(PoseStamped, "current_pose", self._see, qos.states())
 
     def call(self, name: str) -> dict[str, Any]:
-        """Calls a service of the supervisor node."""
-        client = self._callers[name]
+        """Calls a service, of the supervisor node unless it names another."""
+        client = self._caller(name)
         if not client.wait_for_service(_PATIENCE_S):
-            return {"success": False, "message": "no supervisor node answers"}
+            return {"success": False, "message": f"no node answers {name}"}
         called_ns, done = time.monotonic_ns(), threading.Event()
         future: Any = client.call_async(Trigger.Request())
         future.add_done_callback(lambda _: done.set())
@@ -119,6 +122,22 @@ class Operator:
         answer = future.result()
         times = {"called_ns": called_ns, "answered_ns": time.monotonic_ns()}
         return {**times, "success": answer.success, "message": answer.message}
+
+    def _caller(self, name: str) -> Any:
+        if name not in self._callers:
+            whole = name if "/" in name else f"supervisor/{name}"
+            self._callers[name] = self._node.create_client(Trigger, whole)
+        return self._callers[name]
+
+    def goal(self, unused: Any) -> dict[str, Any]:
+        """Publishes a goal of a recorder's episodes that the arm is not going to reach, 0.1 m from where it is."""
+        deadline_s = time.monotonic() + _PATIENCE_S
+        while self._newest is None and time.monotonic() < deadline_s:
+            time.sleep(0.01)
+        if self._newest is not None:
+            self._newest.pose.position.z -= 0.1
+            self._goals.publish(self._newest)
+        return {"published": self._newest is not None}
 
     def camera(self, plays: bool) -> dict[str, Any]:
         """Begins or ends to give a camera's signs of life; begins once somebody hears them."""
@@ -174,7 +193,7 @@ class Operator:
         return {"since_ns": since_ns}
 
     def _see(self, message: PoseStamped) -> None:
-        self._here = self._here or message
+        self._here, self._newest = self._here or message, message
 
     def _pose(self) -> None:
         for publisher in list(self._posing):
@@ -211,6 +230,7 @@ def main() -> None:
     operator, spinner = Operator(node), Spinner(node)
     orders: dict[str, Callable[[Any], dict[str, Any]]] = {
         "call": operator.call,
+        "goal": operator.goal,
         "camera": operator.camera,
         "forget_camera": operator.forget_camera,
         "relay": operator.relay,

@@ -80,12 +80,14 @@ class CameraNode(ManagedNode[CameraNodeConfig]):
         self._reader = reader
 
     def halt(self) -> None:
-        """Closes the camera; the arm is not held for it any longer."""
+        """Closes the camera; the arm is not held for it any longer, unless the camera is lost: then it stays held."""
         reader, self._reader = self._reader, None
         if reader is None:
             return
+        lost = reader.error is not None
         reader.close()
-        self._beat(0)
+        if not lost:
+            self._beat(0)
 
     def _make(self) -> Camera:
         if self.camera_config.kind != "mujoco":

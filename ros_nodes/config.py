@@ -34,6 +34,9 @@ class ControllerConfig(Config):
     silence_s: float = option(
         1.0, "After this silence of whoever commands, another may.", unit="s", low=0.25, high=60.0
     )
+    supervisor_required: bool | None = option(
+        None, "Whether the arm holds while no supervisor sits at its buttons; by default every arm but a simulated one."
+    )
     accept_critic: bool = option(False, "Whether whoever commands may replace the safety critic's weights over topics.")
     k_pos: list[float] = option(
         [400.0, 400.0, 400.0], "Stiffness of targets without one of their own, base axes.", unit="N/m", low=0.0,
@@ -46,6 +49,11 @@ class ControllerConfig(Config):
     robot_config: dict[str, Any] = option({}, "Settings of the arm's driver, such as its address.")
     task_config: dict[str, Any] = option({}, "Further settings of the task.")
     safety_config: dict[str, Any] = option({}, "Layers between policy and motors, all on by default.")
+
+    @property
+    def needs_supervisor(self) -> bool:
+        """Whether the arm holds while no supervisor sits at its buttons."""
+        return self.robot != "mujoco" if self.supervisor_required is None else self.supervisor_required
 
 
 @dataclass

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from controllers.description.fr3 import fr3
@@ -26,6 +27,8 @@ def link_config(config: ControllerConfig, task: Task, name: str) -> SharedMemory
     """Returns the motor process of a controller node and how to deal with it. Raises UserError for wrong settings."""
     layers = layers_from(config.safety_config)
     chain, supervisor = chain_of(task, layers), layers.supervisor_config(lockstep=False)
+    watched = replace(supervisor.heartbeats, supervisor_required=config.needs_supervisor)
+    supervisor = replace(supervisor, heartbeats=watched)
     realtime = RealtimeConfig(core=choose_core(-1)) if config.realtime else ORDINARY
     if config.robot == "fr3":
         if config.motor:

@@ -59,7 +59,7 @@ class Heartbeat(IntEnum):
 class HeartbeatConfig:
     """(soft, hard) limits of the time since the last beat [s]. Beyond soft it is reported, beyond hard the arm holds.
 
-    A source is watched from its first beat on.
+    A source is watched from its first beat on; one that is required, from the start.
     """
 
     policy_s: tuple[float, float] = (0.25, 1.0)
@@ -76,12 +76,20 @@ class HeartbeatConfig:
     """The sign of life of the process at a person's buttons [s]."""
     operator_required: bool = False
     """Whether the arm holds until an operator's switch has given its first beat."""
+    supervisor_required: bool = False
+    """Whether the arm holds while nobody sits at a person's buttons for good: none came yet, or left in order."""
 
     def __post_init__(self) -> None:
         for source in Heartbeat:
             limits = self.limits_s(source)
             if not 0.0 < limits[0] <= limits[1]:
                 raise ValueError(f"{source.name.lower()}_s must be (soft, hard) with 0 < soft <= hard, got {limits}")
+
+    def required(self, source: Heartbeat) -> bool:
+        """Returns whether the arm holds without this source, even where it is not in use."""
+        if source == Heartbeat.OPERATOR:
+            return self.operator_required
+        return source == Heartbeat.SUPERVISOR and self.supervisor_required
 
     def limits_s(self, source: Heartbeat) -> tuple[float, float]:
         """Returns (soft, hard) of a source [s]."""

@@ -52,6 +52,7 @@ class Supervisor:
         """What became of the last release of a person's button."""
         self._soft_ns = [_ns(config.heartbeats.limits_s(source)[0]) for source in Heartbeat]
         self._hard_ns = [_ns(config.heartbeats.limits_s(source)[1]) for source in Heartbeat]
+        self._required = [config.heartbeats.required(source) for source in Heartbeat]
         self._beats = [_NEVER] * len(Heartbeat)
         self._automatic_codes = frozenset(int(Reason[name]) for name in config.automatic)
         self._recoveries = [_NEVER] * config.automatic_max
@@ -278,7 +279,7 @@ class Supervisor:
         for source in Heartbeat:
             beat_ns = self._beats[source]
             if beat_ns == _NEVER:
-                if source == Heartbeat.OPERATOR and self.config.heartbeats.operator_required:
+                if self._required[source]:
                     late |= 1 << source
                     self._ask_hold(now_ns)
                 continue

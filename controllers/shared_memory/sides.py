@@ -165,6 +165,10 @@ class ParentSide:
             raise ValueError(f"expected one of {[known.name for known in PARENT_WORDS]}, got {source.name}")
         self._parent[PARENT_WORDS[source]] = now_ns
 
+    def heard_ns(self, source: Heartbeat) -> int:
+        """Returns a source's newest sign of life [ns], 0 for one that is not in use."""
+        return int(self._parent[PARENT_WORDS[source]])
+
     @property
     def state(self) -> MotorState:
         """Returns where the motor process stands in its life."""

@@ -102,7 +102,9 @@ _EITHER_ARM = (
     _supervisor("mujoco", _OTHER),
     _supervisor("fr3", _FR3, robot_ip="{robot_ip}"),
     _controller("mujoco", _OTHER, robot_config="{robot_config}"),  # which refuses any
-    _controller("fr3", _FR3, after=("supervisor",), robot_config="ip={robot_ip} {robot_config}"),
+    _controller(
+        "fr3", _FR3, after=("supervisor",), robot_config="ip={robot_ip} {robot_config}", supervisor_required="true"
+    ),
 )
 
 

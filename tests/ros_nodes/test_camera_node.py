@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import time
 from typing import Any
@@ -108,6 +109,27 @@ def test_fault_f4_a_camera_that_dies_holds_the_arm_until_it_is_started_again(
         wait_until(lambda: look(namespace).hold_reason == 0, "no hold asked for any more", 60.0)
     finally:
         seen.close()
+
+
+@pytest.mark.slow
+@pytest.mark.alone
+def test_a_node_that_gives_its_camera_up_leaves_the_arm_held(start_node: StartNode, namespace: str) -> None:
+    start_node("ros_nodes.controller_node", {"realtime": False}).wait_for("runs:")
+    plug, hand = os.pipe()
+    camera = start_node("ros_nodes.bench_camera", SMALL, stdin=plug)
+    try:
+        camera.wait_for("node is active", 60.0)
+        time.sleep(3.0)  # for the controller to find its beats
+        wait_until(lambda: look(namespace).hold_reason == 0, "no hold")
+        os.write(hand, b"unplug\n")
+        assert camera.process.wait(60.0) == 1 and "5 starts within 60 s" in camera.said()
+        time.sleep(0.7)
+        assert look(namespace).hold_reason == Reason.HEARTBEAT
+        start_node(CAMERA, {**SMALL, "name": "wrist"})
+        wait_until(lambda: look(namespace).hold_reason == 0, "no hold asked for any more", 60.0)
+    finally:
+        os.close(plug)
+        os.close(hand)
 
 
 @pytest.mark.slow

@@ -15,8 +15,10 @@ import pytest
 pytest.importorskip("rclpy", reason="install the extra [ros]")
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
+from rcl_interfaces.srv import SetParameters
 from rclpy.clock_type import ClockType
 from rclpy.node import Node
+from rclpy.parameter import Parameter
 from std_msgs.msg import Bool, UInt8MultiArray
 from std_srvs.srv import Trigger
 
@@ -66,6 +68,15 @@ def call(node: Node, name: str) -> Trigger.Response:
     node.destroy_client(client)
     response: Trigger.Response = future.result()
     return response
+
+
+def set_parameter(node: Node, of: str, name: str, value: bool) -> Any:
+    """Asks a node to change a parameter; returns its result."""
+    client: Any = node.create_client(SetParameters, f"{of}/set_parameters")
+    assert client.wait_for_service(20.0)
+    future = client.call_async(SetParameters.Request(parameters=[Parameter(name, value=value).to_parameter_msg()]))
+    wait_until(future.done, "an answer")
+    return future.result().results[0]
 
 
 def seated(namespace: str) -> bool:
@@ -125,6 +136,24 @@ def test_the_seat_is_taken_when_the_motor_process_appears_and_again_when_it_come
     assert not seated(namespace)
     time.sleep(0.6)
     assert look(namespace).hold_reason == 0, "left in order: nobody watches for it any more"
+
+
+def test_where_a_supervisor_is_required_the_arm_is_held_while_there_is_none(
+    start_node: StartNode, namespace: str, here: Node
+) -> None:
+    start_node(CONTROLLER, {**SOFT, "supervisor_required": True}).wait_for("runs:")
+    wait_until(lambda: look(namespace).hold_reason == Reason.HEARTBEAT, "held without a supervisor")
+    refused = set_parameter(here, "controller", "supervisor_required", False)
+    assert not refused.successful and "supervisor_required" in refused.reason
+    for number in (signal.SIGINT, signal.SIGKILL):
+        supervisor = started(start_node)
+        wait_until(lambda: look(namespace).hold_reason == 0, "let go")
+        with TopicLink(namespace) as link:
+            wait_until(lambda link=link: follow(link) < Reason.HOLD, "followed")  # type: ignore[misc]
+            supervisor.process.send_signal(number)
+            supervisor.process.wait(15.0)
+            wait_until(lambda: look(namespace).hold_reason == Reason.HEARTBEAT, "held again", 1.0)
+            assert follow(link) >= Reason.HOLD
 
 
 def test_arm_hold_stop_release_reset(

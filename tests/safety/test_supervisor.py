@@ -229,6 +229,26 @@ def test_an_operator_who_must_be_there_holds_the_arm_until_he_is() -> None:
     assert scene.supervisor.hold == 0
 
 
+def test_an_arm_that_needs_a_supervisor_is_held_before_one_comes_and_after_one_left_in_order() -> None:
+    scene = Scene(heartbeats=HeartbeatConfig(supervisor_required=True))
+    scene.run(0.1)
+    assert scene.supervisor.hold == Reason.HEARTBEAT
+
+    def supervise() -> None:
+        for _ in range(60):
+            scene.supervisor.beat(Heartbeat.SUPERVISOR, scene.now, scene.now)
+            scene.run(0.01)
+
+    supervise()
+    assert scene.supervisor.hold == 0
+    scene.supervisor.forget(Heartbeat.SUPERVISOR)
+    scene.run(0.01)
+    assert scene.supervisor.hold == Reason.HEARTBEAT
+    assert scene.supervisor.late == 1 << Heartbeat.SUPERVISOR
+    supervise()
+    assert scene.supervisor.hold == 0
+
+
 def test_a_loop_that_stood_still_and_one_that_is_often_late_hold() -> None:
     scene = Scene()
     scene.supervisor.beat(Heartbeat.LOOP, scene.now, scene.now)

@@ -8,13 +8,17 @@ from pathlib import Path
 import pytest
 
 from data.errors import UserError
+from robot_rl.bench.faults.ros_faults import ROS_FAULTS
 from robot_rl.bench.faults.runner import FAULTS, run
 from robot_rl.config_bench import BenchFaultsConfig
+
+HERE = [fault.name for fault in FAULTS if not fault.realtime and fault not in ROS_FAULTS]
+"""Those over ROS topics have a test of their own."""
 
 
 @pytest.mark.slow
 @pytest.mark.alone
-@pytest.mark.parametrize("name", [fault.name for fault in FAULTS if not fault.realtime])
+@pytest.mark.parametrize("name", HERE)
 def test_a_fault_is_met_in_time_and_nothing_moves_after_a_hold(name: str, tmp_path: Path) -> None:
     out = tmp_path / "faults.jsonl"
     config = BenchFaultsConfig(repeats=3, faults=[name], out=str(out), realtime=False)

@@ -4,7 +4,7 @@
 - `policy`: a policy in a process of its own, to be killed and stopped
 - `stage`: motor process, arm and policy as a fault finds them
 - `judging`: what is read off the reports
-- `ros_stage`: the same with every part a ROS program; `wall_clock`: a wall clock for them alone
+- `ros_stage`: the same with every part a ROS program (`program`); `wall_clock`: a wall clock for them alone
 - `cases_*`: the faults; `fault`, `ros_faults`: their table
 - `runner`: repeats, results, table
 """

@@ -3,14 +3,28 @@
 from __future__ import annotations
 
 from functools import partial
+from importlib.util import find_spec
 
-from robot_rl.bench.faults import cases_ros, cases_topics, ros_stage, wall_clock
+from robot_rl.bench.faults import cases_programs, cases_ros, cases_topics, ros_stage, wall_clock
 from robot_rl.bench.faults.fault import Fault
 from robot_rl.bench.faults.ros_stage import RosStage
 
 HEARTBEAT_MS = 256.0
 """Limit of the seat's sign of life, the supervisor's look at every fourth tick, a period of the loop."""
+CAMERA_MS = 306.0
+"""Likewise, for the age of the newest picture."""
 RosFault = partial(Fault, stage=RosStage, missing=ros_stage.missing)
+STALL_MS = 1000.0
+"""A motor process without a tick for 0.5 s counts as dead; its node has as long again to end its turn and to say so."""
+
+
+def _blind() -> str | None:
+    """Returns why no camera node can run here, None where one can."""
+    known = find_spec("pyrealsense2")
+    return ros_stage.missing() or (None if known else "pyrealsense2 is not there: install the extra [realsense]")
+
+
+CameraFault = partial(Fault, stage=partial(RosStage, camera="ros_nodes.camera_node"), missing=_blind)
 RelayFault = partial(Fault, stage=partial(RosStage, relay=True), missing=ros_stage.missing)
 
 ROS_FAULTS = (
@@ -27,7 +41,7 @@ ROS_FAULTS = (
         cases_ros.controller_stopped_and_woken,
     ),
     RosFault(
-        *("R5", "ROS: controller node killed", "held", 1002.0, "ms", cases_ros.controller_killed), once=True
+        *("R5", "ROS: controller node killed", "held", 1002.0, "ms"), cases_ros.controller_killed
     ),
     RosFault(
         *("R6", "ROS: supervisor node killed", "held", HEARTBEAT_MS, "ms"), cases_ros.supervisor_killed
@@ -36,8 +50,11 @@ ROS_FAULTS = (
         *("R7", "ROS: supervisor node stopped, then woken", "held, and followed again", HEARTBEAT_MS, "ms"),
         cases_ros.supervisor_stopped_and_woken,
     ),
-    RosFault(
-        *("R8", "ROS: camera's signs of life stop", "held", 306.0, "ms"), cases_ros.camera_stops
+    Fault(
+        *("R8", "ROS: camera unplugged under its node", "held until it is back", CAMERA_MS, "ms"),
+        cases_programs.camera_unplugged,
+        stage=partial(RosStage, camera="ros_nodes.bench_camera"),
+        missing=_blind,
     ),
     Fault(
         *("F5", "ROS: wall clock of all programs jumps by an hour, to and fro", "no age notices", 0.0, "frozen ticks"),
@@ -70,5 +87,33 @@ ROS_FAULTS = (
     RosFault(
         *("R11", "ROS: emergency stop pressed, released, pressed", "latched until a person resets", 250.0, "ms"),
         cases_ros.emergency_stop,
+    ),
+    CameraFault(
+        *("R12", "ROS: camera node stopped, then woken", "held, and followed again", CAMERA_MS, "ms"),
+        cases_programs.camera_stopped_and_woken,
+    ),
+    CameraFault(
+        *("R13", "ROS: camera node killed", "held", CAMERA_MS, "ms"), cases_programs.camera_killed
+    ),
+    RosFault(
+        *("R14", "ROS: camera's signs of life stop", "held", CAMERA_MS, "ms"), cases_ros.beats_stop
+    ),
+    RosFault(
+        *("R15", "ROS: teleoperation node stopped in motion, then woken", "held; the old stick moves nothing"),
+        *(HEARTBEAT_MS, "ms", cases_programs.hand_stopped_and_woken),
+        stage=partial(RosStage, hand=True),
+    ),
+    RosFault(
+        *("R16", "ROS: recorder stopped, then woken", "not held; whole, or it says what is lost", 0.0, "held ticks"),
+        cases_programs.recorder_stopped_and_woken,
+        stage=partial(RosStage, recorder=True),
+    ),
+    RosFault(
+        *("R17", "ROS: motor process stopped for 0.26..0.4 s", "nothing old is followed", 0.0, "ticks"),
+        cases_programs.motor_naps,
+    ),
+    RosFault(
+        *("R18", "ROS: motor process stopped for good", "told, and both end", STALL_MS, "ms"),
+        cases_programs.motor_stalls,
     ),
 )  # fmt: skip

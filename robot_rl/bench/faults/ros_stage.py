@@ -6,13 +6,9 @@ This room knows no ROS: the programs are started by their names and spoken to ov
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import json
 import os
-import select
 import signal
-import subprocess
-import sys
 import tempfile
 import time
 import uuid
@@ -28,6 +24,8 @@ from controllers.latch_memory import forget_latch
 from controllers.shared_memory.block import BlockError, SharedBlock
 from controllers.shared_memory.liveness import process_start
 from controllers.shared_memory.sides import ParentSide
+from controllers.types import Source
+from robot_rl.bench.faults.program import Program, Typist
 from robot_rl.bench.faults.wall_clock import WallClock
 from safety.reasons import Reason
 from safety.supervision import SupervisorState
@@ -37,7 +35,8 @@ DECISION = np.dtype([("decided_ns", "i8"), ("stamp_ns", "i8"), ("sent_ns", "i8")
 """As ros_nodes.bench_policy writes it."""
 _ROUNDING_NS = 1_000
 """Ages are told in seconds."""
-_START_S, _STEADY_S, _ANSWER_S, _LEAVE_S = 180.0, 30.0, 20.0, 10.0
+_START_S, _LEAVE_S = 180.0, 10.0
+_LOOK_S = 0.1
 _OF_OTHERS = ("ROS_NAMESPACE", "ROS_LOCALHOST_ONLY")
 
 
@@ -46,110 +45,81 @@ def missing() -> str | None:
     return None if find_spec("rclpy") else "rclpy is not there: install the extra [ros], or source ROS 2"
 
 
-_LIBC, _PR_SET_PDEATHSIG = ctypes.CDLL(None), 1
-
-
-def _die_with_parent() -> None:
-    """In the child: a bench that is killed leaves no arm moving behind."""
-    _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
-
-
-class Program:
-    """One ROS program as a child, its words in a file, orders and answers over pipes."""
-
-    def __init__(self, words: list[str], environment: dict[str, str], said: Path, node: bool) -> None:
-        """node: ends in order after SIGTERM; the others are killed."""
-        self._words, self._environment, self._said, self._node = words, environment, said, node
-        self.child: Any = None
-        self.start()
-
-    def start(self) -> None:
-        """Starts it, again after its end."""
-        with self._said.open("a") as errors:
-            self.child = subprocess.Popen(
-                [sys.executable, "-m", *self._words],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=errors,
-                env=self._environment,
-                text=True,
-                start_new_session=True,
-                preexec_fn=_die_with_parent,
-            )
-
-    def ask(self, order: str) -> str:
-        """Writes a line and returns the answer. Raises RuntimeError if none comes."""
-        self.child.stdin.write(order + "\n")
-        self.child.stdin.flush()
-        ready, _, _ = select.select([self.child.stdout], [], [], _ANSWER_S)
-        answer = self.child.stdout.readline() if ready else ""
-        if not answer:
-            last = self._said.read_text().strip().splitlines()[-1:] or ["nothing"]
-            raise RuntimeError(f"{self._words[0]} did not answer {order!r}; it last said: {last[0]}")
-        return str(answer).strip()
-
-    def signal(self, number: signal.Signals) -> int:
-        """Sends a signal; returns when [ns]."""
-        now_ns = time.monotonic_ns()
-        self.child.send_signal(number)
-        if number == signal.SIGKILL:
-            self.child.wait()
-        return now_ns
-
-    @property
-    def alive(self) -> bool:
-        """Whether it runs."""
-        return self.child.poll() is None
-
-    def end(self) -> None:
-        """Ends it in order, and at last by force."""
-        if self.alive and self._node:
-            for number in (signal.SIGCONT, signal.SIGTERM):
-                self.child.send_signal(number)
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                self.child.wait(_LEAVE_S)
-        self.child.kill()
-        self.child.wait()
-        self.child.stdin.close()
-        self.child.stdout.close()
-
-
 class RosStage:
-    """Four ROS programs around one motor process. `steady` brings them back to a policy that is followed."""
+    """ROS programs around one motor process. `steady` brings them back to a commander who is followed.
 
-    def __init__(self, realtime: bool, relay: bool = False, clock: bool = False) -> None:
-        """relay: commands pass through the operator's process. clock: all programs share a wall clock to be set."""
+    That is a policy or, with `hand`, a person who drives by keyboard.
+    """
+
+    def __init__(
+        self,
+        realtime: bool,
+        *,
+        relay: bool = False,
+        clock: bool = False,
+        camera: str = "",
+        hand: bool = False,
+        recorder: bool = False,
+    ) -> None:
+        """relay: commands pass through the operator's process. clock: all programs share a wall clock to be set.
+
+        camera: module of a camera node that runs as well. recorder: as does a recorder.
+        """
         self._folder = tempfile.TemporaryDirectory(prefix="robot-rl-faults-")
-        folder = Path(self._folder.name)
+        self.folder = folder = Path(self._folder.name)
         self.name, self.decisions = f"faults_{uuid.uuid4().hex[:12]}", folder / "decisions"
         environment = {name: value for name, value in os.environ.items() if name not in _OF_OTHERS}
         environment |= {"OMP_NUM_THREADS": "1", "ROS_LOG_DIR": str(folder / "log")}
         self.clock = WallClock(folder) if clock else None
-        ours = environment | (self.clock.environment if self.clock else {})
-        namespace = ["--ros-args", "-r", f"__ns:=/{self.name}"]
-        settings = ["-p", f"motor:={self.name}", "-p", f"realtime:={str(realtime).lower()}"]
-        settings += ["-p", "accept_critic:=true"]  # R9 sends weights
-        detour = ["--ros-args", "-r", "motor/command:=relay/command"] if relay else []
+        self._environment = environment | (self.clock.environment if self.clock else {})
+        self.typist = Typist() if hand else None
         self._block: SharedBlock | None = None
+        self._motor_start: int | None = None
         self.programs: dict[str, Program] = {}
         try:
-            for program, words in {
-                "controller": ["ros_nodes.controller_node", *namespace, *settings],
-                "supervisor": ["ros_nodes.supervisor_node", *namespace, "-p", f"motor:={self.name}"],
-                "operator": ["ros_nodes.bench_operator", self.name],
-                "policy": ["ros_nodes.bench_policy", self.name, str(self.decisions), *detour],
-            }.items():
-                self.programs[program] = Program(words, ours, folder / f"{program}.log", words[0].endswith("_node"))
+            for program, words in self._all_words(realtime, relay, camera, recorder).items():
+                self._begin(program, words)
             if relay:
                 self.order("relay", {"seed": 0, "drop": 0.0, "repeat": 0.0, "swap": 0.0})
             self._attach()
+            if hand:
+                self._home()
         except BaseException:
             self.close()
             raise
 
+    def _all_words(self, realtime: bool, relay: bool, camera: str, recorder: bool) -> dict[str, list[str]]:
+        """Returns the words that start each program."""
+        in_namespace = ["--ros-args", "-r", f"__ns:=/{self.name}"]
+        settings = ["-p", f"motor:={self.name}", "-p", f"realtime:={str(realtime).lower()}"]
+        settings += ["-p", "accept_critic:=true"]  # R9 sends weights
+        detour = ["--ros-args", "-r", "motor/command:=relay/command"] if relay else []
+        found = {
+            "controller": ["ros_nodes.controller_node", *in_namespace, *settings],
+            "supervisor": ["ros_nodes.supervisor_node", *in_namespace, "-p", f"motor:={self.name}"],
+            "operator": ["ros_nodes.bench_operator", self.name],
+        }
+        if self.typist is None:
+            found["policy"] = ["ros_nodes.bench_policy", self.name, str(self.decisions), *detour]
+        else:
+            found["teleop"] = ["ros_nodes.teleop_node", *in_namespace, "-p", "device:=keyboard"]
+        if camera:
+            found["camera"] = [camera, *in_namespace, "-p", "width_px:=64", "-p", "height_px:=64"]
+        if recorder:
+            out = self.folder / "recorded"
+            found["recorder"] = ["ros_nodes.recorder_node", *in_namespace, "-p", f"out:={out}"]
+        return found
+
+    def _begin(self, program: str, words: list[str]) -> None:
+        terminal = self.typist.terminal if self.typist and program == "teleop" else None
+        said = self.folder / f"{program}.log"
+        self.programs[program] = Program(words, self._environment, said, words[0].endswith("_node"), terminal)
+
     def _attach(self) -> None:
+        controller = self.programs["controller"]
+
         def attached() -> bool:
-            if not self.programs["controller"].alive:
+            if not controller.alive:
                 raise RuntimeError("the controller node ended while it started")
             try:
                 self._block = SharedBlock.attach(self.name, command=False)
@@ -157,13 +127,37 @@ class RosStage:
                 return False
             return True
 
-        _wait_for(attached, "a motor process", _START_S)
+        wait_for(attached, "a motor process", _START_S)
         if self._block is None:
             raise RuntimeError("no motor process")
         self.side = ParentSide(self._block)
-        _wait_for(lambda: self.side.status().supervisor >= SupervisorState.ARMED, "torque control", _START_S)
+        wait_for(lambda: self.side.status().supervisor >= SupervisorState.ARMED, "torque control", _START_S)
         self.motor_pid = self.side.status().pid
         self._motor_start = process_start(self.motor_pid)
+
+    def _detach(self) -> None:
+        """Lets go of a motor process, and ends it if it was left over."""
+        block, self._block = self._block, None
+        if block is None:
+            return
+        self.side.release()
+        block.close()
+        if self.motor_lives:
+            with contextlib.suppress(ProcessLookupError):
+                for number in (signal.SIGCONT, signal.SIGTERM):
+                    os.kill(self.motor_pid, number)
+            with contextlib.suppress(RuntimeError):
+                wait_for(lambda: not self.motor_lives, "its end", _LEAVE_S)
+
+    @property
+    def motor_lives(self) -> bool:
+        """Whether the motor process that was attached to last is still there."""
+        return self._motor_start is not None and process_start(self.motor_pid) == self._motor_start
+
+    def _home(self) -> None:
+        """A person may drive within the workspace only, and the arm starts outside of it."""
+        self.order("call", "controller/home")
+        wait_for(lambda: "home," in self.programs["controller"].said, "the arm at home", _START_S)
 
     def order(self, order: str, value: Any = None) -> dict[str, Any]:
         """Has the operator do something; see ros_nodes.bench_operator."""
@@ -171,21 +165,42 @@ class RosStage:
         return answer
 
     def steady(self) -> None:
-        """All programs run, nothing is latched, and the policy is followed from a fresh start with a full tank."""
-        for program in self.programs.values():
-            if not program.alive:
-                program.end()
-                program.start()
-        _wait_for(self._followed, "the policy to be followed", _STEADY_S)
-        _wait_for(lambda: self.programs["policy"].ask("reset").isdigit(), "a reset", _STEADY_S)
-        _wait_for(self._followed, "the policy to be followed", _STEADY_S)
+        """All programs run, nothing is latched, and the commander is followed, a policy with a full tank.
+
+        What has to start is waited for; none of that time is measured.
+        """
+        self.restart_dead()
+        if self.typist is not None:
+            self.order("call", "teleop/start")
+            self.typist.hold("a")
+        wait_for(self._followed, "the commander to be followed", _START_S)
+        if "policy" in self.programs:
+            wait_for(lambda: self.programs["policy"].ask("reset").isdigit(), "a reset", _START_S)
+            wait_for(self._followed, "the policy to be followed", _START_S)
+
+    def restart_dead(self) -> None:
+        """Starts those programs again that have ended; with the controller node, a motor process."""
+        dead = [program for program in self.programs.values() if not program.alive]
+        controller = self.programs["controller"]
+        if controller in dead:
+            controller.end()
+            self._detach()
+            forget_latch(self.name)
+        for program in dead:
+            program.end()
+            program.start()
+        if controller in dead:
+            self._attach()
 
     def _followed(self) -> bool:
         if self.side.status().supervisor >= SupervisorState.PROTECTIVE_STOP:  # by the fault, or held for 5 s since
             self.order("call", "release")
             self.order("call", "reset")
-        reports = self.watch(0.3)
+        reports = self.watch(_LOOK_S)
         fine = (reports["sequence"] >= 0) & (reports["reason"] < Reason.REFUSED) & (reports["latched"] == 0)
+        if self.typist is not None and not (reports["source"] == Source.HUMAN).any():
+            self.typist.press(" ")  # the dead-man is a toggle
+            return False
         return len(reports) > 0 and bool(fine.all())
 
     def watch(self, duration_s: float) -> Array:
@@ -212,14 +227,9 @@ class RosStage:
         """Ends all programs, and the motor process if it is left over."""
         for program in self.programs.values():
             program.end()
-        if self._block is not None:
-            self.side.release()
-            self._block.close()
-            if process_start(self.motor_pid) == self._motor_start:
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(self.motor_pid, signal.SIGTERM)
-                with contextlib.suppress(RuntimeError):
-                    _wait_for(lambda: process_start(self.motor_pid) != self._motor_start, "its end", _LEAVE_S)
+        self._detach()
+        if self.typist is not None:
+            self.typist.close()
         forget_latch(self.name)
         self._folder.cleanup()
 
@@ -230,7 +240,8 @@ class RosStage:
         self.close()
 
 
-def _wait_for(condition: Callable[[], bool], what: str, timeout_s: float) -> None:
+def wait_for(condition: Callable[[], bool], what: str, timeout_s: float) -> None:
+    """Raises RuntimeError where it does not come in time."""
     deadline_s = time.monotonic() + timeout_s
     while not condition():
         if time.monotonic() > deadline_s:
