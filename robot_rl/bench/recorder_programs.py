@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from data.errors import UserError
+from robot_rl.bringup.leash import leashed
 
 NAMESPACE = "bench"
 START_S, END_S = 120.0, 120.0
@@ -59,7 +60,7 @@ def _program(
 ) -> Iterator[subprocess.Popen[bytes]]:
     with log.open("w") as output:
         process = subprocess.Popen(
-            [sys.executable, "-m", module, *words], stdout=output, stderr=subprocess.STDOUT, env=settings,
+            leashed([sys.executable, "-m", module, *words]), stdout=output, stderr=subprocess.STDOUT, env=settings,
             start_new_session=True,
         )  # fmt: skip
     try:

@@ -13,6 +13,7 @@ from typing import Any
 
 from data.errors import UserError
 from robot_rl.bringup.environment import require_ros
+from robot_rl.bringup.leash import leashed
 from robot_rl.config_bringup import BenchUpConfig
 
 TARGET_S = 10.0
@@ -40,7 +41,7 @@ def _start(realtime: bool) -> dict[str, float]:
     words = [sys.executable, "-P", "-m", "robot_rl.cli.main", "up", "sim", f"namespace={namespace}"]
     typed_s = time.monotonic()
     up = subprocess.Popen(
-        [*words, f"realtime={str(realtime).lower()}"],
+        leashed([*words, f"realtime={str(realtime).lower()}"]),
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment, start_new_session=True,
     )  # fmt: skip
     try:

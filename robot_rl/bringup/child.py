@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Mapping
 
+from robot_rl.bringup.leash import leashed
 from robot_rl.bringup.resolve import Program
 
 TERM_S = 3.0
@@ -26,7 +26,7 @@ class Child:
         self.last_words = ""
         # A session of its own: Ctrl-C in the terminal reaches `up` alone, which then ends all in order.
         self.process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "robot_rl.bringup.leash", str(os.getpid()), *program.words],
+            leashed(program.words),
             stdin=None if program.terminal else subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
             env=dict(environment), start_new_session=True,
         )  # fmt: skip

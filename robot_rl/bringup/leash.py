@@ -11,8 +11,14 @@ import ctypes
 import os
 import signal
 import sys
+from collections.abc import Sequence
 
 _PR_SET_PDEATHSIG = 1
+
+
+def leashed(words: Sequence[str]) -> list[str]:
+    """Returns the command line that starts the program `words` on a leash held by this process's main thread."""
+    return [sys.executable, "-P", "-m", "robot_rl.bringup.leash", str(os.getpid()), *words]
 
 
 def main() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import os
 import pty
 import select
@@ -15,14 +14,10 @@ import time
 from pathlib import Path
 from typing import Any
 
+from robot_rl.bringup.leash import leashed
+
 _START_S, _LEAVE_S = 180.0, 10.0
 _KEY_S, _TOGGLE_S = 0.05, 0.4
-_LIBC, _PR_SET_PDEATHSIG = ctypes.CDLL(None), 1
-
-
-def _die_with_parent() -> None:
-    """In the child: a bench that is killed leaves no arm moving behind."""
-    _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 class Program:
@@ -41,14 +36,13 @@ class Program:
         """Starts it, again after its end."""
         with self._said.open("a") as errors:
             self.child = subprocess.Popen(
-                [sys.executable, "-m", *self._words],
+                leashed([sys.executable, "-m", *self._words]),
                 stdin=subprocess.PIPE if self._terminal is None else self._terminal,
                 stdout=subprocess.PIPE,
                 stderr=errors,
                 env=self._environment,
                 text=True,
                 start_new_session=True,
-                preexec_fn=_die_with_parent,
             )
 
     def ask(self, order: str) -> str:
