@@ -44,7 +44,8 @@ class _Part:
         missing = self._missing + size - float(done @ direction)
         self._missing = min(max(missing, -most), most)
         self._led = min(max(self._led + _GAIN * self._missing, 0.0), most)
-        return np.asarray(min(max(self._missing + self._led, 0.0), most) * direction)
+        lead: Array = min(max(self._missing + self._led, 0.0), most) * direction
+        return lead
 
 
 class Lead:
@@ -76,4 +77,6 @@ class Lead:
         went = R.T @ (T_base_tool.position_m - before.position_m)
         turned = rotation_vector(np.ascontiguousarray(before.rotation.T @ R))
         translation, rotation = self._parts
-        return np.concatenate([translation.of(asked[:3], went), rotation.of(asked[3:], turned)]) / self._scale
+        leads = [translation.of(asked[:3], went), rotation.of(asked[3:], turned)]
+        shares: Array = np.concatenate(leads) / self._scale
+        return shares
