@@ -44,6 +44,10 @@ class RealtimeConfig:
             raise ValueError(f"spin_us must be 0..900, got {self.spin_us}: the rest of the core belongs to others")
 
 
+ORDINARY = RealtimeConfig(priority=0, core=-2, lock_memory=False)
+"""No measures against late ticks, for machines whose cores others need: a SCHED_FIFO loop would starve them."""
+
+
 @dataclass(frozen=True)
 class Measure:
     """One measure and what became of it."""

@@ -31,16 +31,22 @@ class ArmVoice:
     """The publishers of one arm."""
 
     def __init__(
-        self, node: Node, arm: ArmDescription, tool: ToolDescription, motor: str, about: dict[str, Any]
+        self,
+        node: Node,
+        arm: ArmDescription,
+        tool: ToolDescription,
+        motor: str,
+        about: dict[str, Any],
+        state_rate_hz: float,
     ) -> None:
-        """about: what links are told of the arm besides its status."""
+        """about: what links are told of the arm besides its status. state_rate_hz: of the measured state."""
         self._about = about
         self._clock, self._motor, self.told_s = node.get_clock(), motor, 0.0
         self._messages = StateMessages(tuple(joint.name for joint in arm.joints), BASE_FRAME, TOOL_FRAME)
         make = node.create_publisher
-        self._joints = make(JointState, "joint_states", qos.states())
-        self._pose = make(PoseStamped, "current_pose", qos.states())
-        self._wrench = make(WrenchStamped, "wrench", qos.states())
+        self._joints = make(JointState, "joint_states", qos.states(state_rate_hz))
+        self._pose = make(PoseStamped, "current_pose", qos.states(state_rate_hz))
+        self._wrench = make(WrenchStamped, "wrench", qos.states(state_rate_hz))
         self._safety = make(DiagnosticStatus, "safety_state", qos.latched())
         self._description = make(String, "robot_description", qos.latched())
         self._reports = make(UInt8MultiArray, "motor/reports", qos.streams())

@@ -66,9 +66,9 @@ class CameraNode(ManagedNode[CameraNodeConfig]):
         frame_id = f"{name}_color_optical_frame"
         self._color, self._depth = ImageFiller("rgb8", frame_id), ImageFiller("16UC1", frame_id)
         make = self.create_publisher
-        self._images = make(Image, f"{name}/image_raw", qos.pictures())
-        self._infos = make(CameraInfo, f"{name}/camera_info", qos.states())
-        self._depths = make(Image, f"{name}/depth", qos.pictures()) if config.depth else None
+        self._images = make(Image, f"{name}/image_raw", qos.pictures(config.rate_hz))
+        self._infos = make(CameraInfo, f"{name}/camera_info", qos.states(config.rate_hz))
+        self._depths = make(Image, f"{name}/depth", qos.pictures(config.rate_hz)) if config.depth else None
         self._frames = make(UInt8MultiArray, f"{name}/frame", qos.states())
         self._beats = make(UInt8MultiArray, "motor/beat", qos.states())
         self._published = self.diagnostics.watch("pictures", config.rate_hz, 0.3)

@@ -72,7 +72,8 @@ class ControllerNode(ManagedNode[ControllerConfig]):
         self.arm = fr3()
         self.sender = draw_sender()
         about = about_arm(config, self.task)
-        self.voice = ArmVoice(self, self.arm, self.task.scene().tool, self.motor.name, about)
+        tool = self.task.scene().tool
+        self.voice = ArmVoice(self, self.arm, tool, self.motor.name, about, config.state_rate_hz)
         self._make_subscriptions()
 
     def _make_subscriptions(self) -> None:

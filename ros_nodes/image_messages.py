@@ -14,6 +14,9 @@ from ros_nodes.wire import MalformedMessage
 
 _DISTORTION = {"brown_conrady": "plumb_bob", "inverse_brown_conrady": "plumb_bob", "none": "plumb_bob"}
 
+_CHANNELS = {"rgb8": [0, 1, 2], "bgr8": [2, 1, 0], "rgba8": [0, 1, 2], "bgra8": [2, 1, 0]}
+"""Where red, green and blue stand in the encodings that are read."""
+
 
 class ImageFiller:
     """One message that is filled again and again: 0.02 ms for 640x480, where a new array would take 1 ms.
@@ -44,16 +47,17 @@ class ImageFiller:
 def picture_of(message: Image) -> NDArray[np.uint8]:
     """Returns the picture (h, w, 3) RGB of a message, a copy. Raises MalformedMessage for another encoding or size."""
     height, width = message.height, message.width
-    if message.encoding not in ("rgb8", "bgr8"):
-        raise MalformedMessage(f"expected pictures in rgb8 or bgr8, got {message.encoding!r}")
-    if len(message.data) != height * message.step or message.step < 3 * width or not height * width:
+    channels = _CHANNELS.get(message.encoding)
+    if channels is None:
+        raise MalformedMessage(f"expected pictures in one of {', '.join(_CHANNELS)}, got {message.encoding!r}")
+    depth = 4 if "a" in message.encoding else 3
+    if len(message.data) != height * message.step or message.step < depth * width or not height * width:
         raise MalformedMessage(
             f"expected a picture of {width}x{height} px in {height} rows of {message.step} bytes, got "
             f"{len(message.data)} bytes"
         )
-    rows = np.frombuffer(message.data, np.uint8).reshape(height, message.step)[:, : 3 * width]
-    picture = rows.reshape(height, width, 3)
-    return np.ascontiguousarray(picture[:, :, ::-1] if message.encoding == "bgr8" else picture).copy()
+    rows = np.frombuffer(message.data, np.uint8).reshape(height, message.step)[:, : depth * width]
+    return np.ascontiguousarray(rows.reshape(height, width, depth)[:, :, channels])
 
 
 def camera_info(intrinsics: Intrinsics, width_px: int, height_px: int, frame_id: str) -> CameraInfo:

@@ -14,17 +14,13 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-import rclpy
-from rclpy.context import Context
-from rclpy.node import Node
 from sensor_msgs.msg import Joy
 
 from data.errors import UserError
 from robot_rl.teleop.devices.base import AXES, Button, Device, DeviceLost, DeviceState
 from ros_nodes import qos
 from ros_nodes.arm_messages import numbers
-from ros_nodes.network import make_context
-from ros_nodes.spinning import Spinner
+from ros_nodes.listener import Listener
 from ros_nodes.wire import MalformedMessage
 
 TOPIC = "teleop/joy"
@@ -71,18 +67,14 @@ class JoyDevice:
         self._counts: list[int] | None = None
         self._waiting: list[Button] = []
         self._let_go = False  # a press from before an episode counts again once it was let go
-        self._context: Context | None = None
+        self._listener: Listener | None = None
         self._crowded = False
 
     def open(self) -> None:
         """Subscribes and waits for a first message. Raises UserError where none comes."""
-        self._context, warning = make_context()
-        self._node = Node("robot_rl_hand", namespace=self._namespace, context=self._context)
-        if warning is not None:
-            self._node.get_logger().warning(warning)
-        self._subscription = self._node.create_subscription(Joy, TOPIC, self._take, qos.states())
-        self._spinner = Spinner(self._node, context=self._context)
-        self._spinner.start()
+        self._listener = Listener("robot_rl_hand", self._namespace)
+        self._subscription = self._listener.node.create_subscription(Joy, TOPIC, self._take, qos.states())
+        self._listener.listen()
         deadline_s = time.monotonic() + 10.0
         while not self._state.stamp_ns:
             if time.monotonic() > deadline_s:
@@ -104,7 +96,7 @@ class JoyDevice:
             state, pressed, self._waiting = self._state, tuple(self._waiting), []
             crowded = self._crowded
         silence_s = (now_ns - state.stamp_ns) * 1e-9
-        if silence_s > LOST_S or self._context is None:
+        if silence_s > LOST_S or self._listener is None:
             raise CrowdedDevice(f"{self._namespace}/{TOPIC}") if crowded else DeviceLost(self.name)
         self._let_go = crowded or (self._let_go and state.held)
         if silence_s > RELEASED_S or self._let_go:
@@ -117,12 +109,9 @@ class JoyDevice:
 
     def close(self) -> None:
         """Unsubscribes; may be called twice."""
-        context, self._context = self._context, None
-        if context is None:
-            return
-        self._spinner.stop()
-        self._node.destroy_node()
-        rclpy.try_shutdown(context=context)
+        listener, self._listener = self._listener, None
+        if listener is not None:
+            listener.close()
 
     def _take(self, message: Joy) -> None:
         try:

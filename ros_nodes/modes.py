@@ -16,7 +16,7 @@ from std_srvs.srv import Trigger
 
 from controllers.arm_model import ArmModel
 from controllers.description.geometry import Pose
-from controllers.guiding import GUIDE_DAMPING_RATIO, GUIDE_PERIOD_S, GUIDE_STIFFNESS
+from controllers.guiding import GUIDE_COMMAND_S, GUIDE_PERIOD_S, guide_command
 from controllers.shared_memory_link import SharedMemoryLink
 from controllers.types import Command, Source
 from data.errors import UserError
@@ -96,7 +96,7 @@ class Modes:
         self._sent_s = now_s
         here = Pose(report["position_base_m"], report["quaternion_base_xyzw"])
         if self.name == "guide":
-            self._send(here, np.array(GUIDE_STIFFNESS), GUIDE_DAMPING_RATIO, Source.HUMAN)
+            self._send(guide_command(here))
         else:
             self._go_home(here, now_s)
 
@@ -105,7 +105,17 @@ class Modes:
         distance_m, angle_rad = here.distance(self._home)
         share = min(1.0, HOME_STEP_M / max(distance_m, 1e-9), HOME_STEP_RAD / max(angle_rad, 1e-9))
         target = here.towards(self._home, share)
-        self._send(target, np.array([*config.k_pos, *config.k_rot]), config.damping_ratio, Source.RESET)
+        stiffness = np.array([*config.k_pos, *config.k_rot])
+        self._send(
+            Command(
+                target.position_m,
+                target.quaternion_xyzw,
+                stiffness,
+                damping_ratio=config.damping_ratio,
+                duration_s=GUIDE_COMMAND_S,
+                source=Source.RESET,
+            )
+        )
         if distance_m > HOME_M or angle_rad > HOME_RAD:
             self._near_s = 0.0
         elif not self._near_s:
@@ -117,13 +127,5 @@ class Modes:
             self._node.get_logger().warning(f"not home after {HOME_TIMEOUT_S:g} s, {distance_m:.3f} m off: given up")
             self.enter("impedance")
 
-    def _send(self, target: Pose, stiffness: Any, damping_ratio: float, source: Source) -> None:
-        command = Command(
-            target.position_m,
-            target.quaternion_xyzw,
-            stiffness,
-            damping_ratio=damping_ratio,
-            duration_s=0.1,
-            source=source,
-        )
+    def _send(self, command: Command) -> None:
         self._gate.offer_lasting(self._sender, command, time.monotonic_ns())

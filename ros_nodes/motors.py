@@ -7,20 +7,16 @@ from typing import Any
 
 from controllers.description.fr3 import fr3
 from controllers.motor_config import mujoco_motor
-from controllers.realtime import RealtimeConfig, choose_core
-from controllers.robots.franka_motor import STALL_TIMEOUT_S
+from controllers.realtime import ORDINARY, RealtimeConfig, choose_core
 from controllers.shared_memory_link import SharedMemoryLink, SharedMemoryLinkConfig
 from data.errors import UserError
 from robot_rl.envs.layer_table import layer_table
 from robot_rl.envs.layers import layers_from
 from robot_rl.envs.make import chain_of
-from robot_rl.envs.real_robot import fr3_motor
+from robot_rl.envs.real_robot import fr3_link_config
 from robot_rl.tasks.base import Task
 from ros_nodes.config import ControllerConfig
 from ros_nodes.environment import fingerprint
-
-ORDINARY = RealtimeConfig(priority=0, core=-2, lock_memory=False)
-"""Without the measures against late ticks: for machines that are shared."""
 
 
 def link_config(config: ControllerConfig, task: Task, name: str) -> SharedMemoryLinkConfig:
@@ -35,8 +31,7 @@ def link_config(config: ControllerConfig, task: Task, name: str) -> SharedMemory
             raise UserError(
                 f"motor={config.motor} is for simulated arms: an FR3 has a name of its own, after its address"
             )
-        motor = fr3_motor(task, config.robot_config, chain, realtime, supervisor)
-        return SharedMemoryLinkConfig(motor, stall_timeout_s=STALL_TIMEOUT_S)
+        return fr3_link_config(task, config.robot_config, chain, realtime, supervisor)
     if config.robot_config:
         raise UserError(f"robot_config goes with robot=fr3, got {', '.join(config.robot_config)}")
     motor = mujoco_motor(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import struct
 from collections import deque
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +12,7 @@ from sensor_msgs.msg import Image
 from controllers.description.scene import CameraDescription
 from data.errors import UserError
 from robot_rl.envs.pictures import fitted
+from ros_nodes.image_messages import picture_of
 from ros_nodes.recorder_ears import Heard, parsed
 from ros_nodes.wire import MalformedMessage
 
@@ -20,7 +20,6 @@ _KEPT = 64
 """Pictures in memory, two seconds of them: still in their serialised form."""
 _PLAUSIBLE_S = (-0.01, 5.0)
 """Age of a picture at its arrival; another one means that its stamp is of another clock."""
-_CHANNELS = {"rgb8": [0, 1, 2], "bgr8": [2, 1, 0], "rgba8": [0, 1, 2], "bgra8": [2, 1, 0]}
 
 
 def header_stamp_ns(raw: bytes) -> int:
@@ -84,20 +83,11 @@ class Shelf:
 def decoded(raw: bytes, camera: CameraDescription) -> NDArray[np.uint8]:
     """Returns a serialised sensor_msgs/Image as RGB (height_px, width_px, 3) of the size that the scene states.
 
-    It is cut and scaled as those of an environment are. Raises UserError for an encoding that is no colour picture of
-    8 bits, and for a picture that is not whole.
+    It is cut and scaled as those of an environment are. Raises MalformedMessage for an encoding that is no colour
+    picture of 8 bits, and for a picture that is not whole.
     """
-    message: Any = parsed(raw, Image)
-    channels = _CHANNELS.get(message.encoding)
-    if channels is None:
-        known = ", ".join(_CHANNELS)
-        raise UserError(f"camera {camera.name} sends {message.encoding!r} pictures, expected one of {known}")
-    depth = 4 if "a" in message.encoding else 3
-    data = np.frombuffer(message.data, np.uint8)
-    if data.size != message.height * message.step or message.step < depth * message.width or not data.size:
-        raise UserError(
-            f"camera {camera.name} sent {data.size} bytes for {message.width} x {message.height} {message.encoding}"
-        )
-    rows = data.reshape(message.height, message.step)[:, : depth * message.width]
-    picture = rows.reshape(message.height, message.width, depth)[:, :, channels]
+    try:
+        picture = picture_of(parsed(raw, Image))
+    except MalformedMessage as error:
+        raise MalformedMessage(f"camera {camera.name}: {error}") from error
     return fitted(picture, camera.width_px, camera.height_px)

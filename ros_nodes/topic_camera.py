@@ -8,17 +8,13 @@ import time
 from collections import OrderedDict
 from typing import Any
 
-import rclpy
-from rclpy.context import Context
-from rclpy.node import Node
 from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import UInt8MultiArray
 
 from controllers.cameras.base import CameraLost, DeviceInfo, Frame, Intrinsics, NoFrame
 from ros_nodes import qos
 from ros_nodes.image_messages import picture_of
-from ros_nodes.network import make_context
-from ros_nodes.spinning import Spinner
+from ros_nodes.listener import Listener
 from ros_nodes.wire import MalformedMessage, unpack
 
 _KEPT = 60
@@ -35,7 +31,7 @@ class TopicCamera:
         self._frames: queue.Queue[Frame] = queue.Queue(maxsize=8)
         self._times: OrderedDict[int, Any] = OrderedDict()
         self._intrinsics: Intrinsics | None = None
-        self._context: Context | None = None
+        self._listener: Listener | None = None
         self._count = 0
 
     @property
@@ -45,21 +41,17 @@ class TopicCamera:
 
     def start(self) -> None:
         """Subscribes; whether anybody publishes shows in `read`."""
-        self._context, warning = make_context()
-        node_name = f"robot_rl_camera_{self.name}".replace("-", "_")
-        self._node = Node(node_name, namespace=self._namespace, context=self._context, start_parameter_services=False)
-        if warning is not None:
-            self._node.get_logger().warning(warning)
-        subscribe = self._node.create_subscription
+        self._listener = Listener(f"robot_rl_camera_{self.name}".replace("-", "_"), self._namespace)
+        self._clock = self._listener.node.get_clock()
+        subscribe = self._listener.node.create_subscription
         subscribe(UInt8MultiArray, f"{self.name}/frame", self._take_times, qos.states())
         subscribe(CameraInfo, f"{self.name}/camera_info", self._take_info, qos.states())
         subscribe(Image, f"{self.name}/image_raw", self._take_image, qos.pictures())
-        self._spinner = Spinner(self._node, context=self._context)
-        self._spinner.start()
+        self._listener.listen()
 
     def read(self, timeout_s: float) -> Frame:
         """Waits for the next picture. Raises NoFrame after timeout_s, CameraLost once it is closed."""
-        if self._context is None or not self._context.ok():
+        if self._listener is None or not self._listener.open:
             raise CameraLost(f"camera {self.name} is not started")
         try:
             return self._frames.get(timeout=timeout_s)
@@ -71,12 +63,9 @@ class TopicCamera:
 
     def close(self) -> None:
         """Unsubscribes; may be called twice."""
-        context, self._context = self._context, None
-        if context is None:
-            return
-        self._spinner.stop()
-        self._node.destroy_node()
-        rclpy.try_shutdown(context=context)
+        listener, self._listener = self._listener, None
+        if listener is not None:
+            listener.close()
 
     # In the executor's thread
 
@@ -103,7 +92,7 @@ class TopicCamera:
         times = self._times.pop(header_ns, None)
         self._count += 1
         if times is None:  # of another publisher than our node: only the wall clock tells its age
-            age_ns = self._node.get_clock().now().nanoseconds - header_ns
+            age_ns = self._clock.now().nanoseconds - header_ns
             number, stamp_ns = self._count, now_ns - max(age_ns, 0)
         else:
             number, stamp_ns = int(times["number"]), min(int(times["stamp_ns"]), now_ns)

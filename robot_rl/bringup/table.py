@@ -166,13 +166,20 @@ _FINETUNE = """
     finetune robot=ros robot_config.namespace={namespace} mode=async task={task} variant={variant}
     data={data} base={base} agent={agent} steps={steps} out={out}
 """
-_LEARNER = Process(
-    "finetune",
-    Command(tuple(_FINETUNE.split())),
-    after=_MANNED,
-    at_end=AtEnd.DONE,
-    stop_s=60.0,  # a checkpoint is written
-)
+_HELPED = "human=ros teleop_config.device=/{namespace}"
+
+
+def _learner(when: Condition, *further: str) -> Process:
+    return Process(
+        "finetune",
+        Command((*_FINETUNE.split(), *further)),
+        when=(when,),
+        after=(*_MANNED, "teleop"),
+        at_end=AtEnd.DONE,
+        stop_s=60.0,  # a checkpoint is written
+    )
+
+
 _LEARNING = (
     Argument("out", "Run folder; an existing one is resumed.", needed=True),
     Argument("data", "Episode store of demonstrations; null: none.", "null"),
@@ -226,8 +233,14 @@ BRINGUPS = (
     BringUp(
         "train",
         "An arm and the learner that practises with it.",
-        (SIMULATED, ROBOT_IP, ROBOT_CONFIG, *ARM, CAMERA, CAMERA_NAME, *_LEARNING),
-        (*_EITHER_ARM, _CAMERA, _LEARNER),
+        (SIMULATED, ROBOT_IP, ROBOT_CONFIG, *ARM, CAMERA, CAMERA_NAME, HUMAN, PATH, *_LEARNING),
+        (
+            *_EITHER_ARM,
+            _CAMERA,
+            _teleop("{human}", _WATCHED),
+            _learner(_ALONE),
+            _learner(_WATCHED, *_HELPED.split()),
+        ),
         purpose=("controller", "finetune"),
         next=(_ARM_IT, _STOP, "robot-rl report {out}"),
         refusals=(_NOT_RENDERED,),

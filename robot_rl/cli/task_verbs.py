@@ -17,7 +17,7 @@ from robot_rl.tasks.taught_tool import TaughtTool, Vector
 
 def teach(config: TaskTeachConfig) -> dict[str, Any]:
     """Opens the arm, goes through the lesson, and says where the file lies."""
-    from controllers.realtime import RealtimeConfig
+    from controllers.realtime import ORDINARY
     from robot_rl.envs.make import make_env
     from robot_rl.tasks.taught import TaughtTask
     from robot_rl.teaching.lesson import Lesson
@@ -30,7 +30,7 @@ def teach(config: TaskTeachConfig) -> dict[str, Any]:
     lesson = Lesson(path.stem, config.text, _tool(config), plate, config.max_steps)
     simulated = config.robot == "mujoco"
     # a simulated arm that a person leads with keys needs no scheduler's favour
-    pace = RealtimeConfig(priority=0, core=-2, lock_memory=False) if simulated else True
+    pace = ORDINARY if simulated else True
     keys = Keys()
     env = make_env(TaughtTask(stage(lesson)), robot=config.robot, robot_config=config.robot_config, realtime=pace)
     try:

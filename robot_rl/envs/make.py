@@ -23,7 +23,7 @@ from data.errors import UserError
 from robot_rl.envs.layers import SafetyLayers
 from robot_rl.envs.motor_cameras import SimulatedWorld, pictures_of
 from robot_rl.envs.pictures import CameraPictures, NoPictures, Pictures
-from robot_rl.envs.real_robot import make_over_topics, start_fr3
+from robot_rl.envs.real_robot import fr3_link_config, make_over_topics
 from robot_rl.envs.reset import ResetConfig
 from robot_rl.envs.robot_env import RobotEnv
 from robot_rl.tasks.base import Task
@@ -142,7 +142,7 @@ def _on_fr3(
     """The environment of a task on an FR3: nothing behind the link but the link itself."""
     measures = realtime if isinstance(realtime, RealtimeConfig) else RealtimeConfig()
     supervisor, flight = layers.supervisor_config(lockstep=False), FlightConfig(folder=str(flights or ""))
-    link = start_fr3(task, robot_config, chain_of(task, layers), measures, supervisor, flight)
+    link = SharedMemoryLink(fr3_link_config(task, robot_config, chain_of(task, layers), measures, supervisor, flight))
     pictures: Pictures = NoPictures()
     try:
         critic = layers.load_critic()

@@ -11,11 +11,10 @@ from typing import Any
 from controllers.chain import ChainConfig
 from controllers.description.fr3 import fr3
 from controllers.flight.config import FlightConfig
-from controllers.motor_config import MotorConfig
 from controllers.realtime import RealtimeConfig
 from controllers.robots.franka_config import FrankaConfig, setting_names
 from controllers.robots.franka_motor import STALL_TIMEOUT_S, franka_motor
-from controllers.shared_memory_link import SharedMemoryLink, SharedMemoryLinkConfig
+from controllers.shared_memory_link import SharedMemoryLinkConfig
 from data.errors import UserError
 from robot_rl.envs.layers import SafetyLayers
 from robot_rl.envs.reset import ResetConfig
@@ -45,41 +44,29 @@ def refuse_real_robot(robot: str, why: str) -> None:
         raise UserError(f"robot={robot} is not for this command: {why}")
 
 
-def start_fr3(
+def fr3_link_config(
     task: Task,
     settings: Mapping[str, Any],
     chain: ChainConfig,
-    realtime: RealtimeConfig | None = None,
-    supervisor: SupervisorConfig | None = None,
+    realtime: RealtimeConfig,
+    supervisor: SupervisorConfig,
     flight: FlightConfig | None = None,
-) -> SharedMemoryLink:
-    """Starts the motor process of the FR3 with the task's tool. Raises UserError where the robot is not to be had."""
-    motor = fr3_motor(task, settings, chain, realtime, supervisor, flight)
-    return SharedMemoryLink(SharedMemoryLinkConfig(motor, stall_timeout_s=STALL_TIMEOUT_S))
-
-
-def fr3_motor(
-    task: Task,
-    settings: Mapping[str, Any],
-    chain: ChainConfig,
-    realtime: RealtimeConfig | None = None,
-    supervisor: SupervisorConfig | None = None,
-    flight: FlightConfig | None = None,
-) -> MotorConfig:
+) -> SharedMemoryLinkConfig:
     """Returns the motor process of the FR3 with the task's tool. Raises UserError for settings that do not fit."""
     config = franka_config(settings)
     if not math.isclose(chain.rate_hz, 1000.0):
         raise UserError(f"an FR3 ticks at 1000 Hz, task {task.name} asks for {chain.rate_hz:g} Hz")
-    return franka_motor(
+    motor = franka_motor(
         config.motor_name,
         arm=fr3(),
         tool=task.scene().tool,
         robot=config,
         chain=chain,
-        realtime=realtime or RealtimeConfig(),
-        supervisor=replace(supervisor or SupervisorConfig(), simulated_person=False),
+        realtime=realtime,
+        supervisor=replace(supervisor, simulated_person=False),
         flight=flight or FlightConfig(),
     )
+    return SharedMemoryLinkConfig(motor, stall_timeout_s=STALL_TIMEOUT_S)
 
 
 def make_over_topics(

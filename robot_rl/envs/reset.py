@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -16,8 +17,12 @@ from robot_rl.envs.action_map import quaternion_of_vector, rotation_vector
 from robot_rl.envs.sensing import measured_pose, peak_force
 from robot_rl.tasks.base import Draw, Task
 from robot_rl.tasks.resetting import ResetConfig as ResetConfig
+from safety.reasons import Reason
 from safety.supervisor import Supervisor
 
+_SAY_S = 10.0
+"""While a person holds the arm, this often it is said that somebody waits."""
+_HELD = "the reset waits: a person holds the arm (supervisor/arm lets it go on)"
 NEAR_M = 0.005
 """Near enough to a place on the way to the start [m]."""
 
@@ -65,6 +70,8 @@ class AutomaticReset:
 
     def __init__(self, link: MotorLink, task: Task, config: ResetConfig | None = None) -> None:
         self.link, self.task, self.config = link, task, config or task.reset_config()
+        self.tell: Callable[[str], None] = partial(print, flush=True)
+        """Says a line to whoever watches."""
         self._leash = np.array(task.chain_config().limiter.leash)
         self._pull_n = self._peak_n = self._elapsed_s = 0.0
         self._wiggles = 0
@@ -77,6 +84,8 @@ class AutomaticReset:
         when_free: Callable[[Draw], None] | None = None,
     ) -> ResetResult:
         """Frees, lifts, drives, settles. Raises ResetFailedError after the configured number of attempts.
+
+        While a person holds the arm it waits, which counts for nothing, and says so now and then.
 
         leaving: observed goal of the episode that just ended, whose fixture the tool may still be in (None: `draw`'s).
         when_free is called once the tool is out of it: a simulator then puts the fixtures of the new episode in place.
@@ -103,7 +112,29 @@ class AutomaticReset:
         return Pose(report.position_base_m, report.quaternion_base_xyzw)
 
     def _command(self, target: Pose) -> Any:
-        """Lets the arm follow a target for one step; returns the newest REPORT record."""
+        """Lets the arm follow a target for one step, if need be after a person's hold; returns the newest REPORT."""
+        reports = self._step(target)
+        while reports[-1]["reason"] == Reason.PERSON_HOLD:
+            self._wait_for_person()
+            reports = self._step(target)
+        self._elapsed_s += self.config.step_s
+        forces_n = reports["wrench_tool"][:, :3]
+        self._pull_n = max(self._pull_n, float(np.linalg.norm(forces_n.mean(axis=0))))
+        self._peak_n = max(self._peak_n, peak_force(forces_n))
+        return reports[-1]
+
+    def _wait_for_person(self) -> None:
+        """Waits until a person lets the arm go on. It starts over before: held with no command, it does not latch."""
+        self.link.reset()
+        said_ns = -(2**62)
+        while self.link.step(self.config.step_s)["reason"][-1] == Reason.PERSON_HOLD:
+            if self.link.now_ns() - said_ns > _SAY_S * 1e9:
+                said_ns = self.link.now_ns()
+                self.tell(_HELD)
+        self.link.reset()
+
+    def _step(self, target: Pose) -> Any:
+        """Sends a target; returns the REPORT records of one step."""
         self.link.send(
             Command(
                 target.position_m,
@@ -113,12 +144,7 @@ class AutomaticReset:
                 source=Source.RESET,
             )
         )
-        reports = self.link.step(self.config.step_s)
-        self._elapsed_s += self.config.step_s
-        forces_n = reports["wrench_tool"][:, :3]
-        self._pull_n = max(self._pull_n, float(np.linalg.norm(forces_n.mean(axis=0))))
-        self._peak_n = max(self._peak_n, peak_force(forces_n))
-        return reports[-1]
+        return self.link.step(self.config.step_s)
 
     def _pull_free(self, goal: Pose, rng: np.random.Generator, deadline_s: float) -> bool:
         """Pulls along the free direction, targets ahead of the measured pose; wiggles when that leads nowhere."""

@@ -12,7 +12,9 @@ from controllers.types import Source
 from data.errors import UserError
 from robot_rl.envs.robot_env import RobotEnv
 from robot_rl.teleop.devices.base import Button
+from robot_rl.teleop.lead import Lead
 from robot_rl.teleop.session import AttendedLink, HeartbeatLink, Session
+from safety.reflex import Mode
 
 
 class EpisodeDiscarded(Exception):
@@ -28,14 +30,20 @@ class TeleopOperator:
         self.source: int = Source.HOLD
         """Who moved the arm in the newest action: HUMAN, or HOLD while the dead-man was released."""
         self._T_base_anchor: Pose | None = None
-        """Where the arm was when the dead-man was let go; None while it is held."""
+        """Where the arm was when the stick, or the dead-man, was let go; None while it is moved."""
+        self._lead = Lead(session.mapping.spec)
 
     def reset(self) -> None:
         """Begins an episode: the person has the arm; what was pressed before no longer counts."""
         self.session.begin()
         self.session.take_charge()
-        self._T_base_anchor = None
+        self.let_go()
         self.session.mapping.begin(self._opening())
+
+    def let_go(self) -> None:
+        """Somebody else has the arm, or had it: the next motion begins from wherever it is."""
+        self._T_base_anchor = None
+        self._lead.forget()
 
     def act(self, observation: dict[str, NDArray[Any]], size: int) -> NDArray[np.float32]:
         """Returns a whole action (size,). Raises EpisodeDiscarded after the discard key, DeviceLost as `look`."""
@@ -47,17 +55,23 @@ class TeleopOperator:
     def steer(self) -> NDArray[np.float32]:
         """Returns the whole action (size,) that the device asked for when it was looked at last.
 
-        While the dead-man is released it is the one that keeps the arm where it was let go.
+        While the stick is at rest, or the dead-man released, it is the one that keeps the arm where it was let go.
+        To be called once a decision.
         """
-        state = self.session.state
+        state, mapping = self.session.state, self.session.mapping
         self.source = Source.HUMAN if state.held else Source.HOLD
         report = self.env.link.latest()
         measured = Pose(report.position_base_m, report.quaternion_base_xyzw)
-        if state.held:
+        if report.mode >= Mode.REFLEX:  # what it did was not asked for
+            self.let_go()
+        if state.held and state.moving:
             self._T_base_anchor = None
-            return self.session.mapping.action(state, measured.rotation)
+            action = mapping.action(state, measured.rotation)
+            action[:6] = self._lead.of(action[:6].astype(np.float64), measured)
+            return action
+        self._lead.forget()
         self._T_base_anchor = self._T_base_anchor or measured
-        return self.session.mapping.hold(self._T_base_anchor, measured)
+        return mapping.hold(self._T_base_anchor, measured)
 
     def verdict(self) -> bool | None:
         """True once after the success key: the episode ends there, whatever the task says."""

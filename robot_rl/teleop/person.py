@@ -49,6 +49,7 @@ class DevicePerson:
         if wants:
             session.take_charge()
         else:
+            self._operator.let_go()
             session.release(may_grab=True)
         return wants
 

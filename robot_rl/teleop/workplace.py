@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from controllers.realtime import RealtimeConfig
+from controllers.realtime import ORDINARY
 from data.errors import UserError
 from robot_rl.envs.layers import layers_from
 from robot_rl.envs.make import make_env
@@ -16,9 +16,6 @@ from robot_rl.teleop.devices.base import Device
 from robot_rl.teleop.operator import attend
 from robot_rl.teleop.session import Session
 from robot_rl.training.workplace import ArmWorkplace
-
-ORDINARY = RealtimeConfig(priority=0, core=-2, lock_memory=False)
-"""No measures against late ticks, for machines whose cores others need."""
 
 
 def attended_workplace(

@@ -189,6 +189,17 @@ def test_a_policy_knows_whether_a_person_may_take_over() -> None:
     assert "teleop" not in [program.name for program in alone]
 
 
+def test_a_person_beside_the_learner_may_take_over() -> None:
+    train = table.find("train")
+    watched = programs(train, values_of(train, human="gamepad", namespace="left/arm"))
+    learner = one(watched, "finetune")
+    assert {"human=ros", "teleop_config.device=/left/arm"} <= set(learner.words)
+    assert "teleop" in learner.after and told(one(watched, "teleop"), "device") == '"gamepad"'
+    alone = programs(train, values_of(train))
+    assert not any(word.startswith("human=") for word in one(alone, "finetune").words)
+    assert "teleop" not in [program.name for program in alone]
+
+
 @pytest.mark.parametrize(
     ("name", "given", "words"),
     [

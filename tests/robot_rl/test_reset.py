@@ -254,3 +254,22 @@ def test_the_arm_stands_at_the_drawn_start_and_the_old_plate_stays_until_it_is_f
 def test_a_configuration_that_makes_no_sense_is_refused(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(UserError, match=message):
         ResetConfig(**changes)
+
+
+def test_a_reset_waits_for_a_person_who_holds_the_arm_and_uses_no_attempts() -> None:
+    env = make_env(PegInsertion())
+    link: Any = env.link
+    said: list[str] = []
+
+    def let_go(words: str) -> None:
+        said.append(words)
+        if len(said) == 3:
+            link.supervisor.person_hold(False)
+
+    env.automatic_reset.tell = let_go
+    link.supervisor.person_hold(True)
+    _, info = env.reset(seed=0)
+    assert said == ["the reset waits: a person holds the arm (supervisor/arm lets it go on)"] * 3
+    assert info["reset_attempts"] == 1 and info["reset_s"] < 8.0
+    assert link.now_ns() > 20e9, "said every ten seconds"
+    env.close()

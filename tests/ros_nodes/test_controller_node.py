@@ -17,6 +17,8 @@ pytest.importorskip("rclpy", reason="install the extra [ros]")
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from geometry_msgs.msg import PoseStamped
+from rclpy.duration import Duration
+from rclpy.event_handler import SubscriptionEventCallbacks
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 from rclpy.parameter_client import AsyncParameterClient
@@ -150,6 +152,19 @@ def test_measured_state_comes_in_standard_messages(controller: NodeProcess, here
     assert safety.last.name in ("ARMED", "RUN")
     wait_until(lambda: health.messages, "diagnostics")
     assert any(status.name.endswith("controller: motor") for status in health.last.status)
+
+
+def test_whoever_asks_for_a_deadline_is_told_of_silence(controller: NodeProcess, here: Node) -> None:
+    wished, missed = qos.states(), list[Any]()
+    wished.deadline = Duration(nanoseconds=500_000_000)
+    heard: list[JointState] = []
+    told = SubscriptionEventCallbacks(deadline=missed.append)
+    here.create_subscription(JointState, "joint_states", heard.append, wished, event_callbacks=told)
+    wait_until(lambda: len(heard) > 20, "states")
+    controller.process.send_signal(signal.SIGSTOP)
+    before = len(missed)
+    wait_until(lambda: len(missed) > before, "word of silence", 5.0)
+    controller.process.send_signal(signal.SIGCONT)
 
 
 def test_standard_targets_lead_the_arm_and_age(controller: NodeProcess, here: Node, link: TopicLink) -> None:

@@ -102,10 +102,10 @@ def test_encodings_become_colours_in_the_right_order_and_the_scenes_size() -> No
     message: Any = Image(height=64, width=64, encoding="bgr8", step=192)
     message.data = array.array("B", np.tile(np.array([1, 2, 3], np.uint8), 64 * 64).tobytes())
     assert decoded(bytes(serialize_message(message)), CAMERA)[5, 5].tolist() == [3, 2, 1]
-    with pytest.raises(UserError, match="camera side sends 'mono8' pictures, expected one of rgb8"):
+    with pytest.raises(UserError, match="camera side: expected pictures in one of rgb8, .* got 'mono8'"):
         decoded(picture(0, 0, "mono8"), CAMERA)
     message.data = array.array("B", bytes(100))
-    with pytest.raises(UserError, match="sent 100 bytes for 64 x 64 bgr8"):
+    with pytest.raises(UserError, match="camera side: expected a picture of 64x64 px .* got 100 bytes"):
         decoded(bytes(serialize_message(message)), CAMERA)
 
 

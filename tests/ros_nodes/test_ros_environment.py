@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from robot_rl.envs.make import make_env
 from robot_rl.tasks.registry import make_task
 from ros_nodes import qos
 from ros_nodes.topic_link import TopicLink
+from safety.reasons import Reason
 from safety.supervision import SupervisorState
 from tests.ros_nodes.conftest import NodeProcess, StartNode, wait_until
 from tests.system.command_line import PRETRAIN, typed
@@ -54,6 +56,28 @@ def test_an_episode_over_topics_is_one_like_any_other(controller: NodeProcess, n
     finally:
         env.close()
     assert look(namespace).state == SupervisorState.ARMED, "who leaves in order leaves nothing that ages"
+
+
+def test_a_reset_waits_for_the_person_at_the_supervisor(start_node: StartNode, namespace: str, here: Node) -> None:
+    settings = {"robot": "mujoco", "start_held": True}
+    start_node("ros_nodes.supervisor_node", settings).wait_for("node is active")
+    start_node("ros_nodes.controller_node", {"realtime": False, "supervisor_required": True}).wait_for("runs:")
+    wait_until(lambda: look(namespace).hold_reason == Reason.PERSON_HOLD, "held from the start")
+    env = make_env(make_task("peg_insertion"), robot="ros", robot_config={"namespace": namespace})
+    arm: Any = here.create_client(Trigger, "supervisor/arm")
+    try:
+        assert arm.wait_for_service(10.0)
+        said: list[str] = []
+
+        def watch(words: str) -> None:
+            said.append(words)
+            threading.Timer(6.0, lambda: arm.call_async(Trigger.Request())).start()  # a hold of 5 s latches others
+
+        env.automatic_reset.tell = watch
+        _, info = env.reset(seed=3)
+        assert info["reset_attempts"] == 1 and len(said) == 1
+    finally:
+        env.close()
 
 
 def test_another_task_other_limits_or_layers_are_refused(controller: NodeProcess, namespace: str) -> None:

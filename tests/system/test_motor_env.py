@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from controllers.cameras.base import StaleFrame
 from controllers.person import PersonSeat
-from controllers.realtime import RealtimeConfig
+from controllers.realtime import ORDINARY
 from controllers.robots.mujoco_arm import MujocoArm
 from controllers.shared_memory_link import MotorProcessDied, SharedMemoryLink
 from data.errors import UserError
@@ -30,7 +30,6 @@ from robot_rl.training.recording import record_episode
 from robot_rl.training.workplace import ArmWorkplace
 from safety.supervision import Answer, ResetRefused
 
-ORDINARY = RealtimeConfig(priority=0, core=-2, lock_memory=False)
 """Tests share their machine: a SCHED_FIFO loop would starve the others."""
 
 

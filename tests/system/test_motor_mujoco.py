@@ -17,11 +17,9 @@ from controllers.description.geometry import Box, Pose
 from controllers.description.scene import Fixture, Scene
 from controllers.description.tool import parallel_gripper_tool, square_peg_tool
 from controllers.motor_config import mujoco_motor
-from controllers.realtime import RealtimeConfig
+from controllers.realtime import ORDINARY
 from controllers.shared_memory_link import SharedMemoryLink, SharedMemoryLinkConfig
 from controllers.types import Command
-
-ORDINARY = RealtimeConfig(priority=0, core=-2, lock_memory=False)
 
 
 def test_it_follows_commands_teleports_and_moves_fixtures() -> None:

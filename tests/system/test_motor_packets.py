@@ -14,6 +14,7 @@ from controllers.latch_memory import forget_latch, latch_path, take_leave
 from controllers.motor_child import MotorProcessDied
 from controllers.motor_config import MotorConfig
 from controllers.pacing import ClockPace, PacketPace, pace_of
+from controllers.realtime import ORDINARY
 from controllers.shared_memory_link import SharedMemoryLink
 from data.errors import UserError
 from robot_rl.cli.main import DONE, main
@@ -21,7 +22,7 @@ from safety.reasons import Reason
 from safety.supervision import ResetRefused, SupervisorState
 from tests.controllers.motor_fakes import FakeRobot
 from tests.controllers.packet_robot import PacketRobot
-from tests.system.test_motor_process import ORDINARY, eventually, link_to, name
+from tests.system.test_motor_process import eventually, link_to, name
 
 __all__ = ["name"]
 PERIOD_NS = 1_000_000

@@ -20,7 +20,7 @@ import pytest
 from controllers.description.fr3 import fr3
 from controllers.link import MotorLink
 from controllers.motor_config import MotorConfig
-from controllers.realtime import RealtimeConfig
+from controllers.realtime import ORDINARY
 from controllers.shared_memory import SharedBlock
 from controllers.shared_memory.block import block_path
 from controllers.shared_memory.layout import MotorState
@@ -34,7 +34,6 @@ from safety.reasons import Reason
 FAKES = Path(__file__).parents[1] / "controllers"
 ENVIRONMENT = {"PYTHONPATH": f"{FAKES}{os.pathsep}{FAKES.parents[1]}"}
 """The motor process runs the very sources of these tests, whatever is installed."""
-ORDINARY = RealtimeConfig(priority=0, core=-2, lock_memory=False)
 """Tests share their machine: a SCHED_FIFO loop would starve the others."""
 STIFFNESS = np.array([400.0] * 3 + [30.0] * 3)
 AT_LIMIT_RAD = float(fr3().upper_rad[3]) + 2.2 - 0.01

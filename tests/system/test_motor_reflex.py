@@ -8,14 +8,13 @@ from pathlib import Path
 import numpy as np
 
 from controllers.motor_config import MotorConfig
-from controllers.realtime import RealtimeConfig
+from controllers.realtime import ORDINARY
 from controllers.shared_memory_link import SharedMemoryLink, SharedMemoryLinkConfig
 from controllers.types import Command, Source
 from safety.reflex import Mode
 
 ROOT = Path(__file__).parents[2]
 ENVIRONMENT = {"PYTHONPATH": str(ROOT)}
-ORDINARY = RealtimeConfig(priority=0, core=-2, lock_memory=False)
 """Tests share their machine: a SCHED_FIFO loop would starve the others."""
 LATE_TICKS = 60
 """Far above the 2 ms between two looks: this machine has other work."""

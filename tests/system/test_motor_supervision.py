@@ -22,6 +22,7 @@ from controllers.flight.file import Flight, flight_files, read_flight
 from controllers.latch_memory import latch_path
 from controllers.motor_config import MotorConfig
 from controllers.person import PersonSeat
+from controllers.realtime import ORDINARY
 from controllers.shared_memory.block import BlockInUse, block_path
 from controllers.shared_memory_link import SharedMemoryLink
 from data.errors import UserError
@@ -36,7 +37,7 @@ from safety.supervision import (
     SupervisorConfig,
     SupervisorState,
 )
-from tests.system.test_motor_process import ORDINARY, Parent, eventually, here, link_to
+from tests.system.test_motor_process import Parent, eventually, here, link_to
 
 UP_M = np.array([0.0, 0.0, 0.05])
 

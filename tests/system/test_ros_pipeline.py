@@ -68,7 +68,6 @@ class Person:
             held = not self.idle and (time.monotonic() - began_s) % (HOLD_S + LET_GO_S) < HOLD_S
             axes = np.zeros(6)
             if self._tool_m is not None and held:
-                # bold to the end: what leads by less than a millimetre does not overcome the joints' friction
                 axes[:3] = np.clip((self._goal_m - self._tool_m) / 0.004, -1.0, 1.0)
             state = DeviceState(time.monotonic_ns(), axes, held)
             self._joy.publish(self._sender.message(state, self._node.get_clock().now().to_msg()))
@@ -86,7 +85,7 @@ def test_demonstrations_over_topics_become_a_policy_that_acts_and_learns_with_he
     controller.wait_for("node is active")
     person = Person(here)
     there = f"robot=ros robot_config.namespace={namespace} teleop_config.device=/{namespace}"
-    over_topics = f"task=reach {there} teleop_config.level=5"  # slower, the joints' friction holds the simulated arm
+    over_topics = f"task=reach {there} teleop_config.level=5"
     try:
         typed(f"collect {over_topics} source=ros episodes=5 out=demos.zarr", tmp_path)
         with EpisodeStore.open(tmp_path / "demos.zarr") as store:

@@ -11,13 +11,13 @@ import numpy as np
 
 from controllers.chain import ChainConfig
 from controllers.motor_child import MotorProcessDied
-from controllers.realtime import RealtimeConfig
+from controllers.realtime import ORDINARY, RealtimeConfig
 from data.errors import UserError
 from robot_rl.bench.faults import cases_critic, cases_energy, cases_policy, cases_processor, cases_robot
 from robot_rl.bench.faults.fault import Fault
 from robot_rl.bench.faults.judging import MAX_MOTION_M, Outcome
 from robot_rl.bench.faults.ros_faults import ROS_FAULTS
-from robot_rl.bench.faults.stage import ORDINARY, PolicyStage, Stage
+from robot_rl.bench.faults.stage import PolicyStage, Stage
 from robot_rl.config_bench import BenchFaultsConfig
 from safety.ledger import LedgerConfig
 from safety.reference_limiter import ReferenceLimiterConfig

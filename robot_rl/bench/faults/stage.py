@@ -48,8 +48,6 @@ _GAP_M = 1e-4
 """Rigid on rigid, an impact at a few centimetres a second trips the force limit: the tool starts almost in touch."""
 START = Pose(vector((0.45, 0.0, WALL_TOP_M + _GAP_M)), np.array([1.0, 0.0, 0.0, 0.0]))
 STIFFNESS = np.array([600.0] * 3 + [40.0] * 3)
-ORDINARY = RealtimeConfig(priority=0, core=-2, lock_memory=False)
-"""For tests, which share their machine: a SCHED_FIFO loop would starve the others."""
 
 
 def scene() -> Scene:
