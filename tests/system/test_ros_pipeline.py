@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import pty
 import threading
 import time
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,9 +25,8 @@ from std_msgs.msg import String
 from data.store import EpisodeStore
 from robot_rl.tasks.taught_file import write_taught
 from robot_rl.tasks.taught_parts import StartBox, SuccessRule
-from robot_rl.teleop.devices.base import DeviceState
 from ros_nodes import qos
-from ros_nodes.joy import TOPIC, JoySender
+from ros_nodes.joy import TOPIC
 from tests.robot_rl.taught_tools import TOUCH
 from tests.ros_nodes.conftest import StartNode, clean_memory, here, namespace, ros_domain, start_node, wait_until
 from tests.system.command_line import TINY_AGENT, typed
@@ -39,20 +41,23 @@ REACH = replace(
     starts=StartBox((-0.015, -0.015, -0.05), (0.015, 0.015, -0.03)),
     success=SuccessRule(0.006, 0.2),
 )
-HOLD_S, LET_GO_S = 1.2, 0.2
+HOLD_S, LET_GO_S = 1.5, 0.3
+KEYS, COASTS_M = ("ws", "ad", "rf"), 0.005
+"""Keys of the three axes; a key counts as held for 0.25 s after the last time it was typed."""
 SMALL_POLICY = "policy_config.steps=2000 policy_config.width=64 policy_config.blocks=2"
 """Of five demonstrations it learns to succeed in half of the episodes and more."""
 
 
 class Person:
-    """Steers to the goal by what everybody can see, the dead-man held, let go for a moment now and then."""
+    """Steers to the goal at the keyboard by what everybody can see, and lets go of the dead-man now and then."""
 
-    def __init__(self, node: Node) -> None:
+    def __init__(self, node: Node, terminal: int) -> None:
+        """terminal: where the keys are typed."""
         self._goal_m = np.array(REACH.goal.position_m)
-        self._tool_m: np.ndarray[Any, Any] | None = None
-        self._node, self._sender, self._ended = node, JoySender(), threading.Event()
-        self._joy = node.create_publisher(Joy, TOPIC, qos.states())
+        self._tool_m = self._goal_m
+        self._terminal, self._held, self._ended = terminal, False, threading.Event()
         node.create_subscription(PoseStamped, "current_pose", self._see, qos.states())
+        node.create_subscription(Joy, TOPIC, self._notice, qos.states())
         self.idle = False
         """Whether the hand is off the device."""
         self._thread = threading.Thread(target=self._play, daemon=True)
@@ -62,30 +67,46 @@ class Person:
         p = message.pose.position
         self._tool_m = np.array([p.x, p.y, p.z])
 
+    def _notice(self, message: Joy) -> None:
+        self._held = bool(message.buttons[0])
+
     def _play(self) -> None:
-        began_s = time.monotonic()
-        while not self._ended.wait(0.02):
-            held = not self.idle and (time.monotonic() - began_s) % (HOLD_S + LET_GO_S) < HOLD_S
-            axes = np.zeros(6)
-            if self._tool_m is not None and held:
-                axes[:3] = np.clip((self._goal_m - self._tool_m) / 0.004, -1.0, 1.0)
-            state = DeviceState(time.monotonic_ns(), axes, held)
-            self._joy.publish(self._sender.message(state, self._node.get_clock().now().to_msg()))
+        began_s = toggled_s = time.monotonic()
+        while not self._ended.wait(0.04):
+            now_s = time.monotonic()
+            wanted = not self.idle and (now_s - began_s) % (HOLD_S + LET_GO_S) < HOLD_S
+            if wanted != self._held and now_s - toggled_s > 0.15:
+                os.write(self._terminal, b" ")
+                toggled_s = now_s
+            if wanted:
+                way_m = self._goal_m - self._tool_m
+                keys = [pair[int(way < 0.0)] for pair, way in zip(KEYS, way_m, strict=True) if abs(way) > COASTS_M]
+                os.write(self._terminal, "".join(keys).encode())
 
     def leave(self) -> None:
         self._ended.set()
         self._thread.join()
 
 
+@pytest.fixture
+def terminal() -> Iterator[tuple[int, int]]:
+    """(where a person types, what the program reads)."""
+    person, program = pty.openpty()
+    yield person, program
+    os.close(person)
+    os.close(program)
+
+
 def test_demonstrations_over_topics_become_a_policy_that_acts_and_learns_with_help(
-    start_node: StartNode, namespace: str, here: Node, tmp_path: Path
+    start_node: StartNode, namespace: str, here: Node, tmp_path: Path, terminal: tuple[int, int]
 ) -> None:
     write_taught(tmp_path / "tasks" / "reach.json", REACH)
     controller = start_node("ros_nodes.controller_node", {"realtime": False, "task": "reach"}, folder=tmp_path)
     controller.wait_for("node is active")
-    person = Person(here)
+    start_node("ros_nodes.teleop_node", {"device": "keyboard"}, stdin=terminal[1]).wait_for("node is active")
+    person = Person(here, terminal[0])
     there = f"robot=ros robot_config.namespace={namespace} teleop_config.device=/{namespace}"
-    over_topics = f"task=reach {there} teleop_config.level=5"
+    over_topics = f"task=reach {there} teleop_config.level=2"
     try:
         typed(f"collect {over_topics} source=ros episodes=5 out=demos.zarr", tmp_path)
         with EpisodeStore.open(tmp_path / "demos.zarr") as store:
