@@ -8,11 +8,13 @@ from safety import so3
 from safety.compilation import Floats, Record, kernel
 from safety.reference_limiter import clip_scalar
 from safety.risk_critic import (
+    DEPTH_M,
     MIDDLE_STIFFNESS,
     RATE_HZ,
     RATE_PER_S,
     SPEED_M_S,
     STIFFNESS_DECADE,
+    TILT_RAD,
     TURN_RAD_S,
     prime,
     recover,
@@ -41,6 +43,7 @@ def assess(state: Record, position: Floats, quaternion: so3.Quaternion, config: 
     sense_wrench(state.wrench_tool, critic, risk)
     state_features(position, quaternion, config, chain)
     action_features(config, chain)
+    place_features(position, config, chain)
     if critic.weights.version == 0:
         risk.value = math.nan
         return
@@ -133,6 +136,25 @@ def action_features(config: Record, chain: Record) -> None:
         risk.features[32 + i] = clip_scalar(way / reach[i], 1.0)
         risk.features[35 + i] = clip_scalar(angle / reach[3 + i], 1.0)
     stiffness_features(chain.goal_stiffness, 38, risk)
+
+
+@kernel
+def place_features(position: Floats, config: Record, chain: Record) -> None:
+    """Features 44-47: depth of tool and reference behind the task's surface, and its normal across the tool's axis.
+
+    A task that names no surface has 0 there. After `state_features`, which fills risk.axes.
+    """
+    critic, risk = config.critic, chain.risk
+    for i in range(44, 48):
+        risk.features[i] = 0.0
+    if critic.sees_surface == 0:
+        return
+    for c in range(3):
+        start, normal = critic.surface[c], critic.surface[3 + c]
+        risk.features[44] += normal * (position[c] - start) / DEPTH_M
+        risk.features[45] += normal * (chain.reference_position[c] - start) / DEPTH_M
+        risk.features[46] += normal * risk.axes[0, c] / TILT_RAD
+        risk.features[47] += normal * risk.axes[1, c] / TILT_RAD
 
 
 @kernel

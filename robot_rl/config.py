@@ -241,7 +241,7 @@ class QuickstartConfig(Config):
     history: int = _history()
     critic: bool = option(
         True,
-        "First make a safety critic for tasks that say how (maze), unless safety_config.critic_file names one.",
+        "First make a safety critic for tasks that say how, unless safety_config.critic_file names one.",
     )
     ablation: bool = option(True, "Fine-tune an untrained base as well, for a third of the steps.", may_change=True)
     robot: str = robot_option()

@@ -47,6 +47,7 @@ class SafetyCalibrateConfig(Config):
 
     critic: str = option(REQUIRED, "File critic.safetensors of `safety train`.")
     data: str = option(REQUIRED, "Folder of `safety collect`, of mazes or episodes that training never saw.")
+    also: list[str] = option([], "Further folders of `safety collect` on the same task.")
 
 
 @dataclass

@@ -4,7 +4,8 @@
 
 with absorption at the first violation, so that Q lies in [0, 1]; the greater of two networks counts (Thananjeyan et al.
 2021, "Recovery RL"). Evaluated in the control loop on the fresh state and on what the controller will do next: Bresa,
-arXiv:2503.21989. Features hold no position, so that walls cannot be learned by heart (SRL-VIC, arXiv:2406.13744).
+arXiv:2503.21989. Features hold no position, so that walls cannot be learned by heart (SRL-VIC, arXiv:2406.13744),
+unless a task names the surface that it works on: then depth and tilt about that plane, and nothing along it.
 
 What the networks have not seen counts as certain risk: a feature outside the training box, a number that is not
 finite, a force sensor that stands still.
@@ -35,6 +36,8 @@ RATE_PER_S = 20.0
 """The scale of the force's rate is the violation limit times this."""
 MIDDLE_STIFFNESS, STIFFNESS_DECADE = (100.0, 10.0), 10.0
 """Stiffness that maps to 0 [N/m, Nm/rad]; ten times of it maps to 1."""
+DEPTH_M, TILT_RAD = 0.05, 0.1
+"""Scales of depth and tilt about a task's surface."""
 RECOVERY_REACH_M = 0.02
 """Farthest that the recovery policy moves the reference from the measured position."""
 RECOVERY_STIFFNESS = ((50.0, 150.0), (9.0, 15.0))
@@ -49,6 +52,8 @@ CRITIC_CONFIG = np.dtype(
         ("lookahead_s", "f8"),
         ("max_force_n", "f8"),
         ("max_moment_nm", "f8"),
+        ("sees_surface", "i8"),
+        ("surface", "f8", 6),  # a point on it [m] and the unit vector into it, base frame
         ("travel", "f8", 6),  # how far the reference gets from rest within the look-ahead [m x3, rad x3]
         ("smooth_b", "f8", 3),  # second-order low-pass: numerator and denominator
         ("smooth_a", "f8", 2),
@@ -84,6 +89,8 @@ class RiskCriticConfig:
     """A contact force beyond this is a violation [N], > 0."""
     max_moment_nm: float = 3.0
     """A contact moment beyond this is a violation [Nm], > 0."""
+    surface: tuple[float, ...] | None = None
+    """A point [m] on the surface that the task works on and the unit vector into it, base frame; None: unseen."""
 
     def __post_init__(self) -> None:
         if self.mode not in {mode.name.lower() for mode in CriticMode}:
@@ -95,6 +102,8 @@ class RiskCriticConfig:
         for name in ("max_force_n", "max_moment_nm"):
             if not 0.0 < getattr(self, name) < math.inf:
                 raise ValueError(f"{name} must be a finite number > 0, got {getattr(self, name)}")
+        if self.surface is not None and not _is_surface(self.surface):
+            raise ValueError(f"surface must be a point (3) [m] and a unit vector (3) into it, got {self.surface}")
 
     def to_record(self, limiter: ReferenceLimiterConfig, dt_s: float) -> NDArray[Any]:
         """Returns the () CRITIC_CONFIG record, without weights, for a reference under these limits and this tick."""
@@ -102,12 +111,18 @@ class RiskCriticConfig:
         for name in ("period_ticks", "lookahead_s", "max_force_n", "max_moment_nm"):
             record[name] = getattr(self, name)
         record["mode"] = CriticMode[self.mode.upper()]
+        record["sees_surface"], record["surface"] = self.surface is not None, self.surface or 0.0
         turn = (limiter.max_angular_speed_rad_s, limiter.max_angular_acceleration_rad_s2)
         record["travel"][:3] = travel(limiter.max_speed_m_s, limiter.max_acceleration_m_s2, self.lookahead_s)
         record["travel"][3:] = travel(*turn, self.lookahead_s)
         record["smooth_b"], record["smooth_a"] = low_pass(WRENCH_HZ, dt_s)
         record["slow_gain"] = 1.0 - math.exp(-2.0 * math.pi * RATE_HZ * dt_s)
         return record
+
+
+def _is_surface(values: tuple[float, ...]) -> bool:
+    finite = len(values) == 6 and all(math.isfinite(value) for value in values)
+    return finite and math.isclose(math.hypot(*values[3:]), 1.0, abs_tol=1e-6)
 
 
 def travel(max_speed: float, max_acceleration: float, duration_s: float) -> float:

@@ -15,11 +15,16 @@ FEATURE_NAMES = (
     *("force_now", "moment_now"),  # norms of the mean over three ticks: what a violation is judged by
     *(f"ahead_{axis}" for axis in _SIX),  # goal minus reference, as far as the reference gets within the look-ahead
     *(f"goal_stiffness_{axis}" for axis in _SIX),  # log scale
+    *("depth", "reference_depth", "tilt_x", "tilt_y"),  # about the task's surface; 0 for a task that names none
 )
-"""State part, then action part; all in tool axes, without any position."""
+"""State part, action part, and what a task may add: where the tool is. All but the depths in tool axes."""
 FEATURES = len(FEATURE_NAMES)
-ACTION_FEATURES = slice(FEATURES - 12, FEATURES)
+BLIND_FEATURES = FEATURE_NAMES.index("depth")
+"""How many of them, from the first on, a critic has that sees no position."""
+ACTION_FEATURES = slice(BLIND_FEATURES - 12, BLIND_FEATURES)
 """The composite action that is being executed: where the goal is, and the stiffness on the way there."""
+PLACE_FEATURES = slice(BLIND_FEATURES, FEATURES)
+"""Depth of tool and limited reference behind the surface, and the surface's normal across the tool's own axis."""
 WIDTH = 64
 """Units of each hidden layer."""
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data.errors import UserError
-from safety.risk_memory import FEATURE_NAMES, FEATURES, WIDTH
+from safety.risk_memory import BLIND_FEATURES, FEATURE_NAMES, FEATURES, WIDTH
 
 NETWORKS = 3
 """Two risk networks and the recovery policy."""
@@ -25,6 +25,7 @@ CRITIC_WEIGHTS = np.dtype(
         ("max_force_n", "f8"),  # limits of a violation, by which the wrench was scaled
         ("max_moment_nm", "f8"),
         ("lookahead_s", "f8"),  # by which the action was scaled
+        ("surface", "f8", 6),  # about which depth and tilt were measured; all 0: the networks see neither
         ("discount", "f8"),  # of one second, in (0, 1)
         ("centre", "f4", FEATURES),
         ("inverse_scale", "f4", FEATURES),
@@ -57,7 +58,7 @@ class WeightsRefusal(IntEnum):
     OLDER = 4
     """Its version is below the one in use, or not above 0."""
     LIMITS = 5
-    """Trained for other violation limits or another look-ahead than the motor is configured for."""
+    """Trained for other violation limits, another look-ahead or another surface than the motor is configured for."""
     RANGE = 6
     """The discount is not in (0, 1), or the training box is empty."""
     SAME_VERSION = 7
@@ -69,7 +70,7 @@ REFUSAL_TEXTS = {
     WeightsRefusal.LAYOUT: "they were made for other features or networks; train them with this version",
     WeightsRefusal.NOT_FINITE: "a number in them is NaN or infinite; train them again",
     WeightsRefusal.OLDER: "their version is not above 0, or below the one in use; number them upwards",
-    WeightsRefusal.LIMITS: "they were trained for other violation limits or another look-ahead; take this task's",
+    WeightsRefusal.LIMITS: "they were trained for other violation limits, look-ahead or surface; take this task's",
     WeightsRefusal.RANGE: "their discount is not in (0, 1), or their training box is empty; train them again",
     WeightsRefusal.SAME_VERSION: "other ones of the same version are in use; number them upwards",
 }
@@ -79,6 +80,11 @@ def layout_number() -> int:
     """Returns a number that names the features, their order and the shapes of the networks."""
     text = " ".join(FEATURE_NAMES) + str(CRITIC_WEIGHTS.descr)
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:7], "little")
+
+
+def inputs_of(weights: Any) -> int:
+    """Returns how many features, from the first on, the networks of a CRITIC_WEIGHTS record were trained on."""
+    return FEATURES if np.any(weights["surface"]) else BLIND_FEATURES
 
 
 def digest(weights: Any) -> str:
@@ -101,8 +107,8 @@ def examine_weights(weights: NDArray[Any], version: int, critic: Any = None) -> 
         return WeightsRefusal.NOT_FINITE
     if weights["version"] <= 0 or weights["version"] < version:
         return WeightsRefusal.OLDER
-    limits = () if critic is None else ("max_force_n", "max_moment_nm", "lookahead_s")
-    if any(not np.isclose(weights[name], critic[name]) for name in limits):
+    limits = () if critic is None else ("max_force_n", "max_moment_nm", "lookahead_s", "surface")
+    if any(not np.isclose(weights[name], critic[name]).all() for name in limits):
         return WeightsRefusal.LIMITS
     if not 0.0 < weights["discount"] < 1.0 or (weights["box_low"] >= weights["box_high"]).any():
         return WeightsRefusal.RANGE

@@ -58,6 +58,7 @@ def any_weights(limits: RiskCriticConfig) -> NDArray[Any]:
     weights["layout"], weights["version"], weights["has_recovery"] = layout_number(), 1, 1
     for name in ("max_force_n", "max_moment_nm", "lookahead_s"):
         weights[name] = getattr(limits, name)
+    weights["surface"] = limits.surface or 0.0
     weights["discount"], weights["inverse_scale"] = 1e-4, 1.0
     weights["box_low"], weights["box_high"] = -100.0, 100.0
     return weights

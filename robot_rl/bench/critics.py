@@ -22,6 +22,7 @@ def made_up_weights(config: RiskCriticConfig, risk: float = 0.01, version: int =
     weights["layout"], weights["version"], weights["has_recovery"] = layout_number(), version, 1
     for name in ("max_force_n", "max_moment_nm", "lookahead_s"):
         weights[name] = getattr(config, name)
+    weights["surface"] = config.surface or 0.0
     weights["discount"], weights["inverse_scale"] = 0.1, 1.0
     weights["box_low"], weights["box_high"] = -1e6, 1e6
     weights["risk_bias"] = np.log(risk / (1.0 - risk))

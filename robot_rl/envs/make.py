@@ -161,7 +161,8 @@ def _on_fr3(
 def chain_of(task: Task, layers: SafetyLayers | None = None) -> ChainConfig:
     """Returns the chain of a task with its layers as asked; the safety critic warns of the task's own force limits."""
     chain = task.chain_config()
-    critic = replace(chain.critic, max_force_n=task.max_force_n, max_moment_nm=task.max_moment_nm)
+    surface = None if task.critic_recipe is None else task.critic_recipe.surface
+    critic = replace(chain.critic, max_force_n=task.max_force_n, max_moment_nm=task.max_moment_nm, surface=surface)
     reflex = replace(chain.reflex, max_force_n=task.max_force_n)
     return (layers or SafetyLayers()).apply_to(replace(chain, critic=critic, reflex=reflex))
 

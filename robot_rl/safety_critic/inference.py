@@ -7,17 +7,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from safety.risk_weights import inputs_of
+
 _ROWS = 65_536
 
 
 def logits_of(weights: NDArray[Any], features: NDArray[np.float32]) -> NDArray[np.float64]:
     """Returns the greater of the twins' logits (n,) for features (n, FEATURES), whatever the training box says."""
-    parts = [np.zeros(0)]
+    parts, seen = [np.zeros(0)], inputs_of(weights)
     for begin in range(0, len(features), _ROWS):
-        x = (features[begin : begin + _ROWS] - weights["centre"]) * weights["inverse_scale"]
+        x = (features[begin : begin + _ROWS, :seen] - weights["centre"][:seen]) * weights["inverse_scale"][:seen]
         twins = []
         for net in range(2):
-            h = np.maximum(x @ weights["first"][net] + weights["first_bias"][net], 0.0)
+            h = np.maximum(x @ weights["first"][net, :seen] + weights["first_bias"][net], 0.0)
             h = np.maximum(h @ weights["second"][net] + weights["second_bias"][net], 0.0)
             twins.append(h @ weights["risk_head"][net] + weights["risk_bias"][net])
         parts.append(np.max(twins, axis=0).astype(np.float64))

@@ -25,9 +25,11 @@ from data.errors import UserError
 from robot_rl.safety_critic.networks import ActionScales, CriticNetworks
 from robot_rl.safety_critic.targets import Table, discount_over, tabulate
 from robot_rl.safety_critic.trajectories import F32, Trajectory
-from safety.risk_memory import ACTION_FEATURES, FEATURES
+from safety.risk_memory import ACTION_FEATURES, BLIND_FEATURES, FEATURES, PLACE_FEATURES
 from safety.risk_weights import CRITIC_WEIGHTS, layout_number
 
+_UNLIMITED = 1e30
+"""Edge of the training box of a feature that the networks do not see."""
 _NEAR_S = 0.03
 """A third of the samples before violations come from the last so many seconds, where the risk rises fastest."""
 
@@ -115,11 +117,11 @@ class CriticTrainer:
         self.config, self.limits, self.version = config, chain.critic, 0
         travel = chain.critic.to_record(chain.limiter, 1.0 / chain.rate_hz)["travel"]
         self.scales = ActionScales(np.array(chain.limiter.leash), travel)
-        self.networks = CriticNetworks(config.seed)
+        self.networks = CriticNetworks(config.seed, BLIND_FEATURES if chain.critic.surface is None else FEATURES)
         self.rng = np.random.default_rng(config.seed)
         self._trajectories: list[Trajectory] = []
         self._box: tuple[F32, F32] | None = None
-        self._range = np.ones(FEATURES, np.float32)
+        self._range = np.ones(self.networks.inputs, np.float32)
 
     def add(self, trajectories: Sequence[Trajectory]) -> None:
         """Takes trajectories that were really executed, recovery included."""
@@ -168,11 +170,15 @@ class CriticTrainer:
         for name in ("max_force_n", "max_moment_nm", "lookahead_s"):
             record[name] = getattr(self.limits, name)
         record["discount"] = discount_over(1.0, self.config.time_constant_s)
-        record["box_low"], record["box_high"] = self._box
+        record["surface"] = self.limits.surface or 0.0
+        record["box_low"], record["box_high"] = -_UNLIMITED, _UNLIMITED
+        seen = self.networks.inputs
+        record["box_low"][:seen], record["box_high"][:seen] = self._box
         return self.networks.to_weights(record)
 
     def _measure(self, features: F32) -> None:
         """Standardisation (once: the networks are used to it), training box, and the range that noise scales with."""
+        features = features[:, : self.networks.inputs]
         self._box = training_box(features, self.config.box_share)
         low, high = np.quantile(features, [0.01, 0.99], axis=0)
         self._range = (high - low).astype(np.float32)
@@ -189,13 +195,14 @@ class CriticTrainer:
         """Adds noise and a bias of the wrench in place: what a row sees of an Ornstein-Uhlenbeck process is normal."""
         config, rng = self.config, self.rng
         chosen = rng.uniform(size=(len(features), 1)) < config.noise_share
-        noise = rng.standard_normal(features.shape, np.float32) * self._range * config.noise
-        noise[:, ACTION_FEATURES] = 0.0  # the command is known
+        seen = features[:, : self.networks.inputs]
+        noise = rng.standard_normal(seen.shape, np.float32) * self._range * config.noise
+        noise[:, ACTION_FEATURES] = noise[:, PLACE_FEATURES] = 0.0  # the command is known, and so are the joints
         bias = rng.uniform(-1.0, 1.0, (len(features), 6)).astype(np.float32)
         bias[:, :3] *= config.wrench_bias_n / self.limits.max_force_n
         bias[:, 3:] *= 0.1 * config.wrench_bias_n / self.limits.max_moment_nm
         noise[:, :6] += bias
-        features += noise * chosen
+        seen += noise * chosen
 
     def _improve_risk(self, optimiser: torch.optim.Optimizer, batch: _Batch) -> float:
         networks = self.networks
@@ -255,7 +262,8 @@ class _Sampler:
             late = rng.integers(self._delay_rows + 1, size=len(rows))
             late *= rng.uniform(size=len(rows)) < self._config.noise_share
             older = np.maximum(rows - late, table.first[rows])
-            features[:, : ACTION_FEATURES.start] = table.features[older, : ACTION_FEATURES.start]
+            for part in (slice(ACTION_FEATURES.start), PLACE_FEATURES):
+                features[:, part] = table.features[older, part]
         disturb(features)
         known, boot = table.known[rows].astype(np.float32), table.boot[rows].astype(np.float32)
         later = table.features[table.later[rows]]

@@ -86,6 +86,12 @@ class CriticRecipe:
     """Variant of the task whose episodes calibrate it."""
     measured: tuple[Mapping[str, Any], ...] = ()
     """Settings of the task with which it is measured besides, after its gate."""
+    held_out_configs: tuple[Mapping[str, Any], ...] = (MappingProxyType({}),)
+    """One collection to calibrate it on for each of these settings."""
+    critic_config: Mapping[str, Any] = field(default_factory=dict)
+    """Settings of its training other than the default ones."""
+    surface: tuple[float, ...] | None = None
+    """Where hard things are, in `RiskCriticConfig.surface`; None: the critic sees no position."""
 
 
 class Task(ABC):

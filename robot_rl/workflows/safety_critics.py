@@ -46,9 +46,13 @@ def critic_of(task: str, seed: int, out: Path, task_config: Mapping[str, Any] | 
             "task_config": {**own, **changes},
         }
         safety_collect.run(SafetyCollectConfig(out=folders[-1], **common))
-    safety_train.run(SafetyTrainConfig(data=folders[0], also=folders[1:], out=str(path.parent), seed=seed))
-    kept = _collect_held_out(recipe, task, own, 10 * seed + 9, out / f"{task}-heldout-{seed}")
-    safety_train.calibrate_file(SafetyCalibrateConfig(critic=str(path), data=str(kept)))
+    settings: Row = {"seed": seed, "critic_config": dict(recipe.critic_config)}
+    safety_train.run(SafetyTrainConfig(data=folders[0], also=folders[1:], out=str(path.parent), **settings))
+    kept = []
+    for index, changes in enumerate(recipe.held_out_configs):
+        folder = out / (f"{task}-heldout-{index}-{seed}" if index else f"{task}-heldout-{seed}")
+        kept.append(str(_collect_held_out(recipe, task, {**own, **changes}, 10 * seed + 9 - index, folder)))
+    safety_train.calibrate_file(SafetyCalibrateConfig(critic=str(path), data=kept[0], also=kept[1:]))
     load_critic(path, override_gate=not gate)
     return path
 

@@ -204,7 +204,7 @@ LAYERS = SafetyGrid(
         "The two cells of a task run the same episodes with the same operator, which knows nothing of the layers. How "
         "often the limits are violated without them is the operator's doing: another one would need them more or less.",
         "Without layers the torque limits stay, and the ledger keeps its books without limiting anything.",
-        "Peg insertion has no critic, so that its reflex acts on nothing; the maze's is the one of the seed, as in "
+        "The peg's cells run without a critic, their reflex acts on nothing; the maze's is the one of the seed, as in "
         "bresa.md, at decisions of 0.1 s.",
         "Calibration and comparison draw their mazes from the same held-out range. Nothing is fitted there.",
         "Episodes of the maze begin with a teleporting reset, the arm soft and at rest, unlike those of `collect`; "

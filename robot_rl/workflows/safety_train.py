@@ -86,11 +86,14 @@ def stopping_time(setup: Mapping[str, Any]) -> float:
 def calibrate_file(config: SafetyCalibrateConfig) -> dict[str, Any]:
     """Measures a critic on held-out episodes and stores the result in its file; `ok` tells whether it passes."""
     path = resolved(config.critic)
-    critic, collection = load_critic(path, override_gate=True), read_collection(config.data)
-    require_fitting(critic, str(path), collection)
-    require_unseen(critic, path, collection)
-    stopping_s = stopping_time(collection.setup)
-    critic.calibration = calibrate(critic.weights, collection.episodes, stopping_s, critic.threshold)
+    critic, episodes = load_critic(path, override_gate=True), []
+    collections = [read_collection(place) for place in (config.data, *config.also)]
+    for collection in collections:
+        require_fitting(critic, str(path), collection)
+        require_unseen(critic, path, collection)
+        episodes += collection.episodes
+    stopping_s = stopping_time(collections[0].setup)
+    critic.calibration = calibrate(critic.weights, episodes, stopping_s, critic.threshold)
     save_critic(path, critic)
     found = critic.calibration.shortcomings()
     print(f"{path}: " + (f"does not pass: {', '.join(found)}" if found else "passes its calibration gate"))

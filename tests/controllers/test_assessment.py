@@ -91,6 +91,19 @@ def test_features_do_not_know_where_the_arm_stands() -> None:
     np.testing.assert_allclose(rows[0], rows[1], atol=2e-3)
 
 
+def test_depth_and_tilt_are_about_the_surface_that_a_task_names() -> None:
+    rig = rig_with(surface=(0.3, 0.0, 0.2, 0.0, 0.0, -1.0))
+    rig.aim(offset_m=(0.01, 0.0, -0.02))
+    rig.send()
+    rig.tick(30)
+    assert feature(rig, "depth") == pytest.approx((0.2 - rig.terms.position_base_m[2]) / 0.05, abs=1e-5)
+    reference_m = rig.memory["reference_position"].reshape(-1)
+    assert feature(rig, "reference_depth") == pytest.approx((0.2 - reference_m[2]) / 0.05, abs=2e-3)  # one tick
+    across = rig.terms.rotation_base.T @ [0.0, 0.0, -1.0]
+    assert feature(rig, "tilt_x") == pytest.approx(across[0] / 0.1, abs=1e-4)
+    assert feature(rig, "tilt_y") == pytest.approx(across[1] / 0.1, abs=1e-4)
+
+
 def test_the_tick_reports_what_the_networks_say() -> None:
     weights = random_weights()
     rig = rig_with(weights=weights)

@@ -205,7 +205,7 @@ GUARDS = (
         ('    if weights["layout"] != layout_number():', "    if False:"),
         ("    if not all(np.isfinite(weights[name]).all() for name in CRITIC_WEIGHTS.names or ()):", "    if False:"),
         ('    if weights["version"] <= 0 or weights["version"] < version:', "    if False:"),
-        ("    if any(not np.isclose(weights[name], critic[name]) for name in limits):", "    if False:"),
+        ("    if any(not np.isclose(weights[name], critic[name]).all() for name in limits):", "    if False:"),
         ('    if not 0.0 < weights["discount"] < 1.0 or', "    if"),
         (' or (weights["box_low"] >= weights["box_high"]).any():', ":"),
         ('weights["version"] == in_use["version"] and digest(weights) != digest(in_use)', "False"),

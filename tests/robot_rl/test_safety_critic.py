@@ -34,11 +34,12 @@ from robot_rl.safety_critic.trajectories import (
     split,
     violation_index,
 )
-from safety.risk_critic import RECOVERY_STIFFNESS
-from safety.risk_memory import FEATURE_NAMES, FEATURES
+from safety.risk_critic import RECOVERY_STIFFNESS, RiskCriticConfig
+from safety.risk_memory import ACTION_FEATURES, BLIND_FEATURES, FEATURE_NAMES, FEATURES
 from tests.safety.critic_tools import constant_weights, random_weights, reference_risk
 
 TAU_S, INTERVAL_S = 0.1, 0.005
+GOAL_STIFFNESS = slice(ACTION_FEATURES.stop - 6, ACTION_FEATURES.stop)
 FORCE, SPEED, AHEAD = (FEATURE_NAMES.index(name) for name in ("fx", "vx", "ahead_x"))
 QUIET = CriticTrainingConfig(noise_share=0.0, time_constant_s=TAU_S, return_s=0.3, batch_size=256, recovery_every=4)
 
@@ -56,7 +57,7 @@ def wall_trajectory(rng: np.random.Generator, interval_s: float = INTERVAL_S) ->
     features[:, FORCE] = 1.0 - (distance - speed * times_s)
     features[:, SPEED] = speed
     features[:, AHEAD] = rng.uniform(0.2, 1.0) * (-1.0 if away else 1.0)
-    features[:, -6:] = rng.uniform(0.0, 0.8)  # stiffness: of no consequence here, but never the same
+    features[:, GOAL_STIFFNESS] = rng.uniform(0.0, 0.8)  # stiffness: of no consequence here, but never the same
     end_s = contact_s - float(times_s[0])
     return Trajectory(features, interval_s, end_s, "over" if away else "violation", 0.02)
 
@@ -146,10 +147,12 @@ def risks_of_networks(trainer: CriticTrainer, features: Any) -> Any:
         return torch.sigmoid(trainer.networks.logits(torch.from_numpy(features))).amax(0).numpy()
 
 
-def test_torch_numpy_and_the_equations_agree() -> None:
-    networks, rng = CriticNetworks(3), np.random.default_rng(3)
-    networks.centre = torch.from_numpy(rng.normal(size=FEATURES).astype(np.float32))
-    weights = networks.to_weights(random_weights(config=None))
+@pytest.mark.parametrize("surface", [None, (0.4, 0.0, 0.1, 0.0, 0.0, -1.0)])
+def test_torch_numpy_and_the_equations_agree(surface: Any) -> None:
+    inputs = BLIND_FEATURES if surface is None else FEATURES
+    networks, rng = CriticNetworks(3, inputs), np.random.default_rng(3)
+    networks.centre = torch.from_numpy(rng.normal(size=inputs).astype(np.float32))
+    weights = networks.to_weights(random_weights(config=RiskCriticConfig(surface=surface)))
     weights["box_low"], weights["box_high"] = -50.0, 50.0
     features = rng.normal(size=(64, FEATURES)).astype(np.float32)
     with torch.no_grad():
@@ -165,13 +168,13 @@ def test_torch_numpy_and_the_equations_agree() -> None:
     for row, features_after, (_, offset_m, stiffness) in zip(features, after, by_hand, strict=True):
         ahead = np.clip((offset_m - 0.02 * row[spring : spring + 3]) / 0.05, -1.0, 1.0)
         np.testing.assert_allclose(features_after[AHEAD : AHEAD + 3], ahead, atol=1e-5)
-        np.testing.assert_allclose(features_after[-6], np.log10(stiffness[0] / 100.0), atol=1e-5)
+        np.testing.assert_allclose(features_after[GOAL_STIFFNESS.start], np.log10(stiffness[0] / 100.0), atol=1e-5)
     assert RECOVERY_STIFFNESS[0][0] <= by_hand[0][2][0] <= RECOVERY_STIFFNESS[0][1]
 
 
 def test_weights_survive_the_way_through_torch() -> None:
     weights = random_weights()
-    networks = CriticNetworks(0)
+    networks = CriticNetworks(0, BLIND_FEATURES)
     networks.load_weights(weights)
     again = networks.to_weights(weights)
     for name in weights.dtype.names or ():

@@ -13,7 +13,7 @@ from robot_rl.safety_critic.calibration import MAX_ECE, MAX_FALSE_REFLEXES, MIN_
 from robot_rl.safety_critic.online import OnlineConfig
 from robot_rl.safety_critic.training import CriticTrainingConfig
 from safety.risk_critic import RiskCriticConfig
-from safety.risk_memory import FEATURES
+from safety.risk_memory import ACTION_FEATURES, FEATURES, PLACE_FEATURES
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "safety-critic.md").read_text()
 
@@ -27,7 +27,8 @@ def test_the_tables_are_the_dataclasses(kind: Any) -> None:
 
 def test_features_and_gate_are_those_of_the_code() -> None:
     assert f"{FEATURES} numbers in tool axes" in PAGE
-    assert f"| 38-{FEATURES - 1} | stiffness of the goal |" in PAGE
+    assert f"| 38-{ACTION_FEATURES.stop - 1} | stiffness of the goal |" in PAGE
+    assert f"| {PLACE_FEATURES.start}, {PLACE_FEATURES.start + 1} | depth of tool and reference" in PAGE
     for figure in (f"≤ {MAX_ECE}", f"≥ {MIN_RECALL}", f"≤ {MAX_FALSE_REFLEXES}"):
         assert figure in PAGE
 

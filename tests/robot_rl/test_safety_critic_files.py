@@ -111,8 +111,8 @@ def test_a_critic_file_with_other_facts_is_refused(critic_file: Path, facts: Edi
     [
         (drop("risk_head"), "lacks the array 'risk_head'"),
         (put(np.zeros(3, np.float32), "third"), "has the unknown array 'third'"),
-        (put(np.zeros(3, np.float32), "centre"), r"expected centre as float32 of shape \(44,\), got float32 of shape"),
-        (put(np.zeros(FEATURES), "centre"), r"got float64 of shape \(44,\)"),
+        (put(np.zeros(3, np.float32), "centre"), r"expected centre as float32 of shape \(48,\), got float32 of shape"),
+        (put(np.zeros(FEATURES), "centre"), r"got float64 of shape \(48,\)"),
         (put(np.full(2, 0.125, np.float32), "risk_bias"), "do not match their checksum"),
     ],
 )
@@ -165,7 +165,7 @@ def test_a_trajectory_with_other_facts_is_refused(episode_file: Path, facts: Edi
     ("arrays", "message"),
     [
         (put(np.zeros((50, 3), np.float32), "features"), r"got float32 of shape \(50, 3\)"),
-        (put(np.zeros((50, FEATURES)), "features"), r"got float64 of shape \(50, 44\)"),
+        (put(np.zeros((50, FEATURES)), "features"), r"got float64 of shape \(50, 48\)"),
         (put(np.zeros(50, np.float32), "features"), r"got float32 of shape \(50,\)"),
         (put(np.zeros(3), "more"), "2 arrays in all"),
         (put(np.full((50, FEATURES), np.nan, np.float32), "features"), "a feature is NaN or infinite"),

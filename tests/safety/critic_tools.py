@@ -8,11 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from safety.risk_critic import RECOVERY_REACH_M, RECOVERY_STIFFNESS, RiskCriticConfig
-from safety.risk_weights import CRITIC_WEIGHTS, layout_number
+from safety.risk_weights import CRITIC_WEIGHTS, inputs_of, layout_number
 
 
 def random_weights(version: int = 1, seed: int = 0, config: RiskCriticConfig | None = None) -> NDArray[Any]:
-    """Returns a () CRITIC_WEIGHTS record with random networks and a wide training box."""
+    """Returns a () CRITIC_WEIGHTS record with random networks and a wide training box; blind unless told a surface."""
     limits, rng = config or RiskCriticConfig(), np.random.default_rng(seed)
     weights = np.zeros((), CRITIC_WEIGHTS)
     names = ("first", "second", "risk_head", "recovery_head", "first_bias", "second_bias", "risk_bias", "recovery_bias")
@@ -24,6 +24,10 @@ def random_weights(version: int = 1, seed: int = 0, config: RiskCriticConfig | N
     weights["discount"] = 0.1
     weights["centre"], weights["inverse_scale"] = rng.normal(size=weights["centre"].shape), 0.7
     weights["box_low"], weights["box_high"] = -50.0, 50.0
+    weights["surface"] = limits.surface or 0.0
+    seen = inputs_of(weights)
+    weights["first"][:, seen:] = 0.0
+    weights["centre"][seen:] = weights["inverse_scale"][seen:] = 0.0
     return weights
 
 

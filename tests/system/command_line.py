@@ -28,7 +28,7 @@ RESIDUAL = (
 )
 QUICKSTART = (
     f"quickstart episodes=8 steps=120 eval_every=60 eval_episodes=1 final_episodes=2 out=runs/q {TINY_POLICY} "
-    f"{TINY_AGENT} ablation=false"
+    f"{TINY_AGENT} ablation=false critic=false"
 )
 
 

@@ -6,6 +6,7 @@ import json
 import os
 import re
 import signal
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from robot_rl.safety_critic.calibration import Calibration
 from robot_rl.safety_critic.files import CRITIC_FILE, Critic, load_critic, save_critic
 from robot_rl.tasks.base import CriticRecipe
 from robot_rl.tasks.maze import Maze
+from robot_rl.tasks.peg_insertion import PegInsertion
 from robot_rl.tasks.registry import make_task
 from robot_rl.workflows.quickstart import run
 from tests.safety.critic_tools import constant_weights
@@ -83,3 +85,28 @@ def test_it_collects_trains_and_calibrates_by_itself(tmp_path: Path, monkeypatch
     made = load_critic(tmp_path / "q/safety/maze-critic-0" / CRITIC_FILE, override_gate=True)
     assert made.calibration is not None and made.calibration.episodes == 12
     assert not (tmp_path / "q" / CRITIC_FILE).exists() and not (tmp_path / "q/demos.zarr").exists()
+
+
+def test_the_default_one_makes_and_uses_a_critic_that_sees_the_plate(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With a few episodes only, and without asking for the gate, which those cannot pass."""
+    recipe, trembling = PegInsertion.critic_recipe, {"operator_noise": 1.0}
+    assert recipe.surface is not None
+    few = replace(recipe, episodes=16, task_configs=(trembling,), held_out_configs=(trembling,))
+    monkeypatch.setattr(PegInsertion, "critic_recipe", few)
+    config = QuickstartConfig(
+        episodes=8,
+        steps=60,
+        eval_every=0,
+        final_episodes=1,
+        ablation=False,
+        out=str(tmp_path / "q"),
+        policy_config={"steps": 200, "width": 16, "blocks": 1},
+        agent_config={"hidden": [16, 16], "batch_size": 16},
+        safety_config={"critic_gate": False},
+    )
+    run(config)
+    critic = load_critic(tmp_path / "q" / CRITIC_FILE, override_gate=True)
+    assert critic.task == "peg_insertion" and critic.weights["surface"].tolist() == list(recipe.surface)
+    assert critic.sha256 in (tmp_path / "q/versions.json").read_text(), "every part ran with it"
