@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from controllers.description.fr3 import fr3
-from controllers.motor_config import mujoco_motor
 from controllers.realtime import RealtimeConfig, choose_core
 from controllers.robots.franka_motor import STALL_TIMEOUT_S
+from controllers.robots.names import SIMULATED
 from controllers.shared_memory_link import SharedMemoryLink, SharedMemoryLinkConfig
 from data.errors import UserError
 from robot_rl.envs.layer_table import layer_table
 from robot_rl.envs.layers import layers_from
-from robot_rl.envs.make import chain_of
+from robot_rl.envs.make import chain_of, simulated_link
 from robot_rl.envs.real_robot import fr3_motor
 from robot_rl.tasks.base import Task
 from ros_nodes.config import ControllerConfig
@@ -36,7 +36,8 @@ def link_config(config: ControllerConfig, task: Task, name: str) -> SharedMemory
         return SharedMemoryLinkConfig(motor, stall_timeout_s=STALL_TIMEOUT_S)
     if config.robot_config:
         raise UserError(f"robot_config goes with robot=fr3, got {', '.join(config.robot_config)}")
-    motor = mujoco_motor(
+    return simulated_link(
+        config.robot,
         name,
         arm=fr3(),
         scene=task.scene(),
@@ -45,7 +46,6 @@ def link_config(config: ControllerConfig, task: Task, name: str) -> SharedMemory
         realtime=realtime,
         supervisor=supervisor,
     )
-    return SharedMemoryLinkConfig(motor)
 
 
 def about_arm(config: ControllerConfig, task: Task) -> dict[str, Any]:
@@ -55,7 +55,7 @@ def about_arm(config: ControllerConfig, task: Task) -> dict[str, Any]:
     return {
         "task": task.name,
         "variant": config.variant,
-        "simulated": config.robot == "mujoco",
+        "simulated": config.robot in SIMULATED,
         "layers": layer_table(chain, layers),
         "fingerprint": fingerprint(task, chain),
     }
