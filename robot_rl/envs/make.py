@@ -23,6 +23,7 @@ from controllers.robots.gazebo_arm import GazeboArm
 from controllers.robots.gazebo_motor import STALL_TIMEOUT_S, gazebo_motor
 from controllers.robots.mujoco_arm import MujocoArm, WristSensorConfig
 from controllers.robots.names import SIMULATED
+from controllers.robots.rendering import RenderError
 from controllers.shared_memory_link import SharedMemoryLink, SharedMemoryLinkConfig
 from data.errors import UserError
 from robot_rl.envs.layers import SafetyLayers
@@ -70,7 +71,7 @@ def make_env(
     """
     _refuse_unfit(robot, robot_config, teleport=teleport, images=images, cameras=cameras, sensor=sensor)
     if robot == "gazebo" and images and not realtime:
-        raise UserError("robot=gazebo draws no pictures in lock-step: leave images off, or give realtime=true")
+        raise RenderError("robot=gazebo draws no pictures in lock-step: leave images off, or give realtime=true")
     layers = layers or SafetyLayers()
     if robot == "fr3":
         return _on_fr3(task, robot_config or {}, realtime, layers, flights, reset_config, cameras)

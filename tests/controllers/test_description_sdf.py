@@ -42,8 +42,8 @@ def model(world: ET.Element, name: str) -> ET.Element:
     return found
 
 
-def numbers(element: ET.Element, path: str) -> np.ndarray:
-    return np.array([float(word) for word in (element.findtext(path) or "").split()])
+def numbers(element: ET.Element, path: str) -> list[float]:
+    return [float(word) for word in (element.findtext(path) or "").split()]
 
 
 def pose_of(element: ET.Element) -> Pose:
@@ -60,8 +60,8 @@ def test_joints_have_the_limits_and_losses_of_the_description() -> None:
         assert axis is not None and joints[joint.name].get("type") == "revolute"
         limits = [float(axis.findtext(f"limit/{name}") or "nan") for name in ("lower", "upper", "effort", "velocity")]
         assert limits == [joint.lower_rad, joint.upper_rad, joint.max_torque_nm, joint.max_velocity_rad_s]
-        assert numbers(axis, "dynamics/friction") == joint.friction_nm
-        assert numbers(axis, "dynamics/damping") == joint.damping_nms_rad
+        assert numbers(axis, "dynamics/friction") == [joint.friction_nm]
+        assert numbers(axis, "dynamics/damping") == [joint.damping_nms_rad]
         np.testing.assert_array_equal(numbers(axis, "xyz"), [0, 0, 1])
 
 
@@ -131,7 +131,7 @@ def test_the_physics_are_those_that_repeat_themselves_to_the_bit() -> None:
     physics = world.find("physics")
     assert physics is not None and physics.get("type") == "dart"
     assert physics.findtext("dart/collision_detector") == "bullet"
-    assert (numbers(physics, "max_step_size"), numbers(physics, "real_time_update_rate")) == (0.001, 0.0)
+    assert (numbers(physics, "max_step_size"), numbers(physics, "real_time_update_rate")) == ([0.001], [0.0])
     plugin = world.find("plugin")
     assert plugin is not None and plugin.get("filename") == PLUGIN
     told = {item.tag: item.text for item in plugin}

@@ -71,8 +71,10 @@ class LockstepPlugin : public gazebo::WorldPlugin {
   }
 
   void OnEnd() {
-    if (remaining_ == 0 || --remaining_ > 0) return;
+    if (remaining_ == 0) return;
+    ++steps_;
     fresh_ = false;
+    if (--remaining_ > 0) return;
     SendState(STEP);
   }
 
@@ -253,7 +255,7 @@ class LockstepPlugin : public gazebo::WorldPlugin {
 
   void SendState(std::uint32_t operation) {
     FollowJoints();
-    std::vector<double> state = {world_->SimTime().Double()};
+    std::vector<double> state = {static_cast<double>(steps_) * world_->Physics()->GetMaxStepSize()};
     for (const JointPtr &joint : joints_) state.push_back(joint->Position(0));
     for (const JointPtr &joint : joints_) state.push_back(joint->GetVelocity(0));
     state.insert(state.end(), tau_.begin(), tau_.end());
@@ -276,6 +278,7 @@ class LockstepPlugin : public gazebo::WorldPlugin {
   Body body_;
   std::atomic<bool> ending_{false};
   std::uint32_t remaining_ = 0;
+  std::uint64_t steps_ = 0;  // Gazebo's own time is that of the step that waits to begin
   bool fresh_ = true;  // no step since the arm was put somewhere
   Pose3d base_;
   std::vector<Segment> segments_;  // one a joint, and the tool

@@ -78,7 +78,7 @@ def state_dtype(joints: int) -> np.dtype[Any]:
     """The state of an arm with so many joints, as it comes over the socket."""
     return np.dtype(
         [
-            ("time_s", "<f8"),
+            ("time_s", "<f8"),  # steps so far times their length
             ("q_rad", "<f8", joints),
             ("qd_rad_s", "<f8", joints),
             ("tau_nm", "<f8", joints),  # of the last step, without what holds the arm against gravity
