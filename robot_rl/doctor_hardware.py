@@ -55,6 +55,6 @@ def check_gazebo() -> Finding:
     if not found.complete:
         return warn(f"Gazebo 11 is not installed: no robot=gazebo; {modern}", f"{INSTALL} (docs/gazebo.md)")
     if built(found) is None and shutil.which("g++") is None:
-        return warn(f"Gazebo 11 is in {found.root}, but its plugin is not built and there is no g++", "apt-get install g++")
+        return warn("Gazebo 11 is here, but its plugin is not built and there is no g++", "apt-get install g++")
     state = "its plugin is built" if built(found) else "its plugin is built at the first start"
     return ok(f"Gazebo 11 in {found.root}, {state}; {modern}")

@@ -193,7 +193,7 @@ def test_a_policy_knows_whether_a_person_may_take_over() -> None:
     ("name", "given", "words"),
     [
         ("simm", {}, "unknown bring-up 'simm'; did you mean sim?"),
-        ("sim", {"robot_ip": "x"}, "robot-rl up sim takes no 'robot_ip'; expected one of:"),
+        ("sim", {"robot_ip": "x"}, "robot-rl up sim takes no 'robot_ip'; did you mean robot?"),
         ("sim", {"camra": "x"}, "robot-rl up sim takes no 'camra'; did you mean"),
         (
             "robot",
