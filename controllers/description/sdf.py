@@ -11,7 +11,7 @@ What SDF 1.7 cannot say as the description does:
   the joints before it feel the rotor turn along, so that entry j, k of the mass matrix is larger by
   a (z_i . z_j)(z_i . z_k) for the rotors i behind both.
 - A capsule becomes a cylinder and two spheres.
-- Of two surfaces in contact the smaller friction counts, and all give way as `ContactSoftness` has it by default.
+- Of two surfaces in contact the smaller friction counts. All give way as the tool does, see `_contact_of`.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ import numpy as np
 from controllers.description.arm import ArmDescription, Array, Joint
 from controllers.description.geometry import Box, Capsule, ContactSoftness, Cylinder, Geom, Pose, Sphere, Vector3
 from controllers.description.scene import Fixture, Scene, Sliding
+from controllers.description.tool import ToolDescription
 from data.errors import UserError
 
 PLUGIN = "librobot_rl_lockstep.so"
@@ -57,7 +58,7 @@ def to_sdf(
         element = ET.SubElement(world, "plugin", name="robot_rl_lockstep", filename=PLUGIN)
         for name, value in {"model": arm.name, "wrist": WRIST, **plugin}.items():
             _say(element, name, value)
-        _softness(element, ContactSoftness(), timestep_s)
+        _softness(element, _contact_of(scene.tool), timestep_s)
     ET.indent(root)
     return ET.tostring(root, encoding="unicode")
 
@@ -71,12 +72,21 @@ def _physics(world: ET.Element, timestep_s: float) -> None:
     _say(world, "gravity", (0.0, 0.0, -9.81))
 
 
+def _contact_of(tool: ToolDescription) -> ContactSoftness:
+    """How the tool gives way where it touches: that of its shape of highest priority, else what holds by default.
+
+    DART has one softness for a whole world, and what matters of it is felt through the tool.
+    """
+    own = [geom.contact for geom in tool.geoms if geom.collides and geom.contact is not None]
+    return max(own, key=lambda contact: contact.priority, default=ContactSoftness())
+
+
 def _softness(plugin: ET.Element, contact: ContactSoftness, dt_s: float) -> None:
     """Tells the plugin how contacts give way: DART's two figures for MuJoCo's time constant and damping ratio.
 
     DART takes (v + e d / dt) / (1 + c) of the approach v and the depth d in a step, hence d'' = -b d' - k d with
     b = 1 / ((1 + c) dt), k = e / ((1 + c) dt^2). With MuJoCo's b = 2 / tau and k = 1 / (tau zeta)^2 follow
-    c = tau / (2 dt) - 1 and e = dt / (2 tau zeta^2).
+    c = tau / (2 dt) - 1 and e = dt / (2 tau zeta^2). MuJoCo's impedances say nothing here.
     """
     time_constant_s, damping_ratio = contact.time_constant_s, contact.damping_ratio
     _say(plugin, "mixing", time_constant_s / (2.0 * dt_s) - 1.0)

@@ -13,6 +13,7 @@ from controllers.arm_model import ArmModel
 from controllers.description import (
     Box,
     Capsule,
+    ContactSoftness,
     Fixture,
     Geom,
     Pose,
@@ -139,6 +140,14 @@ def test_the_physics_are_those_that_repeat_themselves_to_the_bit() -> None:
         "model": "fr3", "wrist": "wrist", "socket": "/tmp/s", "parent": "7", "mixing": "1.0", "reduction": "0.125",
     }  # fmt: skip
     assert world_of(Scene(tool=round_finger_tool())).find("plugin") is None
+
+
+def test_contacts_give_way_as_the_tool_does() -> None:
+    soft = ContactSoftness(time_constant_s=0.2, damping_ratio=0.5, priority=1)
+    plugin = world_of(Scene(tool=round_finger_tool(contact=soft)), {}).find("plugin")
+    assert plugin is not None
+    assert numbers(plugin, "mixing") == pytest.approx([99.0])
+    assert numbers(plugin, "reduction") == pytest.approx([0.01])
 
 
 def test_a_gripper_is_refused() -> None:
