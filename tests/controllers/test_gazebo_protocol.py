@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from controllers.robots.gazebo.protocol import HEAD, NotOurProtocol, Operation, 
 from controllers.robots.gazebo_arm import GazeboArm
 from data.errors import UserError
 
+NEEDS_COMPILER = pytest.mark.skipif(shutil.which("g++") is None, reason="no g++ here")
 SOURCE = (Path(protocol.__file__).parent / "lockstep_socket.hh").read_text(encoding="utf-8")
 finite = st.floats(allow_nan=False, allow_infinity=False)
 
@@ -97,6 +99,7 @@ def test_without_apt_its_package_is_named(empty_cache: Path, monkeypatch: pytest
     assert debian.host_mirror() == debian.DEFAULT_MIRROR
 
 
+@NEEDS_COMPILER
 @pytest.mark.skipif(not debian.KEYRING.is_file(), reason="no Debian keys here")
 def test_a_mirror_that_cannot_be_reached_is_named_with_the_cure(empty_cache: Path) -> None:
     address = "http://127.0.0.1:9/debian"
@@ -108,6 +111,7 @@ def test_a_mirror_that_cannot_be_reached_is_named_with_the_cure(empty_cache: Pat
     assert not list(prefix.cache_folder().glob("fetching-*")), "nothing is left behind"
 
 
+@NEEDS_COMPILER
 def test_a_source_that_does_not_compile_says_why(empty_cache: Path) -> None:
     bare = prefix.Prefix(empty_cache / "bare")
     with pytest.raises(UserError, match=r"cannot build lockstep_plugin.cc with .*: .*error: gazebo/common/Console.hh"):
@@ -133,6 +137,7 @@ def test_the_server_gets_no_variable_of_ours_and_keeps_to_this_machine(tmp_path:
     assert not {name for name in variables if name.startswith(("ROS", "AMENT", "PYTHON"))}
 
 
+@NEEDS_COMPILER
 def test_what_is_bound_is_bound_on_loopback(tmp_path: Path) -> None:
     source = Path(protocol.__file__).parent / "loopback.cc"
     library = tmp_path / "loopback.so"
