@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import psutil
@@ -42,7 +43,11 @@ def arm() -> Iterator[GazeboArm]:
 
 def socket_of(arm: GazeboArm) -> str:
     """Where its plugin listens."""
-    names = [str(item.laddr) for item in psutil.Process(arm.server.pid).net_connections("unix")]
+    return socket_path(psutil.Process(arm.server.pid))
+
+
+def socket_path(server: psutil.Process) -> str:
+    names = [str(item.laddr) for item in server.net_connections("unix")]
     return next(name for name in names if name.endswith("/socket"))
 
 
@@ -138,6 +143,8 @@ def test_a_killed_server_is_an_error_at_once(arm: GazeboArm) -> None:
 
 def test_a_server_that_lies_still_is_an_error_too(arm: GazeboArm) -> None:
     os.kill(arm.server.pid, signal.SIGSTOP)
+    while psutil.Process(arm.server.pid).status() != psutil.STATUS_STOPPED:
+        time.sleep(0.01)
     try:
         with pytest.raises(RobotFault, match="does not answer within 5 s"):
             arm.write(np.zeros(7))
@@ -171,8 +178,12 @@ time.sleep(60)
     with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True) as parent:
         assert parent.stdout is not None
         server = psutil.Process(int(parent.stdout.readline()))
+        left = Path(socket_path(server)).parent
         parent.kill()
     server.wait(15.0)
+    assert left.is_dir(), "nobody was there to remove it"
+    GazeboArm(ARM, SCENE).stop()
+    assert not left.exists(), "the next server did"
 
 
 def test_a_client_that_leaves_takes_its_torque_along(arm: GazeboArm) -> None:

@@ -35,6 +35,8 @@ _READY_S = 60.0
 _ANSWER_S = 5.0
 _LEAVE_S = 5.0
 _AGAIN = "start again"
+_FOLDER = "robot-rl-gazebo-"
+"""Followed by the process id of whoever started the server."""
 
 
 class GazeboServer:
@@ -47,7 +49,8 @@ class GazeboServer:
         """
         gazebo = installed()
         plugins = build(gazebo)
-        self._folder = Path(tempfile.mkdtemp(prefix="robot-rl-gazebo-"))
+        _clear_leftovers()
+        self._folder = Path(tempfile.mkdtemp(prefix=f"{_FOLDER}{os.getpid()}-"))
         self._joints = len(joints)
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self._body = bytearray(state_dtype(self._joints).itemsize)
@@ -175,6 +178,14 @@ class GazeboServer:
                 self._process.kill()
                 self._process.wait()
         shutil.rmtree(self._folder, ignore_errors=True)
+
+
+def _clear_leftovers() -> None:
+    """Removes the folders of servers whose parents were killed; the servers have ended by themselves."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{_FOLDER}*-*"):
+        owner = folder.name.removeprefix(_FOLDER).partition("-")[0]
+        if owner.isdigit() and not Path(f"/proc/{owner}").exists():
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _free_port() -> int:
