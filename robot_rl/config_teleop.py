@@ -5,13 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from controllers.robots.names import ARMS
 from robot_rl.options import REQUIRED, Config, option
 from robot_rl.teleop.devices.finding import DEVICES
 
 SOURCES = ("scripted", *DEVICES)
 """Who may demonstrate."""
-ROBOTS = ("mujoco", "fr3", "ros")
-ROBOT = "What moves the arm: `mujoco` simulates it, `fr3` is a real one, `ros` stands behind a controller node."
+ROBOTS = (*ARMS, "ros")
+ROBOT = (
+    "What moves the arm: `mujoco` or `gazebo` simulate it, `fr3` is a real one, `ros` stands behind a controller node."
+)
 ROBOT_CONFIG = "Settings of fr3 or ros: `robot_config.<key>=<value>`, such as robot_config.ip=172.16.0.2."
 HUMANS = ("none", "scripted", *DEVICES)
 """Who may take over from a policy."""

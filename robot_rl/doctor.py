@@ -16,7 +16,7 @@ from packaging.version import Version
 
 from data.errors import UserError
 from robot_rl.doctor_findings import Finding, fail, ok, warn
-from robot_rl.doctor_hardware import check_cameras, check_franka, check_input_devices
+from robot_rl.doctor_hardware import check_cameras, check_franka, check_gazebo, check_input_devices
 from robot_rl.doctor_ros import (
     check_ros,
     check_ros_leftovers,
@@ -220,6 +220,7 @@ CHECKS: dict[str, Callable[[], Finding]] = {
     "cameras": check_cameras,
     "input devices": check_input_devices,
     "franka": check_franka,
+    "gazebo": check_gazebo,
 }
 
 

@@ -1,7 +1,8 @@
-"""What `robot-rl doctor` says of cameras, input devices and the FR3's driver."""
+"""What `robot-rl doctor` says of cameras, input devices, the FR3's driver and Gazebo."""
 
 from __future__ import annotations
 
+import shutil
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
@@ -42,3 +43,18 @@ def check_franka() -> Finding:
     if find_spec("pylibfranka") is None:
         return warn("pylibfranka is missing: no robot=fr3", "pip install -c constraints.txt -e '.[franka]'")
     return ok(f"pylibfranka {version('pylibfranka')} (FR3; `robot-rl bench franka` tries it without a robot)")
+
+
+def check_gazebo() -> Finding:
+    """Gazebo Classic with our plugin, for robot=gazebo; whether the modern one is here is said as well."""
+    from controllers.robots.gazebo.plugin import built
+    from controllers.robots.gazebo.prefix import INSTALL, prefix
+
+    modern = f"gz-sim is here ({gz}), and not driven by this version" if (gz := shutil.which("gz")) else "no gz-sim"
+    found = prefix()
+    if not found.complete:
+        return warn(f"Gazebo 11 is not installed: no robot=gazebo; {modern}", f"{INSTALL} (docs/gazebo.md)")
+    if built(found) is None and shutil.which("g++") is None:
+        return warn("Gazebo 11 is here, but its plugin is not built and there is no g++", "apt-get install g++")
+    state = "its plugin is built" if built(found) else "its plugin is built at the first start"
+    return ok(f"Gazebo 11 in {found.root}, {state}; {modern}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from controllers.robots.names import ARMS
 from robot_rl.config import TRAINING_SEEDS_BELOW
 from robot_rl.options import REQUIRED, Config, option
 from robot_rl.teleop.devices.finding import DEVICES
@@ -16,7 +17,7 @@ _TASK = "Task whose tool, fixtures and limits the arm works with; `robot-rl task
 class ControllerConfig(Config):
     """The arm behind topics: owns the motor process."""
 
-    robot: str = option("mujoco", "Arm: `mujoco` (simulated) or `fr3`.", choices=("mujoco", "fr3"))
+    robot: str = option("mujoco", "Arm: `mujoco` or `gazebo` (simulated), or `fr3`.", choices=ARMS)
     motor: str = option("", "Name of a simulated arm's motor process; by default the namespace, or `arm`.")
     task: str = option("peg_insertion", _TASK)
     variant: str = option("default", "Variant of the task.")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from controllers.motor_name import motor_name
+from controllers.robots.names import ARMS, SIMULATED
 from robot_rl.options import Config, option
 
 
@@ -13,7 +14,7 @@ class SupervisorNodeConfig(Config):
     """A person's buttons behind services: sits at the buttons of one motor process for good."""
 
     motor: str = option("", "Name of the motor process; by default that of an FR3, else the namespace, or `arm`.")
-    robot: str = option("mujoco", "Arm: `mujoco` (simulated) or `fr3`.", choices=("mujoco", "fr3"))
+    robot: str = option("mujoco", "Arm: `mujoco` or `gazebo` (simulated), or `fr3`.", choices=ARMS)
     robot_ip: str = option("", "With robot=fr3: address of its control box, after which its motor process is named.")
     start_held: bool | None = option(
         None, "Whether an arm is held from its start until `arm` is called; by default every arm but a simulated one."
@@ -37,4 +38,4 @@ class SupervisorNodeConfig(Config):
     @property
     def holds_at_start(self) -> bool:
         """Whether an arm that appears is held until somebody arms it."""
-        return self.robot != "mujoco" if self.start_held is None else self.start_held
+        return self.robot not in SIMULATED if self.start_held is None else self.start_held

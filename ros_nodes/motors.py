@@ -6,13 +6,13 @@ from dataclasses import replace
 from typing import Any
 
 from controllers.description.fr3 import fr3
-from controllers.motor_config import mujoco_motor
 from controllers.realtime import ORDINARY, RealtimeConfig, choose_core
+from controllers.robots.names import SIMULATED
 from controllers.shared_memory_link import SharedMemoryLink, SharedMemoryLinkConfig
 from data.errors import UserError
 from robot_rl.envs.layer_table import layer_table
 from robot_rl.envs.layers import layers_from
-from robot_rl.envs.make import chain_of
+from robot_rl.envs.make import chain_of, simulated_link
 from robot_rl.envs.real_robot import fr3_link_config
 from robot_rl.tasks.base import Task
 from ros_nodes.config import ControllerConfig
@@ -34,7 +34,8 @@ def link_config(config: ControllerConfig, task: Task, name: str) -> SharedMemory
         return fr3_link_config(task, config.robot_config, chain, realtime, supervisor)
     if config.robot_config:
         raise UserError(f"robot_config goes with robot=fr3, got {', '.join(config.robot_config)}")
-    motor = mujoco_motor(
+    return simulated_link(
+        config.robot,
         name,
         arm=fr3(),
         scene=task.scene(),
@@ -43,7 +44,6 @@ def link_config(config: ControllerConfig, task: Task, name: str) -> SharedMemory
         realtime=realtime,
         supervisor=supervisor,
     )
-    return SharedMemoryLinkConfig(motor)
 
 
 def about_arm(config: ControllerConfig, task: Task) -> dict[str, Any]:
@@ -53,7 +53,7 @@ def about_arm(config: ControllerConfig, task: Task) -> dict[str, Any]:
     return {
         "task": task.name,
         "variant": config.variant,
-        "simulated": config.robot == "mujoco",
+        "simulated": config.robot in SIMULATED,
         "layers": layer_table(chain, layers),
         "fingerprint": fingerprint(task, chain),
     }

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from controllers.robots.rendering import RENDER_ERRORS, no_rendering  # isort: skip - chooses how MuJoCo draws
@@ -19,43 +18,13 @@ from controllers.description.mjcf import to_mjcf
 from controllers.description.mjcf_bodies import sliding_place
 from controllers.description.scene import Scene
 from controllers.robots.mujoco_native import addresses, run_lockstep, sense
+from controllers.robots.wrist_sensor import GRAVITY_M_S2 as GRAVITY_M_S2
+from controllers.robots.wrist_sensor import WristSensor
+from controllers.robots.wrist_sensor import WristSensorConfig as WristSensorConfig
 from controllers.types import JOINTS
 
-WRIST = np.dtype(
-    [
-        ("weight_n", "f8"),  # as the payload identification found it
-        ("R_tool_wrist", "f8", (3, 3)),
-        ("com_tool_m", "f8", 3),  # from the wrist's origin, tool axes
-        ("control_point_tool_m", "f8", 3),  # from the wrist's origin, tool axes
-        ("bias", "f8", 6),  # what a tare left, tool axes
-    ],
-    align=True,
-)
-GRAVITY_M_S2 = 9.81
-_NOISE_BLOCK = 4096
 MAX_PUSH = (60.0, 10.0)
 """Largest force [N] and moment [Nm] per axis of a simulated hand."""
-
-
-@dataclass(frozen=True)
-class WristSensorConfig:
-    """How a wrist force-torque sensor errs after its tool's weight was identified and removed."""
-
-    force_noise_n: float = 0.5
-    """Standard deviation of one 1 kHz force sample per axis [N]."""
-    moment_noise_nm: float = 0.01
-    """Standard deviation of one 1 kHz moment sample per axis [Nm]."""
-    force_bias_n: float = 0.2
-    """Standard deviation of the force bias that stays after a tare per axis [N]."""
-    moment_bias_nm: float = 0.004
-    """Standard deviation of the moment bias that stays after a tare per axis [Nm]."""
-    mass_error: float = 0.02
-    """Share of the tool's weight that the payload identification got wrong."""
-
-    def __post_init__(self) -> None:
-        for name, value in vars(self).items():
-            if not 0.0 <= value < np.inf:
-                raise ValueError(f"{name} must be a finite number >= 0, got {value}")
 
 
 class MujocoArm:
@@ -73,15 +42,7 @@ class MujocoArm:
         self.data = mujoco.MjData(self.model)
         self._dt_s: float = self.model.opt.timestep
         self.rate_hz = 1.0 / self._dt_s
-        self._rng = np.random.default_rng(seed)
-        self._noise = np.zeros((_NOISE_BLOCK, 6))
-        self._noise_used = _NOISE_BLOCK
-        self._wrist = np.zeros(1, WRIST)
-        self._wrist["weight_n"] = scene.tool.mass_kg * GRAVITY_M_S2 * (1.0 + self.sensor.mass_error)
-        R_tool_wrist = scene.tool.T_flange_tool.rotation.T
-        self._wrist["R_tool_wrist"] = R_tool_wrist
-        self._wrist["com_tool_m"] = R_tool_wrist @ scene.tool.com_flange_m
-        self._wrist["control_point_tool_m"] = R_tool_wrist @ scene.tool.T_flange_tool.position_m
+        self._wrist = WristSensor(scene.tool, self.sensor, seed)
         self._pointers = addresses(self.model, self.data)
         self._views = self._make_views()
         self._terms = kernel_terms(ModelTerms())
@@ -127,7 +88,7 @@ class MujocoArm:
         """Fills a STATE array (1,)."""
         self._time[0] = self.data.time
         state["tau_applied_nm"] = self.data.ctrl[:JOINTS]
-        sense(self._views, self._wrist[0], self._take_noise(1)[0], state[0])
+        sense(self._views, self._wrist.record[0], self._wrist.take_noise(1)[0], state[0])
 
     def write(self, tau_nm: NDArray[Any]) -> None:
         """Applies torques (7,) and advances by one tick."""
@@ -171,8 +132,8 @@ class MujocoArm:
             ticks,
             self._pointers,
             self._views,
-            self._wrist,
-            self._take_noise(ticks),
+            self._wrist.record,
+            self._wrist.take_noise(ticks),
             self._terms,
             state,
             command,
@@ -184,7 +145,7 @@ class MujocoArm:
             self._dt_s,
             interruptible,
         )
-        self._noise_used -= ticks - done
+        self._wrist.give_back(ticks - done)
         mujoco.mj_step1(self.model, self.data)
         return done
 
@@ -248,13 +209,11 @@ class MujocoArm:
 
     def tare(self) -> None:
         """Draws the bias that a tare of the wrist sensor leaves; call in free space only, as on a bench."""
-        scale = np.repeat([self.sensor.force_bias_n, self.sensor.moment_bias_nm], 3)
-        self._wrist["bias"] = self._rng.normal(size=6) * scale
+        self._wrist.tare()
 
     def reseed(self, seed: int) -> None:
         """Restarts the sensor's random numbers, so that an episode can be repeated exactly."""
-        self._rng = np.random.default_rng(seed)
-        self._noise_used = _NOISE_BLOCK
+        self._wrist.reseed(seed)
 
     def snapshot(self) -> dict[str, NDArray[Any]]:
         """Everything that the next tick depends on, as arrays; the sensor's random numbers restart with `reseed`."""
@@ -263,12 +222,12 @@ class MujocoArm:
         mujoco.mj_getState(self.model, self.data, state, mujoco.mjtState.mjSTATE_INTEGRATION)
         # Forces of the last tick are part of it: a new forward pass would give those of the next.
         sensors = self.data.sensordata.copy()
-        return {"world.state": state, "world.sensors": sensors, "world.bias": self._wrist["bias"][0].copy()}
+        return {"world.state": state, "world.sensors": sensors, "world.bias": self._wrist.record["bias"][0].copy()}
 
     def restore(self, snapshot: Mapping[str, NDArray[Any]]) -> None:
         """Puts back what `snapshot` returned."""
         mujoco.mj_setState(self.model, self.data, snapshot["world.state"], mujoco.mjtState.mjSTATE_INTEGRATION)
-        self._wrist["bias"] = snapshot["world.bias"]
+        self._wrist.record["bias"] = snapshot["world.bias"]
         warmstart = self.data.qacc_warmstart.copy()
         mujoco.mj_forward(self.model, self.data)
         self.data.qacc_warmstart[:] = warmstart
@@ -286,13 +245,3 @@ class MujocoArm:
         self._renderer.update_scene(self.data, camera=camera)
         picture: NDArray[np.uint8] = self._renderer.render()
         return picture
-
-    def _take_noise(self, ticks: int) -> NDArray[np.float64]:
-        """The next (ticks, 6) noise samples; drawn in blocks since one draw of many is cheaper than many of one."""
-        if self._noise_used + ticks > _NOISE_BLOCK:
-            scale = np.repeat([self.sensor.force_noise_n, self.sensor.moment_noise_nm], 3)
-            self._noise = self._rng.standard_normal((max(_NOISE_BLOCK, ticks), 6)) * scale
-            self._noise_used = 0
-        first = self._noise_used
-        self._noise_used += ticks
-        return self._noise[first : first + ticks]

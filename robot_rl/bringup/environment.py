@@ -29,6 +29,17 @@ def require_ros(environment: Mapping[str, str]) -> None:
         )
 
 
+def require_simulator(values: Mapping[str, str]) -> None:
+    """Raises UserError if the simulator that was asked for is not there."""
+    from controllers.robots.gazebo.modern import refuse_gz
+    from controllers.robots.gazebo.prefix import installed
+
+    if values.get("robot") == "gz":
+        refuse_gz()
+    if values.get("robot") == "gazebo":
+        installed()
+
+
 def require_free(programs: Iterable[Program]) -> None:
     """Raises UserError if a motor process that a program would start is alive already."""
     for _, why in living_motors(programs):

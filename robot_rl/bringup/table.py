@@ -9,6 +9,7 @@ an arm that is to be held at its start is held before anybody may drive it.
 
 from __future__ import annotations
 
+from controllers.robots.names import ARMS, SIMULATED
 from data.errors import UserError
 from robot_rl.bringup.description import (
     Argument,
@@ -41,8 +42,10 @@ SEED = Argument("seed", "Seed of the simulated sensor.", "0", kind=int)
 REALTIME = Argument(
     "realtime", "Whether the motor process takes its measures against late ticks.", "true", ("true", "false"), bool
 )
-ROBOT = Argument("robot", "Arm: simulated, or a Franka FR3.", "fr3", ("mujoco", "fr3"))
-SIMULATED = Argument("robot", "Arm: simulated, or a Franka FR3.", "mujoco", ("mujoco", "fr3"))
+_ROBOT = "Arm: simulated by MuJoCo or Gazebo, or a Franka FR3."
+ROBOT = Argument("robot", _ROBOT, "fr3", ARMS)
+EITHER = Argument("robot", _ROBOT, "mujoco", ARMS)
+SIMULATOR = Argument("robot", _ROBOT, "mujoco", SIMULATED)
 ROBOT_IP = Argument("robot_ip", "Address of the FR3's control box, such as 172.16.0.2.", needed=True)
 ROBOT_CONFIG = Argument(
     "robot_config", "Further settings of the FR3's driver as words, such as `wrench=observer`; empty: none.",
@@ -97,11 +100,11 @@ def _supervisor(robot: str, *when: Condition, **parameters: str) -> Process:
     return Process("supervisor", node, when=when, ready=ACTIVE)
 
 
-_SIMULATED_ARM = (_supervisor("mujoco"), _controller("mujoco"))
+_SIMULATED_ARM = (_supervisor("{robot}"), _controller("{robot}"))
 _EITHER_ARM = (
-    _supervisor("mujoco", _OTHER),
+    _supervisor("{robot}", _OTHER),
     _supervisor("fr3", _FR3, robot_ip="{robot_ip}"),
-    _controller("mujoco", _OTHER, robot_config="{robot_config}"),  # which refuses any
+    _controller("{robot}", _OTHER, robot_config="{robot_config}"),  # which refuses any
     _controller(
         "fr3", _FR3, after=("supervisor",), robot_config="ip={robot_ip} {robot_config}", supervisor_required="true"
     ),
@@ -202,8 +205,8 @@ BRINGUPS = (
     BringUp(
         "sim",
         "A simulated arm behind the topics of a real one.",
-        (*ARM, CAMERA, CAMERA_NAME, *_POLICY_TOLD, RECORD),
-        (*_SIMULATED_ARM, _CAMERA, *_recorders("mujoco"), *_ACTING),
+        (SIMULATOR, *ARM, CAMERA, CAMERA_NAME, *_POLICY_TOLD, RECORD),
+        (*_SIMULATED_ARM, _CAMERA, *_recorders("{robot}"), *_ACTING),
         purpose=("controller",),
         next=_LOOK,
     ),
@@ -219,7 +222,7 @@ BRINGUPS = (
     BringUp(
         "teleop",
         "An arm driven by hand, recorded if asked for.",
-        (SIMULATED, ROBOT_IP, ROBOT_CONFIG, *ARM, DEVICE, PATH, DRIVE, CAMERA, CAMERA_NAME, RECORD),
+        (EITHER, ROBOT_IP, ROBOT_CONFIG, *ARM, DEVICE, PATH, DRIVE, CAMERA, CAMERA_NAME, RECORD),
         (
             *_EITHER_ARM,
             _CAMERA,
@@ -233,7 +236,7 @@ BRINGUPS = (
     BringUp(
         "train",
         "An arm and the learner that practises with it.",
-        (SIMULATED, ROBOT_IP, ROBOT_CONFIG, *ARM, CAMERA, CAMERA_NAME, HUMAN, PATH, *_LEARNING),
+        (EITHER, ROBOT_IP, ROBOT_CONFIG, *ARM, CAMERA, CAMERA_NAME, HUMAN, PATH, *_LEARNING),
         (
             *_EITHER_ARM,
             _CAMERA,

@@ -16,7 +16,7 @@ import psutil
 from robot_rl.bringup import table
 from robot_rl.bringup.crew import Crew, Outcome
 from robot_rl.bringup.description import BringUp
-from robot_rl.bringup.environment import child_environment, living_motors, require_free, require_ros
+from robot_rl.bringup.environment import child_environment, living_motors, require_free, require_ros, require_simulator
 from robot_rl.bringup.guardian import Guardian
 from robot_rl.bringup.resolve import Program, fill, motor_of, programs
 from robot_rl.options import Config
@@ -79,6 +79,7 @@ def run(config: Config) -> dict[str, Any]:
     bringup = table.find(settings["name"])
     values = fill(bringup, {key: text for key, text in settings.items() if key not in _OWN and text is not None})
     chosen = programs(bringup, values)
+    require_simulator(values)
     require_ros(os.environ)
     require_free(chosen)
     stop = Stop(settings["for_s"])

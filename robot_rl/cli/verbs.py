@@ -13,6 +13,7 @@ from robot_rl import config_bench as bench
 from robot_rl import config_bringup as bringup
 from robot_rl import config_cameras as cameras
 from robot_rl import config_critic as critic
+from robot_rl import config_gazebo as gazebo
 from robot_rl import config_recorder as recorder
 from robot_rl import config_robot as robot
 from robot_rl import config_safety as safety
@@ -85,6 +86,7 @@ VERBS = (
     Verb("bench recorder", recorder.BenchRecorderConfig, "robot_rl.cli.benches:recorder", table=True),
     Verb("bench up", bringup.BenchUpConfig, "robot_rl.bench.up:run", table=True),
     Verb("cameras", cameras.CamerasConfig, "robot_rl.cli.cameras:run", positional=("serial",)),
+    Verb("gazebo install", gazebo.GazeboInstallConfig, "robot_rl.cli.gazebo:install"),
     Verb("experiment", configs.ExperimentConfig, "robot_rl.workflows.experiment:run", positional=("name",)),
     Verb("quickstart", configs.QuickstartConfig, "robot_rl.workflows.quickstart:run"),
     Verb("doctor", configs.DoctorConfig, "robot_rl.cli.documents:doctor"),

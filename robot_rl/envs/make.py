@@ -17,7 +17,13 @@ from controllers.flight.config import FlightConfig
 from controllers.link import LockstepLink
 from controllers.motor_config import mujoco_motor
 from controllers.realtime import RealtimeConfig
+from controllers.robots.gazebo.modern import refuse_gz
+from controllers.robots.gazebo.prefix import installed
+from controllers.robots.gazebo_arm import GazeboArm
+from controllers.robots.gazebo_motor import STALL_TIMEOUT_S, gazebo_motor
 from controllers.robots.mujoco_arm import MujocoArm, WristSensorConfig
+from controllers.robots.names import SIMULATED
+from controllers.robots.rendering import RenderError
 from controllers.shared_memory_link import SharedMemoryLink, SharedMemoryLinkConfig
 from data.errors import UserError
 from robot_rl.envs.layers import SafetyLayers
@@ -55,19 +61,24 @@ def make_env(
     layers of the motor chain, all of them by default. flights: folder of the flight recorder's files; None: in
     lock-step none are written, in real time they go to the user's own folder.
 
-    robot: `mujoco`, or `fr3` for a real one, always in a motor process of its own; robot_config: its settings, see
-    controllers.robots.franka_config. A real arm cannot be teleported or rendered, and a person looks after each latch.
+    robot: `mujoco`, or `gazebo` on a server of its own, which draws no pictures in lock-step. `fr3`: a real one, always
+    in a motor process of its own; robot_config: its settings, see controllers.robots.franka_config. A real arm cannot
+    be teleported or rendered, and a person looks after each latch.
     `ros`: whatever arm a controller node has, over its topics; robot_config: see ros_nodes.environment. Layers and
     flights are then that node's.
 
     Raises UserError for a backend that is not there.
     """
     _refuse_unfit(robot, robot_config, teleport=teleport, images=images, cameras=cameras, sensor=sensor)
+    if robot == "gazebo" and images and not realtime:
+        raise RenderError("robot=gazebo draws no pictures in lock-step: leave images off, or give realtime=true")
     layers = layers or SafetyLayers()
     if robot == "fr3":
         return _on_fr3(task, robot_config or {}, realtime, layers, flights, reset_config, cameras)
     if robot == "ros":
         return make_over_topics(task, chain_of(task, layers), layers, robot_config or {}, reset_config, images)
+    if robot == "gz":
+        refuse_gz()
     if cameras and not realtime:
         raise UserError("cameras run by the clock, lock-step does not: give realtime=True, or let the simulator draw")
     arm, scene, chain = fr3(), task.scene(), chain_of(task, layers)
@@ -77,6 +88,7 @@ def make_env(
     link: LockstepLink | SharedMemoryLink
     if realtime:
         world = link = _start_motor(
+            robot,
             task,
             sensor or WristSensorConfig(),
             chain=chain,
@@ -86,8 +98,12 @@ def make_env(
             flight=FlightConfig(folder=str(flights or "")),
         )
     else:
-        world = MujocoArm(arm, scene, sensor, seed)
-        link = LockstepLink(world, model, chain, supervisor, _lockstep_flights(flights))
+        world = (GazeboArm if robot == "gazebo" else MujocoArm)(arm, scene, sensor, seed)
+        try:
+            link = LockstepLink(world, model, chain, supervisor, _lockstep_flights(flights))
+        except BaseException:
+            world.stop()
+            raise
 
     def teleport_tool(T_base_tool: Pose) -> None:
         world.teleport(model.inverse_kinematics(T_base_tool, arm.home_rad))
@@ -118,15 +134,15 @@ def _refuse_unfit(
     sensor: WristSensorConfig | None,
 ) -> None:
     """Raises UserError for what a backend does not have."""
-    if robot not in ("mujoco", "fr3", "ros"):
-        raise UserError(f"expected robot=mujoco, robot=fr3 or robot=ros, got robot={robot}")
+    if robot not in (*SIMULATED, "fr3", "ros"):
+        raise UserError(f"expected robot=mujoco, gazebo, fr3 or ros, got robot={robot}")
     if robot == "fr3" and (teleport or (images and not cameras) or sensor is not None):
         raise UserError("robot=fr3 is a real arm: it has no teleport, no rendered images and no simulated sensor")
     if robot == "ros" and (teleport or cameras or sensor is not None):
         raise UserError(
             "robot=ros is an arm behind topics: it has no teleport, no cameras and no sensor of its own here"
         )
-    if robot == "mujoco" and robot_config:
+    if robot in SIMULATED and robot_config:
         raise UserError(f"robot_config goes with robot=fr3 or ros, got {', '.join(robot_config)} with robot={robot}")
 
 
@@ -172,8 +188,20 @@ def _lockstep_flights(folder: Path | None) -> FlightConfig | None:
     return None if folder is None else FlightConfig(folder=str(folder), pause_s=600.0)
 
 
-def _start_motor(task: Task, sensor: WristSensorConfig, **parts: Any) -> SharedMemoryLink:
+def _start_motor(robot: str, task: Task, sensor: WristSensorConfig, **parts: Any) -> SharedMemoryLink:
     """Returns the link to a new motor process with the simulated arm, which answers for the simulator as well."""
     name = f"sim-{uuid.uuid4().hex[:12]}"
-    motor = mujoco_motor(name, arm=fr3(), scene=task.scene(), sensor=sensor, **parts)
-    return SharedMemoryLink(SharedMemoryLinkConfig(motor))
+    return SharedMemoryLink(simulated_link(robot, name, arm=fr3(), scene=task.scene(), sensor=sensor, **parts))
+
+
+def simulated_link(robot: str, name: str, **parts: Any) -> SharedMemoryLinkConfig:
+    """Returns the motor process of a simulated arm and how to deal with it; parts: see mujoco_motor.
+
+    Raises UserError for a simulator that is not there.
+    """
+    if robot == "gz":
+        refuse_gz()
+    if robot != "gazebo":
+        return SharedMemoryLinkConfig(mujoco_motor(name, **parts))
+    installed()
+    return SharedMemoryLinkConfig(gazebo_motor(name, **parts), stall_timeout_s=STALL_TIMEOUT_S)

@@ -15,6 +15,7 @@ from controllers.description.arm import ArmDescription
 from controllers.description.geometry import Pose
 from controllers.description.scene import Scene
 from controllers.link import MotorLink
+from controllers.robots.gazebo_arm import GazeboArm
 from controllers.robots.mujoco_arm import MujocoArm
 from controllers.shared_memory_link import SharedMemoryLink
 from robot_rl.envs.pictures import CameraPictures, DrawnPictures, Pictures
@@ -56,7 +57,7 @@ class FollowedMotor:
         self._link.reseed(seed)
 
 
-SimulatedWorld = MujocoArm | SharedMemoryLink | FollowedMotor
+SimulatedWorld = MujocoArm | GazeboArm | SharedMemoryLink | FollowedMotor
 
 
 def pictures_of(

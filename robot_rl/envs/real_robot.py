@@ -14,6 +14,7 @@ from controllers.flight.config import FlightConfig
 from controllers.realtime import RealtimeConfig
 from controllers.robots.franka_config import FrankaConfig, setting_names
 from controllers.robots.franka_motor import STALL_TIMEOUT_S, franka_motor
+from controllers.robots.names import SIMULATED
 from controllers.shared_memory_link import SharedMemoryLinkConfig
 from data.errors import UserError
 from robot_rl.envs.layers import SafetyLayers
@@ -40,7 +41,7 @@ def franka_config(settings: Mapping[str, Any]) -> FrankaConfig:
 
 def refuse_real_robot(robot: str, why: str) -> None:
     """Raises UserError where a command runs in simulation only. why: a clause that says so and what to do instead."""
-    if robot != "mujoco":
+    if robot not in SIMULATED:
         raise UserError(f"robot={robot} is not for this command: {why}")
 
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from controllers.description.geometry import Pose
 from controllers.link import MotorLink
+from controllers.robots.gazebo_arm import GazeboArm
 from controllers.robots.mujoco_arm import MujocoArm
 from controllers.types import Command, Source
 from data.errors import UserError
@@ -161,7 +162,7 @@ class RobotEnv(gymnasium.Env[Observation, NDArray[np.float32]]):
 
     def _reset_on_bench(self, draw: Draw) -> dict[str, Any]:
         """The tool leaves the old fixture before the simulator moves it: no bench swaps a plate under a stuck peg."""
-        if isinstance(self.world, MujocoArm) and not np.isfinite(self.link.latest().q_rad).all():
+        if isinstance(self.world, MujocoArm | GazeboArm) and not np.isfinite(self.link.latest().q_rad).all():
             self.world.teleport(self.world.arm.home_rad)  # a simulation that diverged stays so by itself
         self.link.reset()
         self.link.grant()  # the reset has a budget of its own: the episode may have ended with an empty tank

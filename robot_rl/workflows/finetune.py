@@ -8,6 +8,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+from controllers.robots.names import SIMULATED
 from data.errors import UserError
 from robot_rl.agents.base import config_from
 from robot_rl.agents.registry import agent_class
@@ -50,7 +51,7 @@ def run(config: FinetuneConfig) -> dict[str, Any]:
     with RunFolder.open(config.out, config, fresh=config.fresh) as folder, MetricsLog(folder.path) as log:
         workplace, takeover = workplace_with_human(vars(config), config.seed)
         # there is but one real arm, so that evaluations take place between two of its training episodes
-        evaluation = workplace if config.robot != "mujoco" else evaluation_workplace(vars(config))
+        evaluation = evaluation_workplace(vars(config)) if config.robot in SIMULATED else workplace
         try:
             say_layers(vars(config))
             summary = train(vars(config), folder.path, workplace, evaluation, log, takeover=takeover)

@@ -102,7 +102,7 @@ def test_an_environment_on_a_real_arm_refuses_what_only_a_simulator_can() -> Non
             make_env(task, robot="fr3", robot_config={"ip": IP}, **only_simulated)  # type: ignore[arg-type]
     with pytest.raises(UserError, match="robot_config goes with robot=fr3"):
         make_env(task, robot_config={"ip": IP})
-    with pytest.raises(UserError, match="robot=mujoco, robot=fr3 or robot=ros"):
+    with pytest.raises(UserError, match="expected robot=mujoco, gazebo, fr3 or ros"):
         make_env(task, robot="ur5")
 
 

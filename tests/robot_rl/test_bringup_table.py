@@ -204,7 +204,7 @@ def test_a_person_beside_the_learner_may_take_over() -> None:
     ("name", "given", "words"),
     [
         ("simm", {}, "unknown bring-up 'simm'; did you mean sim?"),
-        ("sim", {"robot_ip": "x"}, "robot-rl up sim takes no 'robot_ip'; expected one of:"),
+        ("sim", {"robot_ip": "x"}, "robot-rl up sim takes no 'robot_ip'; did you mean robot?"),
         ("sim", {"camra": "x"}, "robot-rl up sim takes no 'camra'; did you mean"),
         (
             "robot",

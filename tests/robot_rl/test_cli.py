@@ -120,7 +120,10 @@ def test_the_experiments_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
         ),
         ("finetune out=x task=p steps=0", "steps=0 is out of bounds; give a number of at least 1 steps"),
         ("finetune out=x task=p mode=asinc", "mode=asinc is unknown; did you mean async or sync? (valid: async, sync)"),
-        ("finetune out=x task=p robot=fr9", "robot=fr9 is unknown; did you mean fr3? (valid: fr3, mujoco, ros)"),
+        (
+            "finetune out=x task=p robot=fr9",
+            "robot=fr9 is unknown; did you mean fr3? (valid: fr3, gazebo, gz, mujoco, ros)",
+        ),
         ("finetune out=x task=p seed.k=2", "unknown setting 'seed.k'; write seed=integer"),
         ("data play x episodes=[1", "no viable alternative at input '[1'; quote values that hold spaces, commas or"),
         ("finetune out=null task=t", "out takes text: Run folder for checkpoints, replay, metrics and configuration."),
