@@ -89,6 +89,7 @@ def test_a_reset_by_teleport_and_what_follows_are_bit_equal() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 def test_in_real_time_it_has_a_motor_process_and_a_killed_server_ends_the_episode() -> None:
     require_gazebo()
     env = make_env(make_task("peg_insertion"), robot="gazebo", realtime=ORDINARY, teleport=True)
@@ -108,6 +109,7 @@ def test_in_real_time_it_has_a_motor_process_and_a_killed_server_ends_the_episod
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 def test_closing_in_real_time_leaves_no_server() -> None:
     require_gazebo()
     env = make_env(make_task("peg_insertion"), robot="gazebo", realtime=ORDINARY, teleport=True)
@@ -117,6 +119,7 @@ def test_closing_in_real_time_leaves_no_server() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 def test_up_sim_on_gazebo_comes_up_and_the_arm_follows_its_first_action(tmp_path: Path) -> None:
     pytest.importorskip("rclpy", reason="install the extra [ros]")
     require_gazebo()
