@@ -127,8 +127,11 @@ class FinetuneConfig(Config):
     final_episodes: int = option(100, "Episodes of the last evaluation.", low=1, may_change=True)
     warmup: int = option(300, "Environment steps before the first update.", unit="steps", low=1)
     checkpoint_every: int = option(500, "Environment steps between checkpoints.", unit="steps", low=1, may_change=True)
-    reflex_penalty: float = option(
-        0.1, "Taken from the learned reward of a decision of which a reflex left the policy less than half.", low=0.0
+    reflex_penalty: float | None = option(
+        None,
+        "Taken from the learned reward of a decision of which a reflex left the policy less than half; by default the "
+        "task's own.",
+        low=0.0,
     )
     history: int = _history()
     robot: str = robot_option()

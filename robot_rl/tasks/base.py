@@ -117,6 +117,9 @@ class Task(ABC):
     agent_options: Mapping[str, Mapping[str, Any]] = MappingProxyType({})
     """Settings per agent that this task was measured to learn well with, a variant may set its own; `agent_config` on
     the command line wins."""
+    reflex_penalty: float = 0.1
+    """Taken from the learned reward of a decision of which a reflex left the policy less than half; `reflex_penalty` on
+    the command line wins. At 0 a policy may lean on its reflexes."""
     success_target: float = 0.95
     """Success rate in (0, 1] that counts as solved; a variant may set its own."""
     critic_recipe: CriticRecipe | None = None

@@ -151,6 +151,7 @@ class PegInsertion(Task):
             known = ", ".join(PegInsertionConfig.__dataclass_fields__)
             raise UserError(f"peg_insertion has no setting {unknown[0]!r}; it has {known}")
         self.config = replace(VARIANTS[variant], **as_declared(PegInsertionConfig, changes))
+        self.reflex_penalty = 0.02  # each landing may end in a reflex that brakes it; at 0.1 the policy shuns the plate
         self.success_target, self.agent_options = SUCCESS_TARGETS[variant], AGENT_OPTIONS[variant]
         active = POSE_NAMES if self.config.tilt else ("dx", "dy", "dz", "drz")
         self.action = ActionSpec(

@@ -30,7 +30,7 @@ class TrainSettings:
     """Episodes of an evaluation during training, at least 1."""
     checkpoint_every: int = FinetuneConfig.checkpoint_every
     """Steps between checkpoints, taken at the next end of an episode; at least 1."""
-    reflex_penalty: float = FinetuneConfig.reflex_penalty
+    reflex_penalty: float = 0.1
     """Taken from the stored reward of a decision of which a reflex left the policy less than half; at least 0."""
 
     def __post_init__(self) -> None:

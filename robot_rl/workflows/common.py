@@ -14,6 +14,7 @@ from data.atomic import write_atomic
 from data.errors import UserError
 from robot_rl.metrics import read_metrics
 from robot_rl.runs import read_json
+from robot_rl.tasks.base import Task
 from robot_rl.tasks.registry import make_task
 from robot_rl.training.workplace import ArmWorkplace, Workplace, make_workplace
 
@@ -98,6 +99,13 @@ def resolve_agent_options(
     else:
         recommended = make_task(task, variant, task_config).agent_options.get(agent, {})
     return {**recommended, **given}
+
+
+def resolve_reflex_penalty(task: str, variant: str, given: float | None) -> float:
+    """Returns what a reflex costs: what was given, else what the task says. Stored as `resolve_agent_options`."""
+    if given is not None:
+        return given
+    return Task.reflex_penalty if task == "gym" else make_task(task, variant).reflex_penalty
 
 
 def policy_file(folder: Path) -> Path:

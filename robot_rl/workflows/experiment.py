@@ -17,7 +17,7 @@ from robot_rl.config import CollectConfig, ExperimentConfig, FinetuneConfig, Pre
 from robot_rl.metrics import read_metrics
 from robot_rl.runs import CONFIG_FILE, VERSIONS_FILE, read_json, refuse_difference
 from robot_rl.workflows import collect, finetune, pretrain
-from robot_rl.workflows.common import former_evaluation, resolve_agent_options
+from robot_rl.workflows.common import former_evaluation, resolve_agent_options, resolve_reflex_penalty
 from robot_rl.workflows.grid_tables import Row, markdown, summarise
 from robot_rl.workflows.grids import GRIDS, Cell, Grid
 from robot_rl.workflows.safety_grids import SAFETY_GRIDS
@@ -98,7 +98,9 @@ def finished(config: FinetuneConfig) -> bool:
     if former_evaluation(folder, "final", config.steps, config.final_episodes) is None:
         return False
     options = resolve_agent_options(config.task, config.variant, config.agent, config.agent_config, config.task_config)
-    refuse_difference(folder, read_json(folder / CONFIG_FILE), replace(config, agent_config=options))
+    penalty = resolve_reflex_penalty(config.task, config.variant, config.reflex_penalty)
+    expected = replace(config, agent_config=options, reflex_penalty=penalty)
+    refuse_difference(folder, read_json(folder / CONFIG_FILE), expected)
     return True
 
 

@@ -34,6 +34,7 @@ from robot_rl.workflows.common import (
     policy_file,
     require_judge,
     resolve_agent_options,
+    resolve_reflex_penalty,
     seed_generator,
 )
 from robot_rl.workflows.critic_online import critic_learner
@@ -48,6 +49,7 @@ def run(config: FinetuneConfig) -> dict[str, Any]:
     config.agent_config = resolve_agent_options(
         config.task, config.variant, config.agent, config.agent_config, config.task_config
     )
+    config.reflex_penalty = resolve_reflex_penalty(config.task, config.variant, config.reflex_penalty)
     with RunFolder.open(config.out, config, fresh=config.fresh) as folder, MetricsLog(folder.path) as log:
         workplace, takeover = workplace_with_human(vars(config), config.seed)
         # there is but one real arm, so that evaluations take place between two of its training episodes

@@ -20,7 +20,13 @@ from robot_rl.runs import RunFolder
 from robot_rl.safety_critic.files import CRITIC_FILE
 from robot_rl.tasks.registry import make_task
 from robot_rl.workflows import collect, finetune
-from robot_rl.workflows.common import evaluation_workplace, one_thread, resolve_agent_options, workplace_for
+from robot_rl.workflows.common import (
+    evaluation_workplace,
+    one_thread,
+    resolve_agent_options,
+    resolve_reflex_penalty,
+    workplace_for,
+)
 from robot_rl.workflows.pictures import film_strips
 from robot_rl.workflows.pretrain import evaluate_base, imitate
 from robot_rl.workflows.safety_critics import critic_of
@@ -165,6 +171,7 @@ def finetune_settings(config: QuickstartConfig, path: Path) -> dict[str, Any]:
     own = {entry.name: getattr(config, entry.name) for entry in fields(config)}
     values = vars(FinetuneConfig(out=str(path), task=config.task))
     values |= {key: value for key, value in own.items() if key in values}
+    values["reflex_penalty"] = resolve_reflex_penalty(config.task, config.variant, None)
     return values | {"out": str(path), "data": str(path / "demos.zarr"), "base": str(path)}
 
 
