@@ -80,13 +80,13 @@ class CameraNode(ManagedNode[CameraNodeConfig]):
         self._reader = reader
 
     def halt(self) -> None:
-        """Closes the camera; the arm is not held for it any longer, unless the camera is lost: then it stays held."""
+        """Closes the camera; the arm is not held for it any longer, unless no pictures came: then it stays held."""
         reader, self._reader = self._reader, None
         if reader is None:
             return
-        lost = reader.error is not None
+        seeing = reader.error is None and reader.state <= FrameState.LATE
         reader.close()
-        if not lost:
+        if seeing:
             self._beat(0)
 
     def _make(self) -> Camera:

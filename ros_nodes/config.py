@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from controllers.robots.names import ARMS
+from controllers.robots.names import ARMS, SIMULATED
 from robot_rl.config import TRAINING_SEEDS_BELOW
 from robot_rl.options import REQUIRED, Config, option
 from robot_rl.teleop.devices.finding import DEVICES
@@ -54,7 +54,7 @@ class ControllerConfig(Config):
     @property
     def needs_supervisor(self) -> bool:
         """Whether the arm holds while no supervisor sits at its buttons."""
-        return self.robot != "mujoco" if self.supervisor_required is None else self.supervisor_required
+        return self.robot not in SIMULATED if self.supervisor_required is None else self.supervisor_required
 
 
 @dataclass

@@ -18,6 +18,7 @@ class Listener:
         if warning is not None:
             self.node.get_logger().warning(warning)
         self._spinner = Spinner(self.node, context=self._context)
+        self._closed = False
 
     def listen(self) -> None:
         """Begins to call back."""
@@ -30,7 +31,9 @@ class Listener:
 
     def close(self) -> None:
         """Unsubscribes; may be called twice."""
-        if self.open:
-            self._spinner.stop()
-            self.node.destroy_node()
-            rclpy.try_shutdown(context=self._context)
+        if self._closed:
+            return
+        self._closed = True
+        self._spinner.stop()
+        self.node.destroy_node()
+        rclpy.try_shutdown(context=self._context)

@@ -106,12 +106,17 @@ def pack(kind: str, records: NDArray[Any], sender: int) -> UInt8MultiArray:
     header = np.zeros((), HEADER)
     header["magic"], header["layout"], header["kind"], header["boot"] = MAGIC, _layout(), kind.encode(), boot_id()
     body = payload.tobytes()
-    header["sender"], header["count"], header["crc"] = sender, len(payload), zlib.crc32(body)
-    header["packed_ns"] = time.monotonic_ns()
+    header["sender"], header["count"], header["packed_ns"] = sender, len(payload), time.monotonic_ns()
+    header["crc"] = _checksum(header, body)
     message = UInt8MultiArray()
     # An array('B') is taken as it is, everything else is checked element by element (milliseconds).
     message.data = array.array("B", header.tobytes() + body)
     return message
+
+
+def _checksum(header: Any, body: bytes) -> int:
+    """Of the records and of when they were packed."""
+    return zlib.crc32(body, zlib.crc32(header["packed_ns"].tobytes()))
 
 
 def unpack(kind: str, message: UInt8MultiArray) -> Parcel:
@@ -132,7 +137,7 @@ def unpack(kind: str, message: UInt8MultiArray) -> Parcel:
     count, size = int(header["count"]), KINDS[kind].itemsize
     if not 1 <= count <= MAX_RECORDS or len(body) != count * size:
         raise MalformedMessage(f"expected {count} times {size} bytes of {kind}, got {len(body)}")
-    if header["crc"] != zlib.crc32(body):
+    if header["crc"] != _checksum(header, body):
         raise MalformedMessage(f"the bytes of a {kind} do not match their checksum")
     records = np.frombuffer(body, KINDS[kind]).copy()
     same_clock = bool(header["boot"] == boot_id())

@@ -55,8 +55,12 @@ class GazeboArm:
         names = [joint.name for joint in arm.joints]
         self.server = GazeboServer(lambda settings: to_sdf(arm, scene, plugin=settings), names)
         self.rate_hz = 1.0 / self.server.timestep_s
-        self.teleport(arm.home_rad)
-        self.tare()
+        try:
+            self.teleport(arm.home_rad)
+            self.tare()
+        except BaseException:
+            self.server.close()
+            raise
 
     def _ask(self, operation: Operation, argument: int = 0, numbers: Any = (), name: str = "") -> None:
         """Sends a request and takes the state that answers it."""

@@ -112,11 +112,14 @@ class AutomaticReset:
         return Pose(report.position_base_m, report.quaternion_base_xyzw)
 
     def _command(self, target: Pose) -> Any:
-        """Lets the arm follow a target for one step, if need be after a person's hold; returns the newest REPORT."""
+        """Lets the arm follow a target for one step; returns the newest REPORT.
+
+        Where a person holds the arm it waits, and does not send the target again: they may have moved the arm since.
+        """
         reports = self._step(target)
-        while reports[-1]["reason"] == Reason.PERSON_HOLD:
+        if reports[-1]["reason"] == Reason.PERSON_HOLD:
             self._wait_for_person()
-            reports = self._step(target)
+            return self.link.step(self.config.step_s)[-1]
         self._elapsed_s += self.config.step_s
         forces_n = reports["wrench_tool"][:, :3]
         self._pull_n = max(self._pull_n, float(np.linalg.norm(forces_n.mean(axis=0))))

@@ -134,6 +134,8 @@ class PegInsertion(Task):
     max_steps = 50
     max_force_n = 80.0
     """Landing on the plate gives 30 to 72 N for 3 ms: a violation is to push or hit harder than that."""
+    reflex_penalty = 0.02
+    """A landing may end in a reflex that brakes it: where that is dear, a policy learns late to land at all."""
     # a steady operator violates in one episode of fifty: what a blow is like is learned from trembling ones
     critic_recipe = CriticRecipe(
         150,
@@ -151,7 +153,6 @@ class PegInsertion(Task):
             known = ", ".join(PegInsertionConfig.__dataclass_fields__)
             raise UserError(f"peg_insertion has no setting {unknown[0]!r}; it has {known}")
         self.config = replace(VARIANTS[variant], **as_declared(PegInsertionConfig, changes))
-        self.reflex_penalty = 0.02  # each landing may end in a reflex that brakes it; at 0.1 the policy shuns the plate
         self.success_target, self.agent_options = SUCCESS_TARGETS[variant], AGENT_OPTIONS[variant]
         active = POSE_NAMES if self.config.tilt else ("dx", "dy", "dz", "drz")
         self.action = ActionSpec(

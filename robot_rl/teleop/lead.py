@@ -34,7 +34,10 @@ class _Part:
         """Returns the lead (3,). asked: for this decision (3,); done: since the last one (3,)."""
         size = float(np.linalg.norm(asked))
         direction = asked / size if size > 0.0 else np.zeros(3)
-        if not direction @ self._direction > 0.0:  # at rest, turned round, or the first one
+        kept = float(direction @ self._direction)
+        if kept > 0.0:  # what was asked for to one side is not done to another
+            self._missing, self._led = kept * self._missing, kept * self._led
+        else:  # at rest, turned round, or the first one
             self.forget()
             done = np.zeros(3)
         self._direction = direction
@@ -43,8 +46,9 @@ class _Part:
         most = 1.0 / float(np.abs(direction / self._scale).max())
         missing = self._missing + size - float(done @ direction)
         self._missing = min(max(missing, -most), most)
-        self._led = min(max(self._led + _GAIN * self._missing, 0.0), most)
-        lead: Array = min(max(self._missing + self._led, 0.0), most) * direction
+        # both together at most one increment: a tool that was blocked and comes free goes on by that, not by more
+        self._led = min(max(self._led + _GAIN * self._missing, 0.0), most - max(self._missing, 0.0))
+        lead: Array = max(self._missing + self._led, 0.0) * direction
         return lead
 
 

@@ -14,6 +14,7 @@ from robot_rl.envs.robot_env import RobotEnv
 from robot_rl.teleop.devices.base import Button
 from robot_rl.teleop.lead import Lead
 from robot_rl.teleop.session import AttendedLink, HeartbeatLink, Session
+from safety.reasons import Reason
 from safety.reflex import Mode
 
 
@@ -62,8 +63,8 @@ class TeleopOperator:
         self.source = Source.HUMAN if state.held else Source.HOLD
         report = self.env.link.latest()
         measured = Pose(report.position_base_m, report.quaternion_base_xyzw)
-        if report.mode >= Mode.REFLEX:  # what it did was not asked for
-            self.let_go()
+        if report.mode >= Mode.REFLEX or report.reason >= Reason.UNSEEDED:
+            self.let_go()  # what it did, or did not do, is nothing to be made up for
         if state.held and state.moving:
             self._T_base_anchor = None
             action = mapping.action(state, measured.rotation)

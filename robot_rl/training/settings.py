@@ -9,6 +9,7 @@ import numpy as np
 
 from data.errors import UserError
 from robot_rl.config import TRAINING_SEEDS_BELOW, FinetuneConfig
+from robot_rl.tasks.base import Task
 
 EVALUATION_SEED = TRAINING_SEEDS_BELOW
 """Evaluation episodes take this seed and those that follow; training episodes stay below."""
@@ -30,7 +31,7 @@ class TrainSettings:
     """Episodes of an evaluation during training, at least 1."""
     checkpoint_every: int = FinetuneConfig.checkpoint_every
     """Steps between checkpoints, taken at the next end of an episode; at least 1."""
-    reflex_penalty: float = 0.1
+    reflex_penalty: float = Task.reflex_penalty
     """Taken from the stored reward of a decision of which a reflex left the policy less than half; at least 0."""
 
     def __post_init__(self) -> None:

@@ -101,11 +101,13 @@ def resolve_agent_options(
     return {**recommended, **given}
 
 
-def resolve_reflex_penalty(task: str, variant: str, given: float | None) -> float:
+def resolve_reflex_penalty(
+    task: str, variant: str, given: float | None, task_config: Mapping[str, Any] | None = None
+) -> float:
     """Returns what a reflex costs: what was given, else what the task says. Stored as `resolve_agent_options`."""
     if given is not None:
         return given
-    return Task.reflex_penalty if task == "gym" else make_task(task, variant).reflex_penalty
+    return Task.reflex_penalty if task == "gym" else make_task(task, variant, task_config).reflex_penalty
 
 
 def policy_file(folder: Path) -> Path:

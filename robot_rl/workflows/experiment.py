@@ -98,7 +98,7 @@ def finished(config: FinetuneConfig) -> bool:
     if former_evaluation(folder, "final", config.steps, config.final_episodes) is None:
         return False
     options = resolve_agent_options(config.task, config.variant, config.agent, config.agent_config, config.task_config)
-    penalty = resolve_reflex_penalty(config.task, config.variant, config.reflex_penalty)
+    penalty = resolve_reflex_penalty(config.task, config.variant, config.reflex_penalty, config.task_config)
     expected = replace(config, agent_config=options, reflex_penalty=penalty)
     refuse_difference(folder, read_json(folder / CONFIG_FILE), expected)
     return True

@@ -49,7 +49,9 @@ def run(config: FinetuneConfig) -> dict[str, Any]:
     config.agent_config = resolve_agent_options(
         config.task, config.variant, config.agent, config.agent_config, config.task_config
     )
-    config.reflex_penalty = resolve_reflex_penalty(config.task, config.variant, config.reflex_penalty)
+    config.reflex_penalty = resolve_reflex_penalty(
+        config.task, config.variant, config.reflex_penalty, config.task_config
+    )
     with RunFolder.open(config.out, config, fresh=config.fresh) as folder, MetricsLog(folder.path) as log:
         workplace, takeover = workplace_with_human(vars(config), config.seed)
         # there is but one real arm, so that evaluations take place between two of its training episodes

@@ -171,7 +171,7 @@ def finetune_settings(config: QuickstartConfig, path: Path) -> dict[str, Any]:
     own = {entry.name: getattr(config, entry.name) for entry in fields(config)}
     values = vars(FinetuneConfig(out=str(path), task=config.task))
     values |= {key: value for key, value in own.items() if key in values}
-    values["reflex_penalty"] = resolve_reflex_penalty(config.task, config.variant, None)
+    values["reflex_penalty"] = resolve_reflex_penalty(config.task, config.variant, None, config.task_config)
     return values | {"out": str(path), "data": str(path / "demos.zarr"), "base": str(path)}
 
 

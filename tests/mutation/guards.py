@@ -22,6 +22,7 @@ _LEDGER = "tests/safety/test_ledger.py"
 _WATCH = "tests/safety/test_watch.py"
 _REFLEX = "tests/safety/test_reflex.py"
 _CRITIC = "tests/safety/test_risk_critic.py"
+_PLACE = "tests/robot_rl/test_safety_critic_place.py"
 _SUPERVISOR = "tests/safety/test_supervisor.py"
 _GUARDS = "tests/controllers/test_guards.py"
 _MAILBOX = "tests/controllers/test_shm_mailbox.py"
@@ -201,6 +202,16 @@ GUARDS = (
     ),
     *_guards(
         "safety/risk_weights.py",
+        (_PLACE,),
+        (', "lookahead_s", "surface")', ', "lookahead_s")'),
+    ),
+    *_guards(
+        "safety/risk_critic.py",
+        (_PLACE,),
+        ("        if self.surface is not None and not _is_surface(self.surface):", "        if False:"),
+    ),
+    *_guards(
+        "safety/risk_weights.py",
         (_CRITIC,),
         ('    if weights["layout"] != layout_number():', "    if False:"),
         ("    if not all(np.isfinite(weights[name]).all() for name in CRITIC_WEIGHTS.names or ()):", "    if False:"),
@@ -250,6 +261,7 @@ GUARDS = (
         "safety/supervisor.py",
         (_SUPERVISOR,),
         ("        if pressed_ns <= self._tripped_ns:", "        if False:"),
+        ("                if self._required[source]:", "                if False:"),
         ("        if now_ns - pressed_ns < _ns(self.config.press_s):", "        if False:"),
         ("        if self._estop_pressed:\n", "        if False:\n"),
         ("        if pressed and not self._estop_pressed:", "        if pressed:"),

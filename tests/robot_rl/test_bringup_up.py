@@ -71,7 +71,7 @@ def test_without_a_name_all_bringups_are_listed(capsys: pytest.CaptureFixture[st
     ("words", "expected"),
     [
         ("up simm", "unknown bring-up 'simm'; did you mean sim?"),
-        ("up sim robot_ip=1.2.3.4", "robot-rl up sim takes no 'robot_ip'; expected one of:"),
+        ("up sim robot_ip=1.2.3.4", "robot-rl up sim takes no 'robot_ip'; did you mean robot?"),
         ("up sim robt=x", "unknown setting 'robt'; did you mean robot or robot_ip?"),
         ("up sim for_s=-1", "for_s=-1.0 is out of bounds"),
     ],

@@ -16,7 +16,7 @@ from data.errors import UserError
 from robot_rl.config import ExperimentConfig, FinetuneConfig
 from robot_rl.metrics import MetricsLog
 from robot_rl.runs import RunFolder, environment
-from robot_rl.workflows.common import resolve_agent_options
+from robot_rl.workflows.common import resolve_agent_options, resolve_reflex_penalty
 from robot_rl.workflows.experiment import finished, provenance, publish, run, run_cell, write_ablation
 from robot_rl.workflows.grid_tables import markdown, summarise
 from robot_rl.workflows.grids import GRIDS, Cell, Grid
@@ -190,7 +190,8 @@ def test_a_cell_runs_and_is_taken_up_again(tmp_path: Path) -> None:
 
 def test_a_finished_cell_of_other_settings_is_refused_and_new_settings_count_as_their_defaults(tmp_path: Path) -> None:
     config = FinetuneConfig(out=str(tmp_path / "run"), task="gym", env_id="Pendulum-v1", steps=5, final_episodes=1)
-    resolved = replace(config, agent_config=resolve_agent_options("gym", "default", config.agent, {}))
+    options = resolve_agent_options("gym", "default", config.agent, {})
+    resolved = replace(config, agent_config=options, reflex_penalty=resolve_reflex_penalty("gym", "default", None))
     with RunFolder.open(config.out, resolved) as folder, MetricsLog(folder.path, tensorboard=False) as log:
         assert not finished(config)
         log.write({**evaluation(5, 1.0, "final"), "episodes": [{}]})

@@ -101,7 +101,7 @@ def test_an_unknown_task_names_the_closest() -> None:
         make_task("peg_insertion", "loose")
     with pytest.raises(UserError, match="task=gym env_id=<id> is no task of an arm: it goes with finetune"):
         make_task("gym")
-    with pytest.raises(UserError, match="robot=fr3 or robot=ros, got robot=toaster"):
+    with pytest.raises(UserError, match="robot=mujoco, gazebo, fr3 or ros, got robot=toaster"):
         make_env(PegInsertion(), robot="toaster")
 
 

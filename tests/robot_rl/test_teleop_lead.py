@@ -71,6 +71,17 @@ def test_a_faster_level_is_faster_and_a_stick_that_is_reversed_turns_the_arm_rou
     assert went_m[0] < 0.7 * went_m[1] < 0.7 * went_m[2]
 
 
+def test_nothing_is_added_up_while_a_person_holds_the_arm() -> None:
+    person = Person(level=0)
+    person.drive([1.0, 0.0, 0.0], 3)
+    supervisor = person.env.link.link.supervisor  # type: ignore[attr-defined]
+    supervisor.person_hold(True)
+    assert abs(person.drive([1.0, 0.0, 0.0], 20)[0]) < 1e-3
+    supervisor.person_hold(False)
+    assert person.drive([1.0, 0.0, 0.0], 3)[0] < 2.5e-3, "three decisions at this level ask for 1.5 mm"
+    person.env.close()
+
+
 @given(st.lists(st.lists(UNIT, min_size=6, max_size=6), min_size=1, max_size=8))
 def test_the_lead_is_an_action_along_the_stick_whatever_it_does(sticks: list[list[float]]) -> None:
     lead, here = Lead(SPEC), Pose(np.zeros(3), np.array([1.0, 0.0, 0.0, 0.0]))
@@ -83,6 +94,28 @@ def test_the_lead_is_an_action_along_the_stick_whatever_it_does(sticks: list[lis
             way, led = (asked * scale)[part], (found * scale)[part]
             assert np.linalg.norm(np.cross(way, led)) <= 1e-9 * scale[0] and way @ led >= 0.0
             assert np.linalg.norm(led) >= (1.0 - 1e-9) * np.linalg.norm(way), "it does not go"
+
+
+def test_a_tool_that_was_blocked_goes_on_by_one_increment_when_it_comes_free() -> None:
+    """The worst arm: once free, it is at the target in the next decision."""
+    lead, size = Lead(SPEC), 0.1 * SPEC.translation_m[0]
+    forward, here_m = np.array([0.1, 0.0, 0.0, 0.0, 0.0, 0.0]), 0.0
+    for _ in range(100):
+        found = lead.of(forward, Pose(np.zeros(3)))
+    assert found[0] == pytest.approx(1.0), "it presses with what a whole increment gives"
+    for decision in range(1, 20):
+        here_m += found[0] * SPEC.translation_m[0]
+        found = lead.of(forward, Pose(np.array([here_m, 0.0, 0.0])))
+        assert here_m <= 1.5 * SPEC.translation_m[0] + (decision - 1) * size
+
+
+def test_what_was_asked_for_to_one_side_is_not_done_to_another() -> None:
+    lead, here = Lead(SPEC), Pose(np.zeros(3))
+    for _ in range(100):
+        lead.of(np.array([0.1, 0.0, 0.0, 0.0, 0.0, 0.0]), here)
+    aside = lead.of(np.array([0.017, 0.098, 0.0, 0.0, 0.0, 0.0]), here)
+    assert np.hypot(aside[0], aside[1]) < 0.4
+    assert lead.of(np.array([-0.1, 0.0, 0.0, 0.0, 0.0, 0.0]), here)[0] == pytest.approx(-0.125)
 
 
 def test_an_arm_that_goes_too_far_is_not_pulled_back() -> None:

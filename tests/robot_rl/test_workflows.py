@@ -19,12 +19,13 @@ from robot_rl.config import TRAINING_SEEDS_BELOW, CollectConfig, FinetuneConfig,
 from robot_rl.metrics import MetricsLog
 from robot_rl.options import as_declared
 from robot_rl.runs import note_demonstrations
+from robot_rl.tasks.base import Task
 from robot_rl.tasks.peg_insertion import PegInsertion
 from robot_rl.training.demonstrations import digest_of
 from robot_rl.training.pacing import Pacing
 from robot_rl.training.settings import EVALUATION_SEED, TrainSettings
 from robot_rl.workflows import collect
-from robot_rl.workflows.common import former_evaluation, read_setup, resolve_agent_options
+from robot_rl.workflows.common import former_evaluation, read_setup, resolve_agent_options, resolve_reflex_penalty
 from robot_rl.workflows.finetune import pacing_of
 from robot_rl.workflows.quickstart import conclusion, finetune_settings
 
@@ -185,7 +186,11 @@ def test_pacing_is_checked_and_goes_with_two_processes() -> None:
 def test_one_place_for_defaults_and_for_the_seeds_of_evaluations() -> None:
     config = FinetuneConfig(out="x", task="t")
     settings = TrainSettings(config.steps)
+    assert config.reflex_penalty is None, "the task's own"
+    config.reflex_penalty = resolve_reflex_penalty("gym", "default", None)
     assert all(getattr(config, entry.name) == getattr(settings, entry.name) for entry in fields(TrainSettings))
+    assert resolve_reflex_penalty("peg_insertion", "tight", None) == PegInsertion.reflex_penalty < Task.reflex_penalty
+    assert resolve_reflex_penalty("peg_insertion", "tight", 0.3) == 0.3
     assert EVALUATION_SEED == TRAINING_SEEDS_BELOW == 1_000_000
 
 

@@ -172,10 +172,10 @@ def test_standard_targets_lead_the_arm_and_age(controller: NodeProcess, here: No
     publisher = here.create_publisher(PoseStamped, "target_pose", qos.targets())
     stiffness = here.create_publisher(Float64MultiArray, "target_stiffness", qos.targets())
     wait_until(lambda: publisher.get_subscription_count() and stiffness.get_subscription_count(), "discovery")
-    stiffness.publish(Float64MultiArray(data=[600.0] * 3 + [30.0] * 3))
     limiter = make_task("peg_insertion").chain_config().limiter
     goal = 0.5 * (np.array(limiter.box_min_base_m) + np.array(limiter.box_max_base_m))
-    for _ in range(100):
+    for _ in range(100):  # a publisher knows of its reader before that one hears it
+        stiffness.publish(Float64MultiArray(data=[600.0] * 3 + [30.0] * 3))
         publisher.publish(pose_message(goal, start.quaternion_base_xyzw))
         time.sleep(0.05)
     report = link.step(0.05)[-1]

@@ -13,17 +13,25 @@ from robot_rl.bench.faults.runner import run
 from robot_rl.config_bench import BenchFaultsConfig
 
 
+def kinds() -> list[list[str]]:
+    """Names of the faults that share a stage, those of one kind together."""
+    found: dict[int, list[str]] = {}
+    for fault in ROS_FAULTS:
+        found.setdefault(id(fault.stage), []).append(fault.name)
+    return list(found.values())
+
+
 @pytest.mark.slow
 @pytest.mark.alone
-@pytest.mark.parametrize("name", [fault.name for fault in ROS_FAULTS])
-def test_a_fault_over_topics_is_met_in_time(name: str, tmp_path: Path) -> None:
-    (fault,) = [fault for fault in ROS_FAULTS if fault.name == name]
-    if why := fault.missing():
+@pytest.mark.parametrize("names", kinds(), ids="-".join)
+def test_a_fault_over_topics_is_met_in_time(names: list[str], tmp_path: Path) -> None:
+    faults = [fault for fault in ROS_FAULTS if fault.name in names]
+    if why := faults[0].missing():
         pytest.skip(why)
     out = tmp_path / "faults.jsonl"
-    figures = run(BenchFaultsConfig(repeats=3, faults=[name], out=str(out), realtime=False))
+    figures = run(BenchFaultsConfig(repeats=3, faults=names, out=str(out), realtime=False))
     assert figures["ok"], out.read_text()
-    assert figures["repeats"] == 3 and f"| {name} |" in figures["table"]
+    assert figures["repeats"] == 3 * len(names) and all(f"| {name} |" in figures["table"] for name in names)
 
 
 def test_where_ros_is_missing_its_faults_are_left_out_with_a_line(

@@ -92,6 +92,6 @@ def installed() -> Prefix:
     if not found.complete:
         raise UserError(
             f"expected Gazebo 11 in {found.root}, which is not there: `{INSTALL}` fetches it from the Debian mirror "
-            "(about 240 MB, no root needed), see docs/gazebo.md"
+            "(229 MB, no root needed), see docs/gazebo.md"
         )
     return found

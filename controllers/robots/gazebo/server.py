@@ -34,6 +34,8 @@ from data.errors import UserError
 _READY_S = 60.0
 _ANSWER_S = 5.0
 _LEAVE_S = 5.0
+_LONGEST_ADDRESS = 107
+"""Characters of a Unix socket's path (unix(7))."""
 _AGAIN = "start again"
 _FOLDER = "robot-rl-gazebo-"
 """Followed by the process id of whoever started the server."""
@@ -59,8 +61,15 @@ class GazeboServer:
         self._closed = False
         address = self._folder / "socket"
         sdf = self._folder / "world.sdf"
-        sdf.write_text(world({"socket": str(address), "parent": str(os.getpid())}), encoding="utf-8")
-        self._process = self._start(gazebo, plugins, sdf)
+        try:
+            if len(str(address)) > _LONGEST_ADDRESS:
+                raise UserError(f"{address} is too long for a socket: set TMPDIR to a shorter folder")
+            sdf.write_text(world({"socket": str(address), "parent": str(os.getpid())}), encoding="utf-8")
+            self._process = self._start(gazebo, plugins, sdf)
+        except BaseException:
+            self._socket.close()
+            shutil.rmtree(self._folder, ignore_errors=True)
+            raise
         self.pid = self._process.pid
         try:
             self._connect(address)

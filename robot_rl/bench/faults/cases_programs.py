@@ -103,8 +103,12 @@ def hand_stopped_and_woken(stage: RosStage, rng: np.random.Generator) -> Outcome
 def recorder_stopped_and_woken(stage: RosStage, rng: np.random.Generator) -> Outcome:
     """The recorder sleeps during an episode: the arm goes on; what was recorded is whole, or it says what is not."""
     begin(stage, rng)
-    stage.order("goal")
-    wait_for(lambda: bool(stage.order("call", "recorder/start")["success"]), "an episode that begins", _START_S)
+
+    def begins() -> bool:
+        stage.order("goal")  # again each time: the first may come before the recorder hears it
+        return bool(stage.order("call", "recorder/start")["success"])
+
+    wait_for(begins, "an episode that begins", _START_S)
     recorder = stage.programs["recorder"]
     recorder.signal(signal.SIGSTOP)
     reports = stage.watch(float(rng.uniform(0.5, 2.5)))

@@ -144,9 +144,13 @@ def run(config: BenchFaultsConfig) -> dict[str, Any]:
         print(f"{name} is left out: {why}")
     path = Path(config.out).expanduser()
     path.parent.mkdir(parents=True, exist_ok=True)
-    for number, fault in enumerate(FAULTS):
-        if fault in chosen:
-            _repeat(fault, number, config, path)
+    stages = _Stages(config.realtime)
+    try:
+        for number, fault in enumerate(FAULTS):
+            if fault in chosen:
+                _repeat(fault, number, config, path, stages)
+    finally:
+        stages.close()
     rows = summary(_read(path), [fault.name for fault in chosen], config.repeats)
     return {
         "faults": len(rows),
@@ -160,25 +164,42 @@ def run(config: BenchFaultsConfig) -> dict[str, Any]:
     }
 
 
-def _repeat(fault: Fault, number: int, config: BenchFaultsConfig, path: Path) -> None:
-    done = {line["repeat"] for line in _read(path) if line["fault"] == fault.name}
-    missing = [repeat for repeat in range(config.repeats) if repeat not in done]
-    stage: Any = None
-    try:
-        for repeat in missing:
-            if stage is None:
-                stage = _stage(fault, config.realtime)
-            try:
-                outcome = fault.run(stage, np.random.default_rng([config.seed, number, repeat]))
-            except (MotorProcessDied, RuntimeError) as error:
-                outcome = Outcome(math.inf, failures=[str(error)])
-            _append(path, fault, repeat, outcome, 0.0 if config.realtime or fault.unit != "ms" else _SLACK_MS)
-            if fault.once or math.isinf(outcome.measured):
-                stage.close()
-                stage = None
-    finally:
+class _Stages:
+    """The stage that stands; faults in a row that ask for the same one share it."""
+
+    def __init__(self, realtime: bool) -> None:
+        self._realtime = realtime
+        self._kind: Any = None
+        self._stage: Any = None
+
+    def of(self, fault: Fault) -> Any:
+        """Returns the stage of a fault, built if another one stands or none."""
+        kind = fault.stage or fault
+        if self._stage is None or kind is not self._kind:
+            self.close()
+            self._stage, self._kind = _stage(fault, self._realtime), kind
+        return self._stage
+
+    def close(self) -> None:
+        """Takes it down."""
+        stage, self._stage = self._stage, None
         if stage is not None:
             stage.close()
+
+
+def _repeat(fault: Fault, number: int, config: BenchFaultsConfig, path: Path, stages: _Stages) -> None:
+    done = {line["repeat"] for line in _read(path) if line["fault"] == fault.name}
+    for repeat in range(config.repeats):
+        if repeat in done:
+            continue
+        stage = stages.of(fault)
+        try:
+            outcome = fault.run(stage, np.random.default_rng([config.seed, number, repeat]))
+        except (MotorProcessDied, RuntimeError) as error:
+            outcome = Outcome(math.inf, failures=[str(error)])
+        _append(path, fault, repeat, outcome, 0.0 if config.realtime or fault.unit != "ms" else _SLACK_MS)
+        if fault.once or math.isinf(outcome.measured):
+            stages.close()
 
 
 def _stage(fault: Fault, realtime: bool) -> Any:
