@@ -271,9 +271,7 @@ def explored(decision_s: float, episodes: int) -> tuple[float, float]:
         (0.1, 40),
         (0.3, 40),
         (0.5, 40),
-        pytest.param(0.1, 200, marks=pytest.mark.slow),
         pytest.param(0.3, 200, marks=pytest.mark.slow),
-        pytest.param(0.5, 200, marks=pytest.mark.slow),
     ],
 )
 def test_the_explorer_finds_the_way_or_presses_too_hard(decision_s: float, episodes: int) -> None:
