@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import pty
 import signal
 import subprocess
 import sys
@@ -157,6 +158,15 @@ def here(ros_domain: int, namespace: str) -> Iterator[Node]:
     spinner.stop()
     node.destroy_node()
     rclpy.try_shutdown(context=context)
+
+
+@pytest.fixture
+def terminal() -> Iterator[tuple[int, int]]:
+    """(where a person types, what the program reads)."""
+    person, program = pty.openpty()
+    yield person, program
+    os.close(person)
+    os.close(program)
 
 
 def called(node: Node, name: str, timeout_s: float = 20.0) -> str:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-import pty
 import time
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -111,15 +109,6 @@ def test_whoever_listens_stays_on_this_machine(opened: Any, ros_domain: int, mon
         assert os.environ[RANGE] == "LOCALHOST" and os.environ[PROFILES] == str(LOOPBACK)
     finally:
         listener.close()
-
-
-@pytest.fixture
-def terminal() -> Iterator[tuple[int, int]]:
-    """(where a person types, what the program reads)."""
-    person, program = pty.openpty()
-    yield person, program
-    os.close(person)
-    os.close(program)
 
 
 def typed(person: int, keys: str, duration_s: float) -> None:

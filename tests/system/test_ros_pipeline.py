@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-import pty
 import threading
 import time
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -28,10 +26,19 @@ from robot_rl.tasks.taught_parts import StartBox, SuccessRule
 from ros_nodes import qos
 from ros_nodes.joy import TOPIC
 from tests.robot_rl.taught_tools import TOUCH
-from tests.ros_nodes.conftest import StartNode, clean_memory, here, namespace, ros_domain, start_node, wait_until
+from tests.ros_nodes.conftest import (
+    StartNode,
+    clean_memory,
+    here,
+    namespace,
+    ros_domain,
+    start_node,
+    terminal,
+    wait_until,
+)
 from tests.system.command_line import TINY_AGENT, typed
 
-__all__ = ["clean_memory", "here", "namespace", "ros_domain", "start_node"]
+__all__ = ["clean_memory", "here", "namespace", "ros_domain", "start_node", "terminal"]
 pytestmark = [pytest.mark.slow, pytest.mark.alone]
 REACH = replace(
     TOUCH,
@@ -86,15 +93,6 @@ class Person:
     def leave(self) -> None:
         self._ended.set()
         self._thread.join()
-
-
-@pytest.fixture
-def terminal() -> Iterator[tuple[int, int]]:
-    """(where a person types, what the program reads)."""
-    person, program = pty.openpty()
-    yield person, program
-    os.close(person)
-    os.close(program)
 
 
 def test_demonstrations_over_topics_become_a_policy_that_acts_and_learns_with_help(
