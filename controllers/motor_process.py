@@ -20,7 +20,7 @@ from controllers.flight.launch import start_recorder
 from controllers.latch_memory import LatchMemory, take_leave
 from controllers.motor_config import MotorConfig
 from controllers.motor_loop import MotorLoop, forbidden_modules
-from controllers.realtime import Measure, take_measures
+from controllers.realtime import NOT_PINNED, Measure, choose_core, take_measures
 from controllers.robots.base import CanRecover, require_real_person
 from controllers.shared_memory.block import SharedBlock
 from controllers.shared_memory.layout import MotorState, Status
@@ -86,7 +86,9 @@ def _serve(
     if isinstance(parts.robot, CanRecover) and parts.robot.fault:
         _recover(parts.robot, config, supervisor)
     if config.flight.enabled:  # before the measures: it shall share neither core nor priority; there when the loop arms
-        start_recorder(config.name, config.flight, kernels_hash(), parts.robot.rate_hz)
+        core = choose_core(config.realtime.core)
+        off_core = None if core == NOT_PINNED else core
+        start_recorder(config.name, config.flight, kernels_hash(), parts.robot.rate_hz, off_core)
     loop = MotorLoop(config, parts, side, supervisor, memory)
     loop.warm()
     unwanted = forbidden_modules(sys.modules)

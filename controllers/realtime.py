@@ -18,6 +18,8 @@ from pathlib import Path
 import numpy as np
 
 _MCL_CURRENT, _MCL_FUTURE = 1, 2
+NOT_PINNED = -2
+"""`RealtimeConfig.core` of a loop that the kernel may move."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +29,8 @@ class RealtimeConfig:
     priority: int = 80
     """SCHED_FIFO priority, 1..99; 0 leaves the scheduler as it is."""
     core: int = -1
-    """CPU core that the loop is pinned to; -1 = the last one that the process may use, -2 = not pinned."""
+    """CPU core that the loop is pinned to; -1 = the last isolated one (`isolcpus`), without any the last one that the
+    process may use; -2 = not pinned."""
     lock_memory: bool = True
     """Whether all pages are locked into memory (mlockall)."""
     collect_garbage: bool = False
@@ -38,13 +41,13 @@ class RealtimeConfig:
     def __post_init__(self) -> None:
         if not 0 <= self.priority <= 99:
             raise ValueError(f"priority must be 0..99, got {self.priority}: 80 is usual, 99 is the kernel's own")
-        if self.core < -2:
+        if self.core < NOT_PINNED:
             raise ValueError(f"core must be a core's number, -1 (last) or -2 (not pinned), got {self.core}")
         if not 0 <= self.spin_us <= 900:
             raise ValueError(f"spin_us must be 0..900, got {self.spin_us}: the rest of the core belongs to others")
 
 
-ORDINARY = RealtimeConfig(priority=0, core=-2, lock_memory=False)
+ORDINARY = RealtimeConfig(priority=0, core=NOT_PINNED, lock_memory=False)
 """No measures against late ticks, for machines whose cores others need: a SCHED_FIFO loop would starve them."""
 
 
@@ -65,7 +68,14 @@ def take_measures(config: RealtimeConfig) -> tuple[Measure, ...]:
 
 def choose_core(core: int) -> int:
     """Returns the core that `RealtimeConfig.core` means for this process."""
-    return max(os.sched_getaffinity(0)) if core == -1 else core
+    return max(isolated_cores() or os.sched_getaffinity(0)) if core == -1 else core
+
+
+def isolated_cores(file: Path = Path("/sys/devices/system/cpu/isolated")) -> set[int]:
+    """Returns the cores on which the kernel puts nobody who does not ask for them (`isolcpus` on its command line)."""
+    ranges = file.read_text().strip() if file.is_file() else ""
+    ends = [part.split("-") for part in ranges.split(",") if part]  # as in 2,4-6
+    return {core for part in ends for core in range(int(part[0]), int(part[-1]) + 1)}
 
 
 def keep_off_core(core: int) -> bool:
@@ -104,7 +114,7 @@ def _prioritise(config: RealtimeConfig) -> Measure:
 
 
 def _pin(config: RealtimeConfig) -> Measure:
-    if config.core == -2:
+    if config.core == NOT_PINNED:
         return Measure("core", False, "not asked for (core -2)")
     core = choose_core(config.core)
     try:

@@ -16,7 +16,13 @@ from packaging.version import Version
 
 from data.errors import UserError
 from robot_rl.doctor_findings import Finding, fail, ok, warn
-from robot_rl.doctor_hardware import check_cameras, check_franka, check_gazebo, check_input_devices
+from robot_rl.doctor_hardware import (
+    check_cameras,
+    check_franka,
+    check_gazebo,
+    check_input_devices,
+    check_motor_core,
+)
 from robot_rl.doctor_ros import (
     check_ros,
     check_ros_leftovers,
@@ -207,6 +213,7 @@ CHECKS: dict[str, Callable[[], Finding]] = {
     "rendering": check_rendering,
     "real time": check_realtime,
     "cores": check_cores,
+    "motor core": check_motor_core,
     "shared memory": check_shared_memory,
     "disk": check_disk,
     "kernels": check_kernel_cache,

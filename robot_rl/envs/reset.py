@@ -31,6 +31,10 @@ class ResetFailedError(UserError):
     """The arm could not be brought to the start: a person must look."""
 
 
+class ResetLeftError(Exception):
+    """Whoever started a reset that waits for a person does not want to wait any longer; the arm stays held."""
+
+
 @dataclass(frozen=True)
 class ResetResult:
     """How a reset went."""
@@ -72,6 +76,8 @@ class AutomaticReset:
         self.link, self.task, self.config = link, task, config or task.reset_config()
         self.tell: Callable[[str], None] = partial(print, flush=True)
         """Says a line to whoever watches."""
+        self.leave: Callable[[], bool] = lambda: False
+        """Asked while it waits for a person: whether to give up."""
         self._leash = np.array(task.chain_config().limiter.leash)
         self._pull_n = self._peak_n = self._elapsed_s = 0.0
         self._wiggles = 0
@@ -85,7 +91,8 @@ class AutomaticReset:
     ) -> ResetResult:
         """Frees, lifts, drives, settles. Raises ResetFailedError after the configured number of attempts.
 
-        While a person holds the arm it waits, which counts for nothing, and says so now and then.
+        While a person holds the arm it waits, which counts for nothing, and says so now and then. Raises ResetLeftError
+        if it is to give up (`leave`) meanwhile.
 
         leaving: observed goal of the episode that just ended, whose fixture the tool may still be in (None: `draw`'s).
         when_free is called once the tool is out of it: a simulator then puts the fixtures of the new episode in place.
@@ -131,6 +138,8 @@ class AutomaticReset:
         self.link.reset()
         said_ns = -(2**62)
         while self.link.step(self.config.step_s)["reason"][-1] == Reason.PERSON_HOLD:
+            if self.leave():
+                raise ResetLeftError
             if self.link.now_ns() - said_ns > _SAY_S * 1e9:
                 said_ns = self.link.now_ns()
                 self.tell(_HELD)

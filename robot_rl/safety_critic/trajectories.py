@@ -15,14 +15,17 @@ from numpy.typing import NDArray
 from controllers.types import FeatureLog
 from data.atomic import load_arrays, save_arrays_atomic
 from data.errors import UserError
-from robot_rl.safety_critic.facts import facts_from
+from robot_rl.safety_critic.facts import brief, facts_from
 from robot_rl.tasks.base import PEAK_WINDOW_TICKS
+from safety.risk_critic import RiskCriticConfig
 from safety.risk_memory import FEATURES
 from safety.risk_weights import layout_number
 
 F32 = NDArray[np.float32]
 ENDS = ("violation", "over", "cut")
 """A trajectory ends with a violation, because the episode was over (a success: nothing follows), or was cut off."""
+LIMITS = ("max_force_n", "max_moment_nm", "lookahead_s")
+"""Of RiskCriticConfig: by which features are scaled and violations judged."""
 _FACTS = {"interval_s": float, "end_s": float, "end": str, "decision_s": float, "seed": int}
 
 
@@ -121,24 +124,37 @@ def episode_path(folder: Path, number: int) -> Path:
     return folder / f"episode-{number:06d}.safetensors"
 
 
-def save_trajectory(path: Path, trajectory: Trajectory, about: dict[str, Any]) -> None:
-    """Writes one trajectory as a safetensors file, whole or not at all; about: JSON values for the record."""
+def measured_by(limits: RiskCriticConfig) -> dict[str, Any]:
+    """Returns by what features were scaled, depths measured and violations judged, as JSON values."""
+    surface = None if limits.surface is None else list(limits.surface)
+    return {**{name: float(getattr(limits, name)) for name in LIMITS}, "surface": surface}
+
+
+def save_trajectory(path: Path, trajectory: Trajectory, about: dict[str, Any], limits: RiskCriticConfig) -> None:
+    """Writes one trajectory as a safetensors file, whole or not at all.
+
+    about: JSON values for the record. limits: those that its features were measured by.
+    """
     facts = {name: getattr(trajectory, name) for name in _FACTS}
-    metadata = {"facts": json.dumps({**facts, "layout": layout_number(), "about": about})}
+    facts |= {"layout": layout_number(), "about": about, "measured_by": measured_by(limits)}
+    metadata = {"facts": json.dumps(facts)}
     save_arrays_atomic(path, {"features": trajectory.features}, metadata)
 
 
-def load_trajectory(path: Path) -> Trajectory:
+def load_trajectory(path: Path, limits: RiskCriticConfig | None = None) -> Trajectory:
     """Reads what `save_trajectory` wrote.
 
-    Raises UserError for another file, one with other features, or one that holds what no episode can give.
+    Raises UserError for another file, one with other features, or one that holds what no episode can give; and, where
+    `limits` are given, for one whose features were measured by others.
     """
     arrays, metadata = load_arrays(path)
     if "facts" not in metadata or "features" not in arrays:
         raise UserError(f"{path} holds no trajectory of the safety critic; give a folder of `robot-rl safety collect`")
-    facts = facts_from(metadata["facts"], str(path), {**_FACTS, "layout": int, "about": dict})
+    facts = facts_from(metadata["facts"], str(path), {**_FACTS, "layout": int, "about": dict, "measured_by": dict})
     if facts["layout"] != layout_number():
         raise UserError(f"{path} holds other features than this version computes; collect again")
+    if limits is not None:
+        _require_measured_by(limits, facts["measured_by"], path)
     features = arrays["features"]
     if features.dtype != np.float32 or features.ndim != 2 or features.shape[1] != FEATURES or len(arrays) > 1:
         raise UserError(
@@ -149,6 +165,15 @@ def load_trajectory(path: Path) -> Trajectory:
         raise UserError(f"{path} is malformed: a feature is NaN or infinite; collect it again")
     _require_possible(facts, len(features), path)
     return Trajectory(features, **{name: facts[name] for name in _FACTS})
+
+
+def _require_measured_by(limits: RiskCriticConfig, found: Mapping[str, Any], path: Path) -> None:
+    for name, value in measured_by(limits).items():
+        if found.get(name) != value:
+            raise UserError(
+                f"{path} was measured with {name}={brief(found.get(name))}, and its task asks for "
+                f"{name}={brief(value)}: collect again"
+            )
 
 
 def _require_possible(facts: Mapping[str, Any], samples: int, path: Path) -> None:
@@ -165,12 +190,12 @@ def _require_possible(facts: Mapping[str, Any], samples: int, path: Path) -> Non
             raise UserError(f"{path} is malformed: expected as {name} {expected}, got {facts[name]}; collect it again")
 
 
-def load_folder(folder: Path) -> list[Trajectory]:
-    """Reads every trajectory of a folder, by name. Raises UserError if there is none."""
+def load_folder(folder: Path, limits: RiskCriticConfig | None = None) -> list[Trajectory]:
+    """Reads every trajectory of a folder, by name, as `load_trajectory`. Raises UserError if there is none."""
     paths = sorted(folder.glob("episode-*.safetensors"))
     if not paths:
         raise UserError(f"expected trajectories in {folder}, found none; run robot-rl safety collect out={folder}")
-    return [load_trajectory(path) for path in paths]
+    return [load_trajectory(path, limits) for path in paths]
 
 
 def split(

@@ -13,6 +13,7 @@ from typing import Any
 
 from controllers.link import LockstepLink
 from robot_rl.envs.layers import reflex_at
+from robot_rl.envs.make import chain_of
 from robot_rl.safety_critic.files import CRITIC_FILE, Critic, load_critic, save_critic
 from robot_rl.safety_critic.online import OnlineCritic
 from robot_rl.safety_critic.trajectories import TrajectoryRecorder, episode_path, load_trajectory, save_trajectory
@@ -31,7 +32,7 @@ class CriticLearner(Onlooker):
     ) -> None:
         """links: the first is the one that trains. run: the run's folder. stride_ticks: as in the offline data."""
         self.online, self.task, self.links, self.run = online, task, links, run
-        self.folder = run / FOLDER
+        self.folder, self._limits = run / FOLDER, chain_of(task).critic
         self._start, self._stride = online.critic, stride_ticks
         self._recorder: TrajectoryRecorder | None = None
         self._over = False
@@ -45,7 +46,7 @@ class CriticLearner(Onlooker):
                 if number_of(path) > episode:
                     path.unlink()
         for path in sorted(self.folder.glob("episode-*.safetensors")):
-            self.online.add(number_of(path), load_trajectory(path))
+            self.online.add(number_of(path), load_trajectory(path, self._limits))
         accepted = sorted(self.folder.glob("accepted-*.safetensors"))
         if accepted:
             self._use(load_critic(accepted[-1]))
@@ -75,7 +76,8 @@ class CriticLearner(Onlooker):
             return None
         trajectory, self._recorder = self._recorder.finish(self._over), None
         if len(trajectory.features):
-            save_trajectory(episode_path(self.folder, episode), trajectory, {"task": self.task.name})
+            path = episode_path(self.folder, episode)
+            save_trajectory(path, trajectory, {"task": self.task.name}, self._limits)
             self.online.add(episode, trajectory)
         every = self.online.config.every
         return None if episode % every else self._update(episode)

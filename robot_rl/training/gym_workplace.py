@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cache
 from typing import Any
 
@@ -83,6 +83,9 @@ class GymWorkplace:
         observation, _ = self.env.reset(seed=seed)
         self._steps = 0
         return self.featuriser.reset(self._observe(observation)), {"stamp_ns": 0}
+
+    def leave_resets(self, wished: Callable[[], bool]) -> None:
+        """Its resets wait for nobody."""
 
     def step(self, action: F32, source: int = 0) -> Outcome:
         """One step; the executed action is the clipped one."""

@@ -92,6 +92,9 @@ class Trainer(StoredRun):
         Where the world can be put back the episode is finished first, so that the run then goes on to the same numbers.
         """
         self._key_stop, self._stop_wished = False, 0.0
+        for workplace in (self.workplace, self.evaluation):
+            if workplace is not None:
+                workplace.leave_resets(self._wants_to_stop)
         with self.keys, self._switch:
             try:
                 self._begin()
@@ -129,7 +132,11 @@ class Trainer(StoredRun):
         seed = episode_seed(self.settings.seed, counters.episode)
         counters.episode += 1
         started = time.monotonic()
-        obs, info = self.workplace.reset(seed)
+        try:
+            obs, info = self.workplace.reset(seed)
+        except StopRequested:  # while it waited for a person: this episode is still to be begun
+            counters.episode -= 1
+            return
         self.onlooker.begin()
         self.agent.begin_episode()
         self.takeover.begin(seed)
@@ -216,6 +223,10 @@ class Trainer(StoredRun):
         self._key_stop = self._key_stop or pressed.stop
         return pressed, paused_s
 
+    def _wants_to_stop(self) -> bool:
+        self._pressed()
+        return self.stopping
+
     def _mark(self) -> bool | None:
         """Returns a person's verdict on the newest decision of an evaluation."""
         return self._pressed()[0].mark
@@ -248,8 +259,7 @@ class Trainer(StoredRun):
         def between(record: EpisodeRecord) -> None:
             if on_episode is not None:
                 on_episode(record)
-            self._pressed()
-            if self.stopping:
+            if self._wants_to_stop():
                 raise StopRequested
 
         with nullcontext() if self.keys.available else self.keys:  # also in an evaluation after the last step

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -18,9 +18,11 @@ from data.spec import ArraySpec, StoreSpec
 from robot_rl.envs.featuriser import Featuriser
 from robot_rl.envs.layers import layers_from
 from robot_rl.envs.make import make_env
+from robot_rl.envs.reset import ResetLeftError
 from robot_rl.envs.robot_env import RobotEnv
 from robot_rl.tasks.base import Task
 from robot_rl.tasks.registry import make_task
+from robot_rl.training.settings import StopRequested
 
 F32 = NDArray[np.float32]
 
@@ -55,7 +57,10 @@ class Workplace(Protocol):
     """The newest observation as episode stores keep it."""
 
     def reset(self, seed: int) -> tuple[F32, dict[str, Any]]:
-        """Begins the episode of this seed."""
+        """Begins the episode of this seed. Raises StopRequested if it is left (`leave_resets`)."""
+
+    def leave_resets(self, wished: Callable[[], bool]) -> None:
+        """A reset that waits for a person asks `wished` meanwhile, and gives up where that is true."""
 
     def step(self, action: F32, source: int) -> Outcome:
         """Carries out a policy's action (action_size,)."""
@@ -102,8 +107,15 @@ class ArmWorkplace:
 
     def reset(self, seed: int) -> tuple[F32, dict[str, Any]]:
         """Automatic reset, then the first features."""
-        self.observation, info = self.env.reset(seed=seed)
+        try:
+            self.observation, info = self.env.reset(seed=seed)
+        except ResetLeftError:
+            raise StopRequested from None
         return self.featuriser.reset(self.observation), info
+
+    def leave_resets(self, wished: Callable[[], bool]) -> None:
+        """A reset that waits for a person who holds the arm asks it."""
+        self.env.automatic_reset.leave = wished
 
     def step(self, action: F32, source: int = Source.POLICY) -> Outcome:
         """One decision."""

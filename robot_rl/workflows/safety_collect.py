@@ -11,7 +11,7 @@ from controllers.link import LockstepLink
 from data.errors import UserError
 from robot_rl.config import TRAINING_SEEDS_BELOW
 from robot_rl.config_critic import SafetyCollectConfig
-from robot_rl.envs.make import make_env
+from robot_rl.envs.make import chain_of, make_env
 from robot_rl.envs.robot_env import RobotEnv
 from robot_rl.metrics import progress
 from robot_rl.runs import RunFolder
@@ -52,7 +52,8 @@ def _fill(folder: Path, env: RobotEnv, config: SafetyCollectConfig) -> None:
                 rng = np.random.default_rng([config.seed, number, 21])
                 seed = (config.seed * 1000 + number) % TRAINING_SEEDS_BELOW  # never one of an evaluation
                 trajectory = record_trajectory(env, rng, seed, config.stride, config.interruptions)
-                save_trajectory(path, trajectory, {"task": config.task, "variant": config.variant})
+                about = {"task": config.task, "variant": config.variant}
+                save_trajectory(path, trajectory, about, chain_of(env.task).critic)
             bar.update(1)
 
 

@@ -13,11 +13,10 @@ from data.errors import UserError
 from data.plain_json import digest
 from robot_rl.envs.make import chain_of
 from robot_rl.safety_critic.files import Critic
-from robot_rl.safety_critic.trajectories import Trajectory, load_folder
+from robot_rl.safety_critic.trajectories import LIMITS, Trajectory, load_folder
 from robot_rl.tasks.registry import make_task
 from robot_rl.workflows.common import read_setup
 
-_LIMITS = ("max_force_n", "max_moment_nm", "lookahead_s")
 _DIGITS = 16
 """Of each episode's digest: enough to tell episodes apart."""
 
@@ -39,7 +38,11 @@ def resolved(place: str) -> Path:
 
 
 def read_collection(place: str) -> Collection:
-    """Reads a folder of `safety collect`. Raises UserError, in one line, where it is none."""
+    """Reads a folder of `safety collect`.
+
+    Raises UserError, in one line, where it is none, or holds episodes that were measured by other limits or about
+    another surface than its task has now.
+    """
     folder = resolved(place)
     stored: Any = read_setup(folder)
     kinds = {"task": str, "variant": str, "task_config": dict}
@@ -49,8 +52,8 @@ def read_collection(place: str) -> Collection:
         raise UserError(f"{folder}/config.json tells no {wrong[0]}: expected a folder of robot-rl safety collect")
     setup = {name: stored[name] for name in kinds}
     chain = chain_of(make_task(setup["task"], setup["variant"], setup["task_config"]))
-    limits = {name: float(getattr(chain.critic, name)) for name in _LIMITS}
-    return Collection(folder, setup, limits, load_folder(folder))
+    limits = {name: float(getattr(chain.critic, name)) for name in LIMITS}
+    return Collection(folder, setup, limits, load_folder(folder, chain.critic))
 
 
 def require_alike(collections: Sequence[Collection]) -> None:
@@ -64,7 +67,7 @@ def require_alike(collections: Sequence[Collection]) -> None:
 def require_fitting(critic: Critic, what: str, collection: Collection) -> None:
     """Raises UserError unless a critic is for the task and the limits of these episodes; what: how to call it."""
     _require_same_task(critic.task, collection, f"{what} is one")
-    limits = {name: float(critic.weights[name]) for name in _LIMITS}
+    limits = {name: float(critic.weights[name]) for name in LIMITS}
     _require_same_limits(limits, collection, f"{what} is one")
 
 

@@ -3,13 +3,14 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from controllers.realtime import Histogram, Pacer, RealtimeConfig
+from controllers.realtime import Histogram, Pacer, RealtimeConfig, isolated_cores
 
 
 def in_a_process(script: str) -> str:
@@ -89,6 +90,14 @@ def test_without_rights_each_missing_measure_names_its_cure_and_nothing_raises()
     assert "memory False mlockall refused" in lines["memory"] and "memlock" in lines["memory"]
     assert "core 100000 is not to be had: set core to one of [" in lines["core"]
     assert "garbage True" in lines["garbage"] and "spin True" in lines["spin"]
+
+
+@pytest.mark.parametrize(("text", "cores"), [("\n", set()), ("3\n", {3}), ("1,4-6\n", {1, 4, 5, 6}), (None, set())])
+def test_isolated_cores_are_read_as_the_kernel_writes_them(tmp_path: Path, text: str | None, cores: set[int]) -> None:
+    file = tmp_path / "isolated"
+    if text is not None:
+        file.write_text(text)
+    assert isolated_cores(file) == cores
 
 
 def test_keeping_off_a_core_moves_to_the_others_or_leaves_all_as_it_was() -> None:

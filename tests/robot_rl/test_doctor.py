@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from controllers.realtime import choose_core
 from robot_rl import doctor
 from robot_rl.doctor import (
     CHECKS,
@@ -15,6 +16,7 @@ from robot_rl.doctor import (
     check_python,
     check_shared_memory,
 )
+from robot_rl.doctor_hardware import check_motor_core
 from robot_rl.doctor_ros import check_ros
 
 
@@ -49,6 +51,14 @@ def test_ros_of_two_kinds_is_refused() -> None:
     assert check_ros(sourced, wheels=False).text == "ROS 2 kilted from the system"
     assert check_ros({}, wheels=True).status == "ok"
     assert check_ros({}, wheels=False).status == "ok"
+
+
+def test_a_motor_core_is_isolated_or_interruptible() -> None:
+    core = choose_core(-1)
+    assert check_motor_core({core}, "PREEMPT_DYNAMIC").status == "ok"
+    assert check_motor_core({core + 1}, "PREEMPT_RT").status == "ok"
+    shared = check_motor_core(set(), "PREEMPT_DYNAMIC")
+    assert (shared.status, shared.cure.split(" ")[0]) == ("warn", f"isolcpus={core}")
 
 
 def test_missing_shared_memory_fails(tmp_path: Path) -> None:

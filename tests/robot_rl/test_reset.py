@@ -16,6 +16,9 @@ from robot_rl.envs.make import make_env
 from robot_rl.envs.reset import AutomaticReset, ResetConfig, ResetFailedError, ResetResult
 from robot_rl.envs.robot_env import RobotEnv
 from robot_rl.tasks.peg_insertion import PegInsertion
+from robot_rl.training.settings import StopRequested
+from robot_rl.training.workplace import ArmWorkplace
+from safety.reasons import Reason
 
 INTO = np.array([1.0, 0.0, 0.0, 0.0])
 LEASH_N = 1000.0 * 0.02
@@ -273,3 +276,18 @@ def test_a_reset_waits_for_a_person_who_holds_the_arm_and_uses_no_attempts() -> 
     assert info["reset_attempts"] == 1 and info["reset_s"] < 8.0
     assert link.now_ns() > 20e9, "said every ten seconds"
     env.close()
+
+
+def test_a_reset_that_waits_for_a_person_is_left_on_request_and_the_arm_stays_held() -> None:
+    workplace = ArmWorkplace(make_env(PegInsertion()))
+    link: Any = workplace.env.link
+    link.supervisor.person_hold(True)
+    asked: list[bool] = []
+    workplace.leave_resets(lambda: asked.append(True) is None and len(asked) == 5)
+    with pytest.raises(StopRequested):
+        workplace.reset(0)
+    assert len(asked) == 5 and link.step(0.1)["reason"][-1] == Reason.PERSON_HOLD
+    link.supervisor.person_hold(False)
+    _, info = workplace.reset(0)
+    assert info["reset_attempts"] == 1
+    workplace.close()

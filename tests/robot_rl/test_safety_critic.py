@@ -224,7 +224,7 @@ def test_the_recorder_ends_at_the_very_tick_of_the_violation() -> None:
 
 def test_a_trajectory_survives_its_file(tmp_path: Path) -> None:
     trajectory = wall_trajectory(np.random.default_rng(1))
-    save_trajectory(tmp_path / "one.safetensors", trajectory, {"task": "wall"})
+    save_trajectory(tmp_path / "one.safetensors", trajectory, {"task": "wall"}, RiskCriticConfig())
     again = load_trajectory(tmp_path / "one.safetensors")
     np.testing.assert_array_equal(again.features, trajectory.features)
     assert (again.end, again.end_s, again.interval_s) == (trajectory.end, trajectory.end_s, trajectory.interval_s)

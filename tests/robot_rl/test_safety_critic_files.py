@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from robot_rl.safety_critic.files import Critic, load_critic, save_critic
 from robot_rl.safety_critic.targets import lookahead_s
 from robot_rl.safety_critic.training import CriticTrainingConfig
 from robot_rl.safety_critic.trajectories import Trajectory, load_trajectory, save_trajectory
+from safety.risk_critic import RiskCriticConfig
 from safety.risk_memory import FEATURES
 from tests.safety.critic_tools import constant_weights
 
@@ -133,7 +135,7 @@ def test_a_truncated_critic_file_is_refused(critic_file: Path, kept: int) -> Non
 def episode_file(tmp_path: Path) -> Path:
     path = tmp_path / "episode-000000.safetensors"
     trajectory = Trajectory(np.zeros((50, FEATURES), np.float32), 0.002, 0.1, "over", 0.1, 3)
-    save_trajectory(path, trajectory, {"task": "maze"})
+    save_trajectory(path, trajectory, {"task": "maze"}, RiskCriticConfig())
     assert load_trajectory(path).sha256 == trajectory.sha256
     return path
 
@@ -152,6 +154,7 @@ def episode_file(tmp_path: Path) -> Path:
         (put("3", "seed"), "expected an integer as seed, got '3'"),
         (drop("layout"), "lacks 'layout'"),
         (put(7, "layout"), "holds other features than this version computes"),
+        (drop("measured_by"), "lacks 'measured_by'"),
     ],
 )
 def test_a_trajectory_with_other_facts_is_refused(episode_file: Path, facts: Edit, message: str) -> None:
@@ -159,6 +162,22 @@ def test_a_trajectory_with_other_facts_is_refused(episode_file: Path, facts: Edi
     with pytest.raises(UserError, match=message):
         load_trajectory(episode_file)
     refused(load_trajectory, episode_file)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"max_force_n": 40.0}, "was measured with max_force_n=30.0, and its task asks for max_force_n=40.0: collect"),
+        ({"surface": (0.5, 0.0, 0.1, 0.0, 0.0, -1.0)}, r"with surface=None, and its task asks for surface=\[0.5, 0.0"),
+    ],
+)
+def test_a_trajectory_measured_by_other_limits_is_refused(
+    episode_file: Path, changes: dict[str, Any], message: str
+) -> None:
+    limits = RiskCriticConfig()
+    assert len(load_trajectory(episode_file, limits).features) == 50
+    with pytest.raises(UserError, match=message):
+        load_trajectory(episode_file, replace(limits, **changes))
 
 
 @pytest.mark.parametrize(

@@ -28,6 +28,7 @@ from robot_rl.tasks.base import Task
 from robot_rl.tasks.maze import Maze
 from robot_rl.tasks.registry import make_task
 from robot_rl.workflows import safety_collect, safety_evaluate, safety_train
+from safety.risk_critic import RiskCriticConfig
 from tests.safety.critic_tools import constant_weights
 
 HASTY = {"max_force_n": 8.0, "time_limit_s": 4.0}
@@ -93,7 +94,7 @@ def test_no_episode_that_was_learned_from_judges_wherever_it_lies(folder: Path, 
         path.unlink()
     changed = copied / "episode-000000.safetensors"
     one = load_trajectory(changed)
-    save_trajectory(changed, replace(one, features=one.features[:-1]), {})
+    save_trajectory(changed, replace(one, features=one.features[:-1]), {}, limits_of(copied))
     with pytest.raises(UserError, match="1 of 1 episodes"):  # the same world, if not the same motion
         safety_train.calibrate_file(config)
     figures = safety_evaluate.run(
@@ -102,13 +103,30 @@ def test_no_episode_that_was_learned_from_judges_wherever_it_lies(folder: Path, 
     assert "trained on 10 of these 10 episodes" in Path(figures["out"]).read_text()
 
 
+def limits_of(folder: Path) -> RiskCriticConfig:
+    """Of the task that a folder's configuration tells."""
+    stored = json.loads((folder / "config.json").read_text())
+    return chain_of(make_task(stored["task"], stored["variant"], stored["task_config"])).critic
+
+
 def other_setup(folder: Path, name: str, **changes: Any) -> Path:
-    """The held-out episodes with another configuration."""
+    """The held-out episodes, as if they were of another task."""
     other = folder / name
     shutil.copytree(folder / "heldout", other)
     stored = json.loads((other / "config.json").read_text())
     (other / "config.json").write_text(json.dumps({**stored, **changes}))
+    for path in other.glob("episode-*"):
+        save_trajectory(path, load_trajectory(path), {}, limits_of(other))
     return other
+
+
+def test_episodes_of_other_limits_than_their_folder_tells_are_refused(folder: Path) -> None:
+    odd = folder / "odd"
+    shutil.copytree(folder / "heldout", odd)
+    stored = json.loads((odd / "config.json").read_text())
+    (odd / "config.json").write_text(json.dumps({**stored, "task_config": {**HASTY, "max_force_n": 9.0}}))
+    with pytest.raises(UserError, match="was measured with max_force_n=8.0, and its task asks for max_force_n=9.0"):
+        safety_train.run(SafetyTrainConfig(data=str(odd), out=str(folder / "odd-run")))
 
 
 def test_task_and_limits_of_data_and_critic_must_agree(folder: Path, critic_file: Path) -> None:

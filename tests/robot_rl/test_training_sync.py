@@ -12,7 +12,7 @@ import pytest
 
 from data.errors import UserError
 from robot_rl.training import checkpoint as checkpoints
-from robot_rl.training.settings import EVALUATION_SEED, WALL_CLOCK, TrainSettings, episode_seed
+from robot_rl.training.settings import EVALUATION_SEED, WALL_CLOCK, StopRequested, TrainSettings, episode_seed
 from robot_rl.training.sync import SyncTrainer
 from tests.robot_rl.training_fakes import LIMIT, Line, line_trainer, seeds_of
 
@@ -215,6 +215,28 @@ def test_a_signal_during_an_evaluation_ends_it_and_it_is_done_again(tmp_path: Pa
     assert len(evaluation.seeds) == 2
     _, records = run(tmp_path / "stopped")
     assert records[0]["kind"] == "eval"
+    assert final(tmp_path / "whole") == final(tmp_path / "stopped")
+
+
+def test_a_signal_while_a_reset_waits_for_a_person_leaves_it_and_the_episode_is_begun_again(tmp_path: Path) -> None:
+    run(tmp_path / "whole")
+
+    class Waiting(Line):
+        """Its third reset waits until somebody wants to stop."""
+
+        def reset(self, seed: int) -> Any:
+            if len(self.seeds) == 2:
+                os.kill(os.getpid(), signal.SIGINT)
+                while not self.leave():
+                    pass
+                raise StopRequested
+            return super().reset(seed)
+
+    trainer = line_trainer(tmp_path / "stopped", workplace=Waiting())
+    with pytest.raises(KeyboardInterrupt):
+        trainer.run()
+    assert trainer.counters.episode == 2
+    run(tmp_path / "stopped")
     assert final(tmp_path / "whole") == final(tmp_path / "stopped")
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +47,9 @@ class Line:
         self.seeds.append(seed)
         self.x, self.t = float(np.random.default_rng(seed).uniform(0.3, 0.6)), 0
         return self._see(), {"reset_s": 2.0, "reset_attempts": 1, "reset_kind": "automatic", "stamp_ns": 0}
+
+    def leave_resets(self, wished: Callable[[], bool]) -> None:
+        self.leave = wished
 
     def step(self, action: F32, source: int = 0) -> Outcome:
         executed = np.clip(action, -LIMIT, LIMIT).astype(np.float32)

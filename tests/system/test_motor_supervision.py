@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pty
 import signal
@@ -22,7 +23,7 @@ from controllers.flight.file import Flight, flight_files, read_flight
 from controllers.latch_memory import latch_path
 from controllers.motor_config import MotorConfig
 from controllers.person import PersonSeat
-from controllers.realtime import ORDINARY
+from controllers.realtime import ORDINARY, choose_core
 from controllers.shared_memory.block import BlockInUse, block_path
 from controllers.shared_memory_link import SharedMemoryLink
 from data.errors import UserError
@@ -114,6 +115,24 @@ def test_a_collision_may_be_left_without_a_person_three_times(arm: Any) -> None:
         latch(link)
         with pytest.raises(ResetRefused):
             link.reset()
+
+
+def recorder_of(motor_pid: int) -> int:
+    for entry in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            parent = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
+            if parent == motor_pid and b"controllers.flight.process" in (entry / "cmdline").read_bytes():
+                return int(entry.name)
+    raise AssertionError("the motor process has no recorder")
+
+
+@pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="one core")
+def test_the_flight_recorder_keeps_off_the_loops_core(arm: Any) -> None:
+    core = choose_core(-1)
+    with link_to(arm({"realtime": replace(ORDINARY, core=core)})) as link:
+        pid = link.status().pid
+        assert os.sched_getaffinity(pid) == {core}
+        assert core not in os.sched_getaffinity(recorder_of(pid))
 
 
 def test_the_command_line_tells_and_resets(arm: Any, name: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,4 +1,4 @@
-"""F18: busy processes on the policy's cores; beside it an empty loop, to tell our loop from the machine."""
+"""F18: busy processes on the policy's cores, or on all; beside it an empty loop, to tell our loop from the machine."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from controllers.realtime import Pacer, RealtimeConfig, take_measures
+from controllers.realtime import Pacer, RealtimeConfig, choose_core, keep_off_core, take_measures
 from robot_rl.bench.faults.judging import Outcome, judge_torque
 from robot_rl.bench.faults.stage import MAX_TORQUE_NM, Stage
 
@@ -20,13 +20,20 @@ _LOAD_S = 5.0
 _QUANTILE = 0.999
 
 
-def starved_core(stage: Stage, rng: np.random.Generator) -> Outcome:
-    """F18: two busy processes beside the policy, and the ring is not read for five seconds: the loop stays punctual.
+def starved_policy(stage: Stage, rng: np.random.Generator) -> Outcome:
+    """F18: two busy processes on the policy's cores, all but the motor's, and the ring is not read for five seconds."""
+    return _punctual(stage, off_motor_core=True)
 
-    Judged by when ticks begin. How long they take holds the simulated arm's physics here, which no real arm has.
-    """
+
+def starved_machine(stage: Stage, rng: np.random.Generator) -> Outcome:
+    """As F18, with the busy processes wherever the kernel puts them, on the motor's core too."""
+    return _punctual(stage, off_motor_core=False)
+
+
+def _punctual(stage: Stage, off_motor_core: bool) -> Outcome:
+    """Judged by when ticks begin. How long they take holds the simulated arm's physics here, which no real arm has."""
     stage.press(0.3)
-    with _hogs():
+    with _hogs(off_motor_core):
         time.sleep(_LOAD_S - 0.2)  # the ring holds four seconds: the oldest reports are overwritten
         reports = stage.link.step(0.05)
     outcome = Outcome(float(np.quantile(reports["lateness_ns"], _QUANTILE)) * 1e-3)
@@ -36,11 +43,11 @@ def starved_core(stage: Stage, rng: np.random.Generator) -> Outcome:
 
 
 def empty_loop(stage: Stage, rng: np.random.Generator) -> Outcome:
-    """No fault: how punctual a loop of the same measures is that does nothing, beside the same two busy processes."""
+    """No fault: how punctual a loop of the same measures is that does nothing, beside two busy processes."""
     stage.link.close()
     receiver, sender = multiprocessing.get_context("fork").Pipe(duplex=False)
     loop = multiprocessing.get_context("fork").Process(target=_loop, args=(sender,))
-    with _hogs():
+    with _hogs(off_motor_core=False):
         loop.start()
         sender.close()
         outcome = Outcome(float(receiver.recv_bytes().decode()))
@@ -62,9 +69,9 @@ def _loop(sender: Connection) -> None:
 
 
 @contextlib.contextmanager
-def _hogs() -> Iterator[None]:
-    until_s = time.monotonic() + _LOAD_S
-    hogs: list[Any] = [multiprocessing.get_context("fork").Process(target=_hog, args=(until_s,)) for _ in range(2)]
+def _hogs(off_motor_core: bool) -> Iterator[None]:
+    settings = (time.monotonic() + _LOAD_S, off_motor_core)
+    hogs: list[Any] = [multiprocessing.get_context("fork").Process(target=_hog, args=settings) for _ in range(2)]
     for hog in hogs:
         hog.start()
     try:
@@ -74,6 +81,8 @@ def _hogs() -> Iterator[None]:
             hog.join()
 
 
-def _hog(until_s: float) -> None:
+def _hog(until_s: float, off_motor_core: bool) -> None:
+    if off_motor_core:
+        keep_off_core(choose_core(RealtimeConfig().core))
     while time.monotonic() < until_s:
         pass

@@ -105,12 +105,17 @@ FAULTS = (
         cases_robot.undeclared_payload,
     ),
     Fault(
-        *("F18", "two busy processes beside it, ring not read", "ticks begin in time (p99.9)", 300.0, "us"),
-        cases_processor.starved_core,
+        *("F18", "two busy processes on the policy's cores, ring not read", "ticks begin in time (p99.9)", 300.0, "us"),
+        cases_processor.starved_policy,
         realtime=True,
     ),
     Fault(
-        *("F18e", "none: an empty loop beside two busy processes", "for comparison", math.inf, "us"),
+        *("F18a", "two busy processes on any core, the motor's too", "for comparison", math.inf, "us"),
+        cases_processor.starved_machine,
+        realtime=True,
+    ),
+    Fault(
+        *("F18e", "none: an empty loop beside two busy processes on any core", "for comparison", math.inf, "us"),
         cases_processor.empty_loop,
         realtime=True,
     ),
