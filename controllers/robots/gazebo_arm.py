@@ -139,8 +139,11 @@ class GazeboArm:
 
     def _end_push(self) -> None:
         if self._pushed_until_s <= self._state["time_s"][0]:
-            self._ask(Operation.PUSH, 0, np.zeros(6))
-            self._pushed_until_s = np.inf
+            self._let_go()
+
+    def _let_go(self) -> None:
+        self._ask(Operation.PUSH, 0, np.zeros(6))
+        self._pushed_until_s = np.inf
 
     def tare(self) -> None:
         """Draws the bias that a tare of the wrist sensor leaves; call in free space only, as on a bench."""
@@ -160,7 +163,8 @@ class GazeboArm:
         }
 
     def restore(self, snapshot: Mapping[str, NDArray[Any]]) -> None:
-        """Puts back what `snapshot` returned; fixtures that slide stand where they were placed last."""
+        """Puts back what `snapshot` returned; fixtures that slide stand where they were placed last. A push ends."""
+        self._let_go()
         former = snapshot["world.state"].view(self._state.dtype)
         self._put(former["q_rad"][0], former["qd_rad_s"][0])
         for name, row in zip(self._placed, snapshot["world.fixtures"], strict=True):

@@ -196,8 +196,11 @@ class MujocoArm:
 
     def _end_push(self) -> None:
         if self._pushed_until_s <= self.data.time:
-            self.data.xfrc_applied[self.model.body("flange").id] = 0.0
-            self._pushed_until_s = np.inf
+            self._let_go()
+
+    def _let_go(self) -> None:
+        self.data.xfrc_applied[self.model.body("flange").id] = 0.0
+        self._pushed_until_s = np.inf
 
     def teleport(self, q_rad: Sequence[float] | NDArray[np.float64]) -> None:
         """Sets the arm's joints (7,) at rest without moving there: for benchmarks and tests, never a robot's reset."""
@@ -225,8 +228,9 @@ class MujocoArm:
         return {"world.state": state, "world.sensors": sensors, "world.bias": self._wrist.record["bias"][0].copy()}
 
     def restore(self, snapshot: Mapping[str, NDArray[Any]]) -> None:
-        """Puts back what `snapshot` returned."""
+        """Puts back what `snapshot` returned. A push ends."""
         mujoco.mj_setState(self.model, self.data, snapshot["world.state"], mujoco.mjtState.mjSTATE_INTEGRATION)
+        self._let_go()
         self._wrist.record["bias"] = snapshot["world.bias"]
         warmstart = self.data.qacc_warmstart.copy()
         mujoco.mj_forward(self.model, self.data)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -81,13 +81,33 @@ def make_env(
         refuse_gz()
     if cameras and not realtime:
         raise UserError("cameras run by the clock, lock-step does not: give realtime=True, or let the simulator draw")
-    arm, scene, chain = fr3(), task.scene(), chain_of(task, layers)
-    supervisor = layers.supervisor_config(lockstep=not realtime)
-    model = ArmModel(arm, scene.tool)
-    world: SimulatedWorld
-    link: LockstepLink | SharedMemoryLink
+    world, link = _simulated(robot, task, layers, realtime, seed, sensor, flights)
+    pictures: Pictures = NoPictures()
+    put = _teleport(world, task) if teleport else None
+    try:
+        _load_critic(layers, link)
+        if images or cameras:
+            world, pictures = pictures_of(world, link, fr3(), task.scene(), cameras)
+        return RobotEnv(task, link, world=world, teleport=put, pictures=pictures, reset_config=reset_config)
+    except BaseException:
+        pictures.close()
+        link.close()
+        raise
+
+
+def _simulated(
+    robot: str,
+    task: Task,
+    layers: SafetyLayers,
+    realtime: bool | RealtimeConfig,
+    seed: int,
+    sensor: WristSensorConfig | None,
+    flights: Path | None,
+) -> tuple[SimulatedWorld, LockstepLink | SharedMemoryLink]:
+    """A simulated arm with the task's scene, and the link to it: in this process, or in one of its own in real time."""
+    chain, supervisor = chain_of(task, layers), layers.supervisor_config(lockstep=not realtime)
     if realtime:
-        world = link = _start_motor(
+        link = _start_motor(
             robot,
             task,
             sensor or WristSensorConfig(),
@@ -97,31 +117,29 @@ def make_env(
             supervisor=supervisor,
             flight=FlightConfig(folder=str(flights or "")),
         )
-    else:
-        world = (GazeboArm if robot == "gazebo" else MujocoArm)(arm, scene, sensor, seed)
-        try:
-            link = LockstepLink(world, model, chain, supervisor, _lockstep_flights(flights))
-        except BaseException:
-            world.stop()
-            raise
-
-    def teleport_tool(T_base_tool: Pose) -> None:
-        world.teleport(model.inverse_kinematics(T_base_tool, arm.home_rad))
-
-    put = teleport_tool if teleport else None
-    pictures: Pictures = NoPictures()
+        return link, link
+    arm, scene = fr3(), task.scene()
+    world = (GazeboArm if robot == "gazebo" else MujocoArm)(arm, scene, sensor, seed)
     try:
-        critic = layers.load_critic()
-        if critic is not None:
-            link.load_critic(critic.weights)
-            link.reset()  # which puts them into use
-        if images or cameras:
-            world, pictures = pictures_of(world, link, arm, scene, cameras)
-        return RobotEnv(task, link, world=world, teleport=put, pictures=pictures, reset_config=reset_config)
+        model = ArmModel(arm, scene.tool)
+        return world, LockstepLink(world, model, chain, supervisor, _lockstep_flights(flights))
     except BaseException:
-        pictures.close()
-        link.close()
+        world.stop()
         raise
+
+
+def _teleport(world: SimulatedWorld, task: Task) -> Callable[[Pose], None]:
+    """Returns what puts the tool to a pose without moving there."""
+    arm = fr3()
+    model = ArmModel(arm, task.scene().tool)
+    return lambda T_base_tool: world.teleport(model.inverse_kinematics(T_base_tool, arm.home_rad))
+
+
+def _load_critic(layers: SafetyLayers, link: LockstepLink | SharedMemoryLink) -> None:
+    critic = layers.load_critic()
+    if critic is not None:
+        link.load_critic(critic.weights)
+        link.reset()  # which puts them into use
 
 
 def _refuse_unfit(
@@ -161,10 +179,7 @@ def _on_fr3(
     link = SharedMemoryLink(fr3_link_config(task, robot_config, chain_of(task, layers), measures, supervisor, flight))
     pictures: Pictures = NoPictures()
     try:
-        critic = layers.load_critic()
-        if critic is not None:
-            link.load_critic(critic.weights)
-            link.reset()  # which puts them into use
+        _load_critic(layers, link)
         if cameras:
             pictures = CameraPictures(link, cameras, task.scene().cameras)
         return RobotEnv(task, link, pictures=pictures, reset_config=reset_config)

@@ -133,6 +133,19 @@ def test_a_push_moves_it_as_in_mujoco_and_its_wrist_does_not_feel_it(make: Make)
     np.testing.assert_allclose(moved[0], moved[1], atol=0.002)
 
 
+def test_a_push_ends_where_the_world_is_put_back(make: Make) -> None:
+    for arm in (make(), MujocoArm(ARM, Scene(tool=square_peg_tool()), IDEAL)):
+        link = LockstepLink(arm, ArmModel(ARM, square_peg_tool()))
+        start, before = link.latest(), arm.snapshot()
+        arm.push(np.array([0.0, 12.0, 0.0, 0.0, 0.0, 0.0]), 60.0)
+        offsets_m = []
+        for _ in range(2):
+            link.send(Command(start.position_base_m, start.quaternion_base_xyzw, STIFF, duration_s=1.0))
+            offsets_m.append(np.linalg.norm(link.step(1.0)["position_base_m"][-1] - start.position_base_m))
+            arm.restore(before)
+        assert offsets_m[0] > 0.01 and offsets_m[1] < 0.001, f"{type(arm).__name__}: {offsets_m}"
+
+
 def press(arm: GazeboArm | MujocoArm, force_n: float, fixture_top_m: float = 0.0) -> NDArray[np.void]:
     """Presses the tool down on a level surface by a feed-forward force; returns the last 100 reports."""
     model = ArmModel(ARM, arm.scene.tool)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
+import signal
 import subprocess
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from controllers.description.tool import square_peg_tool
 from controllers.robots.gazebo import debian, modern, plugin, prefix, protocol
 from controllers.robots.gazebo import install as installing
 from controllers.robots.gazebo.protocol import HEAD, NotOurProtocol, Operation, as_state, decode_head, encode
+from controllers.robots.gazebo.server import clear_leftovers, own
 from controllers.robots.gazebo_arm import GazeboArm
 from data.errors import UserError
 
@@ -136,6 +138,19 @@ def test_the_server_gets_no_variable_of_ours_and_keeps_to_this_machine(tmp_path:
     assert variables["GAZEBO_MODEL_DATABASE_URI"] == ""
     assert all(part.startswith(str(tmp_path)) for part in variables["LD_LIBRARY_PATH"].split(":"))
     assert not {name for name in variables if name.startswith(("ROS", "AMENT", "PYTHON"))}
+
+
+def test_what_a_dead_owner_left_goes_and_what_a_living_one_has_stays(tmp_path: Path) -> None:
+    mine, left, young = (tmp_path / f"robot-rl-gazebo-{name}" for name in ("mine", "left", "young"))
+    for folder in (mine, left, young):
+        folder.mkdir()
+    with own(mine):
+        own(left).close()
+        with subprocess.Popen(["sleep", "60"], cwd=left) as hung:
+            clear_leftovers(tmp_path)
+            assert hung.wait(5.0) == -signal.SIGKILL
+        assert mine.is_dir() and young.is_dir(), "one is owned, the other about to be"
+        assert not left.exists()
 
 
 @NEEDS_COMPILER

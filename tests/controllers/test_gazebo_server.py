@@ -165,7 +165,8 @@ def test_sigint_ends_it_and_so_does_closing(arm: GazeboArm) -> None:
     arm.stop()
 
 
-def test_it_ends_with_a_parent_that_is_killed() -> None:
+@pytest.mark.parametrize("hangs", [False, True])
+def test_it_ends_with_a_parent_that_is_killed_and_if_it_hangs_when_the_next_one_starts(hangs: bool) -> None:
     require_gazebo()
     program = """
 import time
@@ -179,10 +180,14 @@ time.sleep(60)
         assert parent.stdout is not None
         server = psutil.Process(int(parent.stdout.readline()))
         left = Path(socket_path(server)).parent
+        if hangs:
+            server.suspend()
         parent.kill()
-    server.wait(15.0)
+    if not hangs:
+        server.wait(15.0)
     assert left.is_dir(), "nobody was there to remove it"
     GazeboArm(ARM, SCENE).stop()
+    server.wait(5.0)
     assert not left.exists(), "the next server did"
 
 

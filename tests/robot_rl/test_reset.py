@@ -282,11 +282,12 @@ def test_a_reset_that_waits_for_a_person_is_left_on_request_and_the_arm_stays_he
     workplace = ArmWorkplace(make_env(PegInsertion()))
     link: Any = workplace.env.link
     link.supervisor.person_hold(True)
-    asked: list[bool] = []
-    workplace.leave_resets(lambda: asked.append(True) is None and len(asked) == 5)
+    asked = iter([False] * 4 + [True])
+    workplace.leave_resets(lambda: next(asked))
     with pytest.raises(StopRequested):
         workplace.reset(0)
-    assert len(asked) == 5 and link.step(0.1)["reason"][-1] == Reason.PERSON_HOLD
+    assert next(asked, None) is None, "it was asked until it left"
+    assert link.step(0.1)["reason"][-1] == Reason.PERSON_HOLD
     link.supervisor.person_hold(False)
     _, info = workplace.reset(0)
     assert info["reset_attempts"] == 1

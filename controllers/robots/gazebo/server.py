@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import os
 import shutil
 import signal
@@ -11,7 +13,7 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,8 +39,8 @@ _LEAVE_S = 5.0
 _LONGEST_ADDRESS = 107
 """Characters of a Unix socket's path (unix(7))."""
 _AGAIN = "start again"
-_FOLDER = "robot-rl-gazebo-"
-"""Followed by the process id of whoever started the server."""
+_FOLDER, _OWNER = "robot-rl-gazebo-", "owner"
+"""A server's folder, and the file in it that is locked for as long as whoever started the server lives."""
 
 
 class GazeboServer:
@@ -51,8 +53,9 @@ class GazeboServer:
         """
         gazebo = installed()
         plugins = build(gazebo)
-        _clear_leftovers()
-        self._folder = Path(tempfile.mkdtemp(prefix=f"{_FOLDER}{os.getpid()}-"))
+        clear_leftovers(Path(tempfile.gettempdir()))
+        self._folder = Path(tempfile.mkdtemp(prefix=_FOLDER))
+        self._owned = own(self._folder)
         self._joints = len(joints)
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self._body = bytearray(state_dtype(self._joints).itemsize)
@@ -69,6 +72,7 @@ class GazeboServer:
         except BaseException:
             self._socket.close()
             shutil.rmtree(self._folder, ignore_errors=True)
+            self._owned.close()
             raise
         self.pid = self._process.pid
         try:
@@ -187,13 +191,26 @@ class GazeboServer:
                 self._process.kill()
                 self._process.wait()
         shutil.rmtree(self._folder, ignore_errors=True)
+        self._owned.close()
 
 
-def _clear_leftovers() -> None:
-    """Removes the folders of servers whose parents were killed; the servers have ended by themselves."""
-    for folder in Path(tempfile.gettempdir()).glob(f"{_FOLDER}*-*"):
-        owner = folder.name.removeprefix(_FOLDER).partition("-")[0]
-        if owner.isdigit() and not Path(f"/proc/{owner}").exists():
+def own(folder: Path) -> IO[bytes]:
+    """Returns a folder's file, which appears under its name already locked; the kernel unlocks what the dead had."""
+    file = (folder / f"{_OWNER}.new").open("wb")
+    fcntl.flock(file, fcntl.LOCK_EX)
+    (folder / f"{_OWNER}.new").rename(folder / _OWNER)
+    return file
+
+
+def clear_leftovers(place: Path) -> None:
+    """Removes the folders of servers whose parents were killed. Their servers ended by themselves, or hang and are killed."""
+    for folder in place.glob(f"{_FOLDER}*"):
+        with contextlib.suppress(OSError), (folder / _OWNER).open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            for process in Path("/proc").glob("[0-9]*"):
+                with contextlib.suppress(OSError):
+                    if (process / "cwd").readlink() == folder:
+                        os.kill(int(process.name), signal.SIGKILL)
             shutil.rmtree(folder, ignore_errors=True)
 
 
