@@ -203,7 +203,7 @@ def own(folder: Path) -> IO[bytes]:
 
 
 def clear_leftovers(place: Path) -> None:
-    """Removes the folders of servers whose parents were killed. Their servers ended by themselves, or hang and are killed."""
+    """Removes the folders of servers whose parents were killed; a server that hangs instead of ending is killed, too."""
     for folder in place.glob(f"{_FOLDER}*"):
         with contextlib.suppress(OSError), (folder / _OWNER).open("rb") as file:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
