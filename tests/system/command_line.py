@@ -15,6 +15,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
+from robot_rl.learning import journal
+from robot_rl.learning.replay import Replay
+
 PROGRAM = Path(sys.executable).with_name("robot-rl")
 TINY_POLICY = "policy_config.steps=200 policy_config.width=16 policy_config.blocks=1"
 TINY_AGENT = "agent_config.hidden=[16,16] agent_config.batch_size=16"
@@ -110,6 +116,14 @@ def records(run: Path, kind: str) -> list[dict[str, Any]]:
     content = path.read_bytes() if path.is_file() else b""
     lines = [json.loads(line) for line in content[: content.rfind(b"\n") + 1].splitlines()]
     return [line for line in lines if line["kind"] == kind]
+
+
+def decisions_of(run: Path) -> NDArray[np.void]:
+    """The decisions in a run's replay file, as they were journalled by an agent without extras."""
+    head, _, body = (run / "replay" / journal.FILE).read_bytes().partition(b"\n")
+    about = json.loads(head)
+    found = np.frombuffer(body, journal.record_type(Replay(2, about["obs"], about["action"])))
+    return found[found["kind"] == journal.TRANSITION]
 
 
 def content(folder: Path) -> dict[str, bytes]:

@@ -20,6 +20,7 @@ from rclpy.node import Node
 from sensor_msgs.msg import Joy
 from std_msgs.msg import String
 
+from controllers.types import Source
 from data.store import EpisodeStore
 from robot_rl.tasks.taught_file import write_taught
 from robot_rl.tasks.taught_parts import StartBox, SuccessRule
@@ -36,7 +37,7 @@ from tests.ros_nodes.conftest import (
     terminal,
     wait_until,
 )
-from tests.system.command_line import TINY_AGENT, typed
+from tests.system.command_line import TINY_AGENT, decisions_of, typed
 
 __all__ = ["clean_memory", "here", "namespace", "ros_domain", "start_node", "terminal"]
 pytestmark = [pytest.mark.slow, pytest.mark.alone]
@@ -128,5 +129,9 @@ def test_demonstrations_over_topics_become_a_policy_that_acts_and_learns_with_he
         lines = (tmp_path / "runs" / "x" / "metrics.jsonl").read_text().splitlines()
         episodes = [record for record in map(json.loads, lines) if record["kind"] == "episode"]
         assert sum(record.get("takeovers", 0) for record in episodes) >= 1
+        decisions = decisions_of(tmp_path / "runs" / "x")
+        own = decisions[decisions["source"] == Source.HUMAN]
+        assert {Source.POLICY, Source.HUMAN} <= set(decisions["source"].tolist())
+        assert (own["action"] != own["proposed"]).any(), "what was executed was the person's, not the policy's"
     finally:
         person.leave()

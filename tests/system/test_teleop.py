@@ -9,7 +9,6 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -19,7 +18,7 @@ from data.store import EpisodeStore
 from robot_rl.learning import journal
 from robot_rl.report.html import render
 from robot_rl.report.run_data import RunData
-from tests.system.command_line import PROGRAM, SHORT, TINY_AGENT, Done, kill, records, start, typed
+from tests.system.command_line import PROGRAM, SHORT, TINY_AGENT, Done, decisions_of, kill, records, start, typed
 from tests.system.conftest import Practice
 
 pytestmark = pytest.mark.slow
@@ -167,23 +166,12 @@ HUMAN = (
 )
 
 
-def log_of(run: Path) -> Any:
-    """The records of a run's replay file."""
-    path = run / "replay" / journal.FILE
-    _, _, body = path.read_bytes().partition(b"\n")
-    from robot_rl.learning.replay import Replay
-
-    kind = journal.record_type(Replay(2, 30, 6))
-    found = np.frombuffer(body, kind)
-    return found[found["kind"] == journal.TRANSITION]
-
-
 @pytest.mark.parametrize("mode", ["sync", "async"])
 def test_a_played_person_takes_over_while_the_policy_learns(practice: Practice, tmp_path: Path, mode: str) -> None:
     folder = practice.copy(tmp_path / "copy")
     typed(HUMAN.format(name=mode, more=f"mode={mode} human_config.rlif=true"), folder)
     run = folder / "runs" / mode
-    log = log_of(run)
+    log = decisions_of(run)
     assert {Source.POLICY, Source.SCRIPTED} <= set(log["source"].tolist())
     punished = np.flatnonzero(log["reward"] == -1.0)
     assert punished.size
@@ -207,14 +195,15 @@ def test_a_person_at_the_keyboard_takes_over_while_the_policy_learns(practice: P
     desk = Terminal(line, folder)
     run = folder / "runs/hand"
     try:
-        desk.waits(lambda: (run / "replay" / journal.FILE).is_file() and len(log_of(run)) > 5, "its first decisions")
+        replay = run / "replay" / journal.FILE
+        desk.waits(lambda: replay.is_file() and len(decisions_of(run)) > 5, "its first decisions")
         desk.types(" ")
         desk.types("r", 2.0)
         done = desk.finish()
     finally:
         desk.close()
     assert done.status == 0, done
-    log = log_of(run)
+    log = decisions_of(run)
     assert len(log) == 120
     own = np.flatnonzero(log["source"] == Source.HUMAN)
     assert own.size >= 10
@@ -233,7 +222,7 @@ def test_a_killed_run_with_a_played_person_goes_on_to_the_same_numbers(practice:
         time.sleep(0.02)
     kill(process)
     typed(line.format(HUMAN.format(name="killed", more="")), folder)
-    whole, killed = (log_of(folder / "runs" / name) for name in ("whole", "killed"))
+    whole, killed = (decisions_of(folder / "runs" / name) for name in ("whole", "killed"))
     np.testing.assert_array_equal(whole, killed)
 
 

@@ -203,7 +203,7 @@ def own(folder: Path) -> IO[bytes]:
 
 
 def clear_leftovers(place: Path) -> None:
-    """Removes the folders of servers whose parents were killed; a server that hangs instead of ending is killed, too."""
+    """Removes the folders of servers whose parents were killed; a server that hangs then is killed, too."""
     for folder in place.glob(f"{_FOLDER}*"):
         with contextlib.suppress(OSError), (folder / _OWNER).open("rb") as file:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
