@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import threading
 from pathlib import Path
 from typing import Any
@@ -13,24 +12,18 @@ import pytest
 pytest.importorskip("rclpy", reason="install the extra [ros]")
 
 from rclpy.node import Node
-from std_msgs.msg import String
 from std_srvs.srv import Trigger
 
 from controllers.person import look
 from data.errors import UserError
-from data.store import EpisodeStore
 from robot_rl.envs.make import make_env
 from robot_rl.tasks.registry import make_task
-from ros_nodes import qos
 from ros_nodes.topic_link import TopicLink
 from safety.reasons import Reason
 from safety.supervision import SupervisorState
 from tests.ros_nodes.conftest import NodeProcess, StartNode, wait_until
-from tests.system.command_line import PRETRAIN, typed
 
 pytestmark = [pytest.mark.slow, pytest.mark.alone]
-EASY = "task_config.offset_m=0.0 task_config.yaw_error_rad=0.0 task_config.operator_noise=0.03"
-"""The hole is where it seems to be, the hand is steady: an operator in real time on a shared machine succeeds."""
 
 
 @pytest.fixture
@@ -92,37 +85,6 @@ def test_another_task_other_limits_or_layers_are_refused(controller: NodeProcess
         make_env(make_task("peg_insertion", "tight"), robot="ros", robot_config=there)
     with pytest.raises(UserError, match="did you mean namespace"):
         make_env(make_task("peg_insertion"), robot="ros", robot_config={"namespce": "a"})
-
-
-def test_what_is_demonstrated_over_topics_is_imitated_and_acts_through_a_node(
-    controller: NodeProcess, namespace: str, start_node: StartNode, here: Node, tmp_path: Path
-) -> None:
-    over_topics = f" robot=ros robot_config.namespace={namespace}"
-    typed(f"collect task=peg_insertion episodes=6 out=demos.zarr{over_topics} {EASY}", tmp_path)
-    with EpisodeStore.open(tmp_path / "demos.zarr") as store:
-        assert len(store) == 6 and store.spec.robot == "ros"
-    typed(f"{PRETRAIN} {EASY}", tmp_path)
-    run = tmp_path / "runs" / "base"
-    heard: list[Any] = []
-    here.create_subscription(String, "policy/episode", heard.append, qos.streams())
-    policy = start_node("ros_nodes.policy_node", {"run": run, "begin": True, "episodes": 1})
-    wait_until(lambda: heard, policy.said(), 120.0)
-    told = json.loads(heard[0].data)
-    assert told["number"] == 1 and told["length"] > 1 and told["reset_kind"] == "automatic"
-    doing: list[Any] = []
-    here.create_subscription(String, "policy/state", doing.append, qos.latched())
-    wait_until(lambda: doing and doing[-1].data == "idle", "idle")
-    client: Any = here.create_client(Trigger, "policy/start")
-    assert client.wait_for_service(10.0)
-    future = client.call_async(Trigger.Request())
-    wait_until(future.done, "start")
-    assert future.result().success, future.result().message
-    wait_until(lambda: look(namespace).state == SupervisorState.RUN, "acting", 60.0)
-    stop: Any = here.create_client(Trigger, "policy/stop")
-    future = stop.call_async(Trigger.Request())
-    wait_until(future.done, "stop")
-    assert look(namespace).state == SupervisorState.ARMED
-    assert policy.end() == 0
 
 
 def test_a_policy_without_a_run_is_one_line(start_node: StartNode, tmp_path: Path) -> None:

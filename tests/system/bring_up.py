@@ -18,12 +18,15 @@ READY_S, END_S = 240.0, 40.0
 class Up:
     """A running `robot-rl up`."""
 
-    def __init__(self, words: list[str], log: Path) -> None:
+    def __init__(
+        self, words: list[str], log: Path, folder: Path | None = None, terminal: int = subprocess.DEVNULL
+    ) -> None:
+        """terminal: where keys are read from."""
         self.log = log
         with log.open("w") as output:
             self.process = subprocess.Popen(
-                [str(PROGRAM), "up", *words], stdout=output, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
-                start_new_session=True,
+                [str(PROGRAM), "up", *words], stdout=output, stderr=subprocess.STDOUT, stdin=terminal,
+                start_new_session=True, cwd=folder,
             )  # fmt: skip
         self.family: dict[int, psutil.Process] = {}
 
