@@ -104,8 +104,8 @@ ROS_FAULTS = (
         stage=partial(RosStage, hand=True),
     ),
     RosFault(
-        *("R16", "ROS: recorder stopped, then woken", "awake, it holds nobody up; whole, or it says what is lost", 0.0, "held ticks"),
-        cases_programs.recorder_stopped_and_woken,
+        *("R16", "ROS: recorder stopped, then woken", "awake, it holds nobody up; whole, or it says what is lost"),
+        *(0.0, "held ticks", cases_programs.recorder_stopped_and_woken),
         stage=partial(RosStage, recorder=True),
     ),
     RosFault(
