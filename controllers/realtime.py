@@ -29,8 +29,8 @@ class RealtimeConfig:
     priority: int = 80
     """SCHED_FIFO priority, 1..99; 0 leaves the scheduler as it is."""
     core: int = -1
-    """CPU core that the loop is pinned to; -1 = the last isolated one (`isolcpus`), without any the last one that the
-    process may use; -2 = not pinned."""
+    """CPU core that the loop is pinned to; -1 = the last isolated one (`isolcpus`) that may be had, without any the
+    last one that the process may use; -2 = not pinned."""
     lock_memory: bool = True
     """Whether all pages are locked into memory (mlockall)."""
     collect_garbage: bool = False
@@ -68,7 +68,21 @@ def take_measures(config: RealtimeConfig) -> tuple[Measure, ...]:
 
 def choose_core(core: int) -> int:
     """Returns the core that `RealtimeConfig.core` means for this process."""
-    return max(isolated_cores() or os.sched_getaffinity(0)) if core == -1 else core
+    if core != -1:
+        return core
+    isolated = [found for found in isolated_cores() if _may_run_on(found)]
+    return max(isolated or os.sched_getaffinity(0))
+
+
+def _may_run_on(core: int) -> bool:
+    """Whether this thread may be pinned to a core, tried and undone: a container's cpuset may leave it out."""
+    former = os.sched_getaffinity(0)
+    try:
+        os.sched_setaffinity(0, {core})
+    except OSError:
+        return False
+    os.sched_setaffinity(0, former)
+    return True
 
 
 def isolated_cores(file: Path = Path("/sys/devices/system/cpu/isolated")) -> set[int]:

@@ -131,7 +131,9 @@ def check_realtime() -> Finding:
 
 def check_cores() -> Finding:
     """Two cores: one for the motor process, one for everything else."""
-    count = len(os.sched_getaffinity(0))
+    from controllers.realtime import isolated_cores
+
+    count = len(os.sched_getaffinity(0) | isolated_cores())
     if count >= 2:
         return ok(f"{count} cores")
     return warn(

@@ -20,7 +20,7 @@ import numpy as np
 
 from controllers.flight.buffer import FlightBuffer
 from controllers.flight.config import FlightConfig
-from controllers.realtime import keep_off_core
+from controllers.realtime import keep_threads_off_core
 from controllers.shared_memory.block import BlockError, SharedBlock
 from controllers.shared_memory.layout import RING_CAPACITY, MotorState, Status
 from controllers.shared_memory.liveness import process_start
@@ -80,7 +80,7 @@ def main() -> int:
     with contextlib.suppress(OSError):
         os.nice(_NICENESS)
     if settings["off_core"] is not None:
-        keep_off_core(settings["off_core"])
+        keep_threads_off_core(settings["off_core"])
     try:
         block = SharedBlock.attach(settings["name"], command=False)
     except BlockError as error:  # the motor process has ended already

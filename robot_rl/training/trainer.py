@@ -89,7 +89,8 @@ class Trainer(StoredRun):
         """Trains to the wished number of steps.
 
         Raises StopRequested after the key q and KeyboardInterrupt after Ctrl-C or SIGTERM, both when all is saved.
-        Where the world can be put back the episode is finished first, so that the run then goes on to the same numbers.
+        Where the world can be put back the episode is finished first, so that the run then goes on to the same numbers;
+        not after a reset that was left while it waited for a person, which begins anew from where the arm stands.
         """
         self._key_stop, self._stop_wished = False, 0.0
         for workplace in (self.workplace, self.evaluation):

@@ -37,7 +37,8 @@ def run(config: SafetyCollectConfig) -> dict[str, Any]:
             _fill(folder.path, env, config)
         finally:
             env.close()
-        found = [load_trajectory(episode_path(folder.path, number)) for number in range(config.episodes)]
+        limits = chain_of(env.task).critic
+        found = [load_trajectory(episode_path(folder.path, number), limits) for number in range(config.episodes)]
     violations = sum(trajectory.violated for trajectory in found)
     print(f"{config.out}: {len(found)} episodes, {violations} of them ended with a violation")
     samples = sum(len(trajectory.features) for trajectory in found)

@@ -29,6 +29,8 @@ class Collection(NamedTuple):
     """task, variant and task_config."""
     limits: dict[str, float]
     """By which features were scaled and violations judged."""
+    surface: tuple[float, ...] | None
+    """About which depths were measured."""
     episodes: list[Trajectory]
 
 
@@ -53,7 +55,7 @@ def read_collection(place: str) -> Collection:
     setup = {name: stored[name] for name in kinds}
     chain = chain_of(make_task(setup["task"], setup["variant"], setup["task_config"]))
     limits = {name: float(getattr(chain.critic, name)) for name in LIMITS}
-    return Collection(folder, setup, limits, load_folder(folder, chain.critic))
+    return Collection(folder, setup, limits, chain.critic.surface, load_folder(folder, chain.critic))
 
 
 def require_alike(collections: Sequence[Collection]) -> None:
@@ -69,6 +71,10 @@ def require_fitting(critic: Critic, what: str, collection: Collection) -> None:
     _require_same_task(critic.task, collection, f"{what} is one")
     limits = {name: float(critic.weights[name]) for name in LIMITS}
     _require_same_limits(limits, collection, f"{what} is one")
+    if not np.allclose(critic.weights["surface"], collection.surface or 0.0):
+        raise UserError(
+            f"{collection.folder} holds episodes about another surface than {what} sees: train one on these episodes"
+        )
 
 
 def _require_same_task(task: str, other: Collection, what: str) -> None:

@@ -6,6 +6,7 @@ import re
 import shutil
 import signal
 import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -146,9 +147,15 @@ def test_what_a_dead_owner_left_goes_and_what_a_living_one_has_stays(tmp_path: P
         folder.mkdir()
     with own(mine):
         own(left).close()
-        with subprocess.Popen(["sleep", "60"], cwd=left) as hung:
+        words = [sys.executable, "-c", "import time; time.sleep(60)"]
+        with (
+            subprocess.Popen([*words, str(left / "world.sdf")], cwd=left) as hung,
+            subprocess.Popen(words, cwd=left) as reader,
+        ):
             clear_leftovers(tmp_path)
             assert hung.wait(5.0) == -signal.SIGKILL
+            assert reader.poll() is None, "a person who reads there is no server"
+            reader.kill()
         assert mine.is_dir() and young.is_dir(), "one is owned, the other about to be"
         assert not left.exists()
 

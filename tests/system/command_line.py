@@ -123,7 +123,8 @@ def decisions_of(run: Path) -> NDArray[np.void]:
     head, _, body = (run / "replay" / journal.FILE).read_bytes().partition(b"\n")
     about = json.loads(head)
     found = np.frombuffer(body, journal.record_type(Replay(2, about["obs"], about["action"])))
-    return found[found["kind"] == journal.TRANSITION]
+    decisions: NDArray[np.void] = found[found["kind"] == journal.TRANSITION]
+    return decisions
 
 
 def content(folder: Path) -> dict[str, bytes]:

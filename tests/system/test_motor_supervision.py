@@ -132,7 +132,8 @@ def test_the_flight_recorder_keeps_off_the_loops_core(arm: Any) -> None:
     with link_to(arm({"realtime": replace(ORDINARY, core=core)})) as link:
         pid = link.status().pid
         assert os.sched_getaffinity(pid) == {core}
-        assert core not in os.sched_getaffinity(recorder_of(pid))
+        threads = Path(f"/proc/{recorder_of(pid)}/task")
+        assert eventually(lambda: all(core not in os.sched_getaffinity(int(one.name)) for one in threads.iterdir()))
 
 
 def test_the_command_line_tells_and_resets(arm: Any, name: str, capsys: pytest.CaptureFixture[str]) -> None:

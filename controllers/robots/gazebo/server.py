@@ -39,8 +39,8 @@ _LEAVE_S = 5.0
 _LONGEST_ADDRESS = 107
 """Characters of a Unix socket's path (unix(7))."""
 _AGAIN = "start again"
-_FOLDER, _OWNER = "robot-rl-gazebo-", "owner"
-"""A server's folder, and the file in it that is locked for as long as whoever started the server lives."""
+_FOLDER, _OWNER, _WORLD = "robot-rl-gazebo-", "owner", "world.sdf"
+"""A server's folder, the file in it that is locked for as long as whoever started the server lives, and its world."""
 
 
 class GazeboServer:
@@ -54,8 +54,12 @@ class GazeboServer:
         gazebo = installed()
         plugins = build(gazebo)
         clear_leftovers(Path(tempfile.gettempdir()))
-        self._folder = Path(tempfile.mkdtemp(prefix=_FOLDER))
-        self._owned = own(self._folder)
+        self._folder = Path(tempfile.mkdtemp(prefix=_FOLDER)).resolve()
+        try:
+            self._owned = own(self._folder)
+        except OSError:
+            shutil.rmtree(self._folder, ignore_errors=True)
+            raise
         self._joints = len(joints)
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self._body = bytearray(state_dtype(self._joints).itemsize)
@@ -63,7 +67,7 @@ class GazeboServer:
         self._log_path = self._folder / "server.log"
         self._closed = False
         address = self._folder / "socket"
-        sdf = self._folder / "world.sdf"
+        sdf = self._folder / _WORLD
         try:
             if len(str(address)) > _LONGEST_ADDRESS:
                 raise UserError(f"{address} is too long for a socket: set TMPDIR to a shorter folder")
@@ -204,12 +208,13 @@ def own(folder: Path) -> IO[bytes]:
 
 def clear_leftovers(place: Path) -> None:
     """Removes the folders of servers whose parents were killed; a server that hangs then is killed, too."""
-    for folder in place.glob(f"{_FOLDER}*"):
+    for folder in place.resolve().glob(f"{_FOLDER}*"):
         with contextlib.suppress(OSError), (folder / _OWNER).open("rb") as file:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             for process in Path("/proc").glob("[0-9]*"):
                 with contextlib.suppress(OSError):
-                    if (process / "cwd").readlink() == folder:
+                    world = str(folder / _WORLD).encode()  # nobody else who happens to be in the folder
+                    if (process / "cwd").readlink() == folder and world in (process / "cmdline").read_bytes():
                         os.kill(int(process.name), signal.SIGKILL)
             shutil.rmtree(folder, ignore_errors=True)
 
