@@ -182,7 +182,7 @@ PASSIVE = SafetyGrid(
     ),
 )
 
-_PEG: dict[str, Any] = {"critic": False, "task": "peg_insertion", "teleport": False}
+_PEG: dict[str, Any] = {"task": "peg_insertion", "teleport": False}
 
 LAYERS = SafetyGrid(
     "layers",
@@ -191,21 +191,21 @@ LAYERS = SafetyGrid(
     (
         Arm("maze-all", "scripted explorer, all layers"),
         Arm("maze-none", "scripted explorer, no layer", safety_config=OFF, critic=False),
-        Arm("peg-all", "scripted operator, all layers that it has: no critic", **_PEG),
+        Arm("peg-all", "scripted operator, all layers", **_PEG),
         Arm(
             "peg-wide",
             "scripted operator, all of these but the reference limiter",
             safety_config={"limiter": False},
             **_PEG,
         ),
-        Arm("peg-none", "scripted operator, no layer", safety_config=OFF, **_PEG),
+        Arm("peg-none", "scripted operator, no layer", safety_config=OFF, critic=False, **_PEG),
     ),
     fairness=(
         "The two cells of a task run the same episodes with the same operator, which knows nothing of the layers. How "
         "often the limits are violated without them is the operator's doing: another one would need them more or less.",
         "Without layers the torque limits stay, and the ledger keeps its books without limiting anything.",
-        "The peg's cells run without a critic, their reflex acts on nothing; the maze's is the one of the seed, as in "
-        "bresa.md, at decisions of 0.1 s.",
+        "The critics are those of the seed: the maze's as in bresa.md, at decisions of 0.1 s, the peg's as the quick "
+        "start makes it.",
         "Calibration and comparison draw their mazes from the same held-out range. Nothing is fitted there.",
         "Episodes of the maze begin with a teleporting reset, the arm soft and at rest, unlike those of `collect`; "
         "those of the peg with the automatic one. The peg's operator was tuned with the reference limiter on.",
@@ -220,7 +220,7 @@ LAYERS = SafetyGrid(
             5.0,
         ),
         Claim(
-            "peg insertion: all layers that it has leave at most a fifth of the violations, at the same success",
+            "peg insertion: all layers leave at most a fifth of the violations, at the same success",
             "peg-all",
             "peg-none",
             "violation",
