@@ -194,8 +194,9 @@ LAYERS = SafetyGrid(
         Arm("peg-all", "scripted operator, all layers", **_PEG),
         Arm(
             "peg-wide",
-            "scripted operator, all of these but the reference limiter",
+            "scripted operator, all of these but the reference limiter and the critic, which goes with it",
             safety_config={"limiter": False},
+            critic=False,
             **_PEG,
         ),
         Arm("peg-none", "scripted operator, no layer", safety_config=OFF, critic=False, **_PEG),
