@@ -126,7 +126,7 @@ def _markdown(rows: list[Row]) -> str:
     lines = [
         "# What are the critics of the experiments worth on held-out episodes?",
         "",
-        "Command: `robot-rl experiment bresa` (or any other one with a critic). Scripted explorer on held-out mazes,",
+        "Command: `robot-rl experiment bresa` (or any other one with a critic). Scripted operators on held-out draws,",
         "interrupted now and then by what a reflex would do, up to the first violation of each episode. The gate",
         "decides on the row of its own period alone; the others show the same critic at the same threshold with slower",
         "decisions and decide nothing. Recall: share of the violations before which the risk exceeded the threshold",
