@@ -48,6 +48,7 @@ REFUSED: list[tuple[str, dict[str, Any]]] = [
     ("duration", {"duration_s": 11.0}),
     ("too_far", {"position_base_m": [3.0, 0.0, 0.0]}),
     ("sequence", {"sequence": 3}),
+    ("sequence", {"sequence": 2**62}),
     ("old", {"stamp_ns": -300_000_000}),
     ("old", {"stamp_ns": -(2**62)}),
     ("from_future", {"stamp_ns": 10_000_000}),
