@@ -12,14 +12,17 @@ from safety.ledger import LedgerConfig
 from safety.watch import WatchConfig
 
 
-def test_no_policy_presses_harder_than_stiffness_times_leash_and_friction() -> None:
-    figures = measure_walls(20)
-    assert figures["wall_rests"] >= 15 and figures["wall_dry_rests"] >= 15
-    assert figures["wall_over_allowance"] == 0, "the law alone"
-    assert figures["wall_force_excess_n"] <= 0.5 and figures["wall_moment_excess_nm"] <= 0.1
-    assert figures["wall_dry_force_excess_n"] <= 2.0
-    assert figures["wall_dry_beyond_friction_n"] <= 0.2 and figures["wall_dry_beyond_friction_nm"] <= 0.05
+def test_no_policy_presses_harder_than_stiffness_times_leash() -> None:
+    """At rest the simulated arm's dry friction holds nothing; on the way there no more than it can."""
+    figures = measure_walls(10)
+    assert figures["wall_presses"] == figures["wall_dry_presses"] == 10
+    assert figures["wall_rests"] >= 6 and figures["wall_dry_rests"] >= 6
+    assert figures["wall_over_allowance"] == figures["wall_dry_over_allowance"] == 0
+    assert figures["wall_force_excess_n"] <= 0.1 and figures["wall_moment_excess_nm"] <= 0.02, "the law alone"
+    assert figures["wall_dry_force_excess_n"] <= 2.0 and figures["wall_dry_moment_excess_nm"] <= 0.3
+    assert figures["wall_dry_beyond_friction_n"] <= 0.2 and figures["wall_dry_beyond_friction_nm"] <= 0.1
     assert figures["wall_force_excess_n"] > -1.0, "some axis presses with all that the leash lets it"
+    assert figures["wall_dry_creeping_excess_nm"] > 0.1, "friction does hold a share while the rod creeps"
 
 
 def test_a_full_tank_changes_no_torque() -> None:
