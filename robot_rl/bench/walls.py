@@ -12,8 +12,8 @@ have no dry friction, where nothing but the law remains, and once more on the ar
 MuJoCo's dry friction does not stick. Below its bound it is a constraint with aref = -b v
 (https://mujoco.readthedocs.io/en/stable/computation/index.html), so like a very stiff damper it holds nothing at a
 speed of zero: a rod that it holds back creeps for up to minutes to where the law alone holds it. Joints that stick hold
-their share for ever. That case is looked for in the creep: the share of friction that is possible at each place is
-computed, and the largest excess on the way reported apart.
+their share for ever. They are not simulated: what they can hold at most is computed wherever the rod creeps, and the
+excess that the creeping rods still show is reported apart from that of those at rest.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ class Press:
     """What the tool felt of one policy. An excess is |net wrench| - stiffness x leash per base axis (6,) [N, Nm]."""
 
     excess: Array
-    """At rest, or as it was when the patience ended."""
+    """At rest, or where `rests` is false as it was when the patience ended."""
     rests: bool
     creeping: Array
     """The largest excess per axis while it crept or rested (6,)."""
@@ -75,6 +75,7 @@ class Press:
     friction: Array
     """The most that dry friction can hold per base axis, of all those places (6,) [N, Nm]."""
     largest_contact_n: float
+    """Of the single contacts at the ends of its windows: no impacts."""
 
 
 def pocket_scene(half_width_m: float) -> Scene:
@@ -201,6 +202,7 @@ def measure_walls(policies: int, seed: int = 0) -> dict[str, float]:
         "wall_policies": policies,
         **_worst(law, "wall"),
         **_worst(dry, "wall_dry"),
+        "wall_dry_creeping_over_allowance": sum(bool((press.creeping > _ALLOWANCE).any()) for press in dry),
         **_by_unit("wall_dry_creeping_excess", creeping),
         **_by_unit("wall_dry_friction", friction),
         **_by_unit("wall_dry_beyond_friction", beyond),
@@ -222,13 +224,15 @@ def _presses_of(policies: int, seed: int, dry_friction: bool) -> list[Press]:
 
 
 def _worst(presses: list[Press], name: str) -> dict[str, float]:
-    excess = np.array([press.excess for press in presses])
+    excess, rests = np.array([press.excess for press in presses]), np.array([press.rests for press in presses])
     return {
         f"{name}_presses": len(presses),
-        f"{name}_rests": sum(press.rests for press in presses),
+        f"{name}_rests": int(rests.sum()),
         f"{name}_over_allowance": int((excess > _ALLOWANCE).any(axis=1).sum()),
         f"{name}_force_excess_n": float(excess[:, :3].max()),
         f"{name}_moment_excess_nm": float(excess[:, 3:].max()),
+        f"{name}_rest_force_excess_n": float(excess[rests, :3].max(initial=-np.inf)),
+        f"{name}_rest_moment_excess_nm": float(excess[rests, 3:].max(initial=-np.inf)),
     }
 
 

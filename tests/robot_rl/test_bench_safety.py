@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from controllers.chain import ChainConfig
 from robot_rl.bench.safety import measure_all_layers, measure_gate
@@ -12,6 +13,7 @@ from safety.ledger import LedgerConfig
 from safety.watch import WatchConfig
 
 
+@pytest.mark.slow
 def test_no_policy_presses_harder_than_stiffness_times_leash() -> None:
     """At rest the simulated arm's dry friction holds nothing; on the way there no more than it can."""
     figures = measure_walls(10)
