@@ -145,6 +145,13 @@ PASSIVE = SafetyGrid(
         Arm("aware", "trained within the budget, no filter", "aware", _UNFILTERED, critic=False),
         Arm("filtered", "trained without a budget, filter on", "agnostic", _FILTERED, critic=False),
         Arm("aware-filtered", "trained within the budget, filter on", "aware", _FILTERED, critic=False),
+        Arm(
+            "agnostic-1j",
+            "trained without a budget, no filter, a tank of 1 J",
+            "agnostic",
+            {**_UNFILTERED, "tank_start_j": 1.0},
+            critic=False,
+        ),
         *_fuller_tanks(),
     ),
     policies={
@@ -175,9 +182,8 @@ PASSIVE = SafetyGrid(
             *("aware-filtered", "agnostic", "energy_violation", 0.0, 5.0),
         ),
         Claim(
-            "with a tank of 1 J the filter alone ends energy violations and "
-            "costs little success (success without a filter is the same whatever the tank)",
-            *("filtered-1j", "agnostic", "energy_violation", 0.0, 5.0),
+            "with a tank of 1 J the filter alone ends energy violations and costs little success",
+            *("filtered-1j", "agnostic-1j", "energy_violation", 0.0, 5.0),
         ),
     ),
 )
