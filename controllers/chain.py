@@ -118,12 +118,14 @@ def run_tick(state: Record, terms: Floats, command: Record, config: Record, chai
 def guard_state(state: Record, position: Floats, quaternion: so3.Quaternion, config: Record, chain: Record) -> None:
     """Holds the arm where a measured value left its limits, or a joint is at its stop distance.
 
-    A trip latches. A joint limit and a sensor that stands still drop the goal until another command is accepted.
+    A trip latches, and takes the place of a milder latch: what is worst has to be answered for. A joint limit and a
+    sensor that stands still drop the goal until another command is accepted.
     """
     box_min, box_max = config.limiter.box_min_base_m, config.limiter.box_max_base_m
     tau = torque_of_last_tick(state, config, chain)
     trip = watch_state(state, tau, position, chain.work.twist, box_min, box_max, config.watch, chain.watch)
     if chain.latched != 0:
+        chain.latched = max(chain.latched, trip)
         return
     if trip != 0 and trip != _SENSOR_STUCK:
         enter_hold(position, quaternion, config, chain)

@@ -12,8 +12,11 @@ from safety.reasons import Reason
 from safety.reference_limiter import towards
 
 _NONE, _SHARE, _EMPTY = int(Reason.NONE), int(Reason.ENERGY_SHARE), int(Reason.TANK_EMPTY)
+_STATE_INVALID = int(Reason.STATE_INVALID)
 _BELIEVED = 2.0
 """A read-back beyond this multiple of the torque bound is no torque of this arm."""
+_ROUNDING = 1.001
+"""Of a joint that moves as fast as its drive lets it."""
 _BISECTIONS = 25
 """Halvings of the interval in which the granted share of a move is sought: to 3e-8 of the move."""
 
@@ -57,6 +60,16 @@ def drop_spring(position: Floats, quaternion: so3.Quaternion, chain: Record) -> 
 
 
 @kernel
+def joints_jumped(q: Floats, config: Record, chain: Record) -> bool:
+    """Whether a joint (7,) [rad] moved farther since the last tick than its drive lets it, lost packets included."""
+    ticks = 1 + config.ledger.repeat_ticks
+    for i in range(q.shape[0]):
+        if abs(q[i] - chain.ledger.q_previous_rad[i]) > _ROUNDING * ticks * config.ledger.reach_rad[i]:
+            return True
+    return False
+
+
+@kernel
 def settle_blind(state: Record, config: Record, chain: Record) -> None:
     """Books the work of a tick whose pose is not known, if the joints are, the spring keeping what it held.
 
@@ -69,6 +82,8 @@ def settle_blind(state: Record, config: Record, chain: Record) -> None:
     for i in range(state.q_rad.shape[0]):
         if not math.isfinite(state.q_rad[i]):
             ledger.open = 0
+    if joints_jumped(state.q_rad, config, chain):
+        ledger.open = 0
     if ledger.open == 0:
         write_off(ledger, config.ledger)
         return
@@ -82,9 +97,8 @@ def settle_until_seed(state: Record, config: Record, chain: Record) -> None:
     ledger = chain.ledger
     if config.ledger.mode == 0:
         return
-    for i in range(state.q_rad.shape[0]):
-        if abs(state.q_rad[i] - ledger.q_previous_rad[i]) > config.ledger.reach_rad[i]:
-            ledger.open = 0
+    if joints_jumped(state.q_rad, config, chain):
+        ledger.open = 0
     if ledger.open == 0:
         write_off(ledger, config.ledger)
     else:
@@ -95,11 +109,15 @@ def settle_until_seed(state: Record, config: Record, chain: Record) -> None:
 def settle_tick(state: Record, position: Floats, quaternion: so3.Quaternion, config: Record, chain: Record) -> None:
     """Books the tick that ended, with the torque that the drive says it applied, and remembers reference and stiffness.
 
-    A torque that cannot be read back counts as the one that was commanded.
+    A torque that cannot be read back counts as the one that was commanded. Joints that jumped are not believed: the
+    work between two such readings may be anything, so that it is written off, and the arm is latched.
     """
     ledger = chain.ledger
     if config.ledger.mode == 0:
         return
+    if ledger.open != 0 and joints_jumped(state.q_rad, config, chain):
+        ledger.open = chain.held = 0
+        chain.latched = max(chain.latched, _STATE_INVALID)
     if ledger.open == 0:  # nobody knows where the joints went meanwhile: no spring is left that could be found loaded
         write_off(ledger, config.ledger)
         drop_spring(position, quaternion, chain)

@@ -45,7 +45,7 @@ class RequestDesk:
         refusal, self._verdict, self._reason = "", Answer.GRANTED, 0
         try:
             self._carry_out(int(self._request["kind"]), self._request["name"].item().decode(), self._request["values"])
-        except (ValueError, KeyError, AttributeError) as error:
+        except (ValueError, OverflowError, KeyError, AttributeError) as error:
             refusal = str(error)
         answer = np.zeros((), ANSWER)
         answer["number"] = self._request["number"]

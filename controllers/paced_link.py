@@ -41,6 +41,8 @@ class LinkTimeouts(NamedTuple):
     """For another tick, before the motor process counts as dead."""
     suspension_s: float = 0.25
     """A command made before a suspension of this process longer than this is sent as old as it is."""
+    decision_s: float = 1.0
+    """So is one that took longer than this to be made, by a policy that hangs in a computation."""
 
 
 class PacedLink(ABC):
@@ -54,6 +56,7 @@ class PacedLink(ABC):
         self.name = name
         self.side, self._pulse = side, pulse  # whoever only passes on (a node) may use the side itself
         self._stall_timeout_s, self._suspension_ns = timeouts.stall_s, round(timeouts.suspension_s * 1e9)
+        self._decision_ns = round(timeouts.decision_s * 1e9)
         self.requests = RequestClient(side, name, timeouts.answer_s, self._require_alive, self._sleep)
         self._sequence = 0
         self._sent: Command | None = None
@@ -113,11 +116,14 @@ class PacedLink(ABC):
     def send(self, command: Command) -> None:
         """Publishes `command`, stamped now.
 
-        If this process was suspended (SIGSTOP, a sleeping laptop) after it last saw the arm, the command is as old as
-        what it was made from: it is stamped so, and the chain refuses it.
+        If this process was suspended (SIGSTOP) after it last saw the arm, or saw it too long ago (a decision that took
+        LinkTimeouts.decision_s), the command is as old as what it was made from: it is stamped so, and the chain
+        refuses it.
         """
         self._require_alive()
-        stamp_ns = self._seen_ns if self._suspended_since(self._seen_ns) else self.now_ns()
+        now_ns, seen_ns = self.now_ns(), self._seen_ns
+        late = now_ns - seen_ns > self._decision_ns or self._suspended_since(seen_ns)
+        stamp_ns = seen_ns if late else now_ns
         self._sent, self._sent_ns = command, stamp_ns
         self._put(command, stamp_ns)
 

@@ -2,13 +2,31 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 from controllers.motor_config import MotorConfig, MotorParts
 from controllers.plain import from_plain, to_plain
 
+if TYPE_CHECKING:
+    from controllers.chain import ChainConfig
+
 STALL_TIMEOUT_S = 2.0
 """How long such a process may run no tick: libfranka waits a second for a packet before it says that none comes."""
+
+DELAY_TICKS, REPEAT_TICKS = 1, 20
+"""What an FR3 does with a torque: it acts from the packet after the one that it answers, and is repeated for as long as
+packets are lost, of which the control box bears at most 20 in a row before it stops by itself."""
+
+
+def with_drive_reserve(chain: ChainConfig) -> ChainConfig:
+    """Returns the chain with energy reserved for torques that act late or are repeated, as an FR3's are.
+
+    Without that reserve the ledger's bound does not hold on it (docs/safety.md, A1 and A2). More than asked for stays.
+    """
+    ledger = chain.ledger
+    late, repeated = max(ledger.delay_ticks, DELAY_TICKS), max(ledger.repeat_ticks, REPEAT_TICKS)
+    return replace(chain, ledger=replace(ledger, delay_ticks=late, repeat_ticks=repeated))
 
 
 def franka_motor(name: str, **parts: Any) -> MotorConfig:
@@ -33,5 +51,6 @@ def build_franka_arm(options: dict[str, Any]) -> MotorParts:
     given = {key: from_plain(value) for key, value in options.items()}
     arm, tool = given["arm"], given["tool"]
     robot = FrankaArm(arm, tool, given["robot"])
-    chain = Chain(given.get("chain") or ChainConfig(rate_hz=robot.rate_hz), arm, tool.gripper_range_m)
+    config = with_drive_reserve(given.get("chain") or ChainConfig(rate_hz=robot.rate_hz))
+    chain = Chain(config, arm, tool.gripper_range_m)
     return MotorParts(robot, ArmModel(arm, tool), ModelTerms(), chain, arm.home_rad)

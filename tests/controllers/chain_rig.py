@@ -38,6 +38,14 @@ class Rig:
     def measure(self) -> None:
         MODEL.terms(self.state["q_rad"][0], self.state["qd_rad_s"][0], self.terms)
 
+    def carry(self, q_rad: Any) -> None:
+        """Puts the joints (7,) elsewhere [rad], as if they had been there at the last tick: no reading that jumped."""
+        self.state["q_rad"][0] = self.memory["ledger"]["q_previous_rad"][:] = q_rad
+
+    def stand(self, joint: int, q_rad: float) -> None:
+        """Does the same with a single joint."""
+        self.state["q_rad"][0, joint] = self.memory["ledger"]["q_previous_rad"][joint] = q_rad
+
     def aim(self, offset_m: Any = (0.0, 0.0, 0.0), turn_rad: Any = (0.0, 0.0, 0.0)) -> None:
         self.command["position_base_m"] = self.terms.position_base_m + np.asarray(offset_m)
         rotation = Rotation.from_rotvec(turn_rad) * Rotation.from_matrix(self.terms.rotation_base)

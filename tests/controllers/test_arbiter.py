@@ -86,7 +86,7 @@ def test_soft_halves_the_speed_of_the_reference_and_never_stiffens() -> None:
     fast = [rig_with(risk, stiffness=[40.0] * 3 + [3.0] * 3) for risk in (0.0, 0.2)]
     speeds = []
     for rig in fast:
-        rig.state["q_rad"][0, 0] += 0.02  # the leash would hide the speed: the arm is ahead of the reference
+        rig.stand(0, rig.state["q_rad"][0, 0] + 0.02)  # ahead of the reference: else the leash hides the speed
         rig.measure()
         rig.aim((0.3, 0.0, 0.0))
         rig.send()
@@ -245,7 +245,7 @@ def test_a_joint_limit_ends_the_motion_of_a_recovery() -> None:
     say(rig, 0.9, recovery=(20.0, 20.0, 20.0, 0.0))
     rig.tick(10)
     assert np.linalg.norm(rig.memory["goal_position"] - rig.terms.position_base_m) > 0.01
-    rig.state["q_rad"][0, 3] = ARM.upper_rad[3] - 0.01
+    rig.stand(3, ARM.upper_rad[3] - 0.01)
     report = rig.tick()
     assert (report["mode"], report["reason"]) == (Mode.REFLEX, Reason.JOINT_LIMIT)
     assert rig.memory["goal_position"].tolist() == rig.terms.position_base_m.tolist()

@@ -36,7 +36,7 @@ def test_p2_torque_rate_and_bound_hold_for_any_commands(seed: int) -> None:
     for _ in range(40):
         rig.aim(rng.uniform(-1.0, 1.0, 3), rng.uniform(-3.0, 3.0, 3))
         rig.send(stiffness=rng.uniform(0.0, [1000.0] * 3 + [60.0] * 3), feedforward_wrench_base=rng.uniform(-2, 2, 6))
-        rig.state["q_rad"] = np.clip(rig.state["q_rad"][0] + rng.normal(size=7) * 0.2, ARM.lower_rad, ARM.upper_rad)
+        rig.carry(np.clip(rig.state["q_rad"][0] + rng.normal(size=7) * 0.2, ARM.lower_rad, ARM.upper_rad))
         rig.state["qd_rad_s"] = rng.normal(size=7)
         for _ in range(3):
             executed = rig.tick()["tau_executed_nm"]
@@ -53,7 +53,7 @@ def test_p3_the_spring_never_exceeds_stiffness_times_leash(seed: int) -> None:
     for _ in range(40):
         rig.aim(rng.uniform(-0.4, 0.4, 3), rng.uniform(-1.5, 1.5, 3))
         rig.send()
-        rig.state["q_rad"] = rig.state["q_rad"][0] + rng.normal(size=7) * 0.02  # pushed about
+        rig.carry(rig.state["q_rad"][0] + rng.normal(size=7) * 0.02)  # pushed about
         report = rig.tick(int(rng.integers(1, 20)))
         assert (np.abs(rig.memory["work"]["error"]) <= leash + 1e-12).all()
         lead = rig.memory["reference_position"] - report["position_base_m"]
@@ -155,7 +155,7 @@ def test_box_and_cone_move_the_goal_and_say_so() -> None:
 
 def test_near_a_joint_limit_torque_only_points_away_and_the_chain_holds() -> None:
     rig = Rig()
-    rig.state["q_rad"][0][3] = ARM.upper_rad[3] - 0.01
+    rig.stand(3, ARM.upper_rad[3] - 0.01)
     rig.measure()
     rig.aim((0.0, 0.0, 0.3))
     rig.send()
@@ -163,7 +163,7 @@ def test_near_a_joint_limit_torque_only_points_away_and_the_chain_holds() -> Non
     assert report["tau_proposed_nm"][3] < 0.0
     assert report["reason"] == Reason.JOINT_LIMIT
     np.testing.assert_allclose(report["executed_position_base_m"], rig.terms.position_base_m, atol=1e-9)
-    rig.state["q_rad"][0][3] = ARM.upper_rad[3] - 0.1
+    rig.stand(3, ARM.upper_rad[3] - 0.1)
     assert rig.tick()["reason"] == Reason.JOINT_LIMIT, "the hold stays until another command comes"
     held = rig.memory["goal_position"].copy()
     for _ in range(8):

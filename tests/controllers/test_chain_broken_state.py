@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from controllers.chain import ChainConfig
 from controllers.types import Source
 from robot_rl.bench.adversary import Adversary, adversary_chain
+from safety.ledger import LedgerConfig
 from safety.reasons import Reason
 from safety.reflex import Mode
 from tests.controllers.chain_rig import ARM, WIDE, Rig
@@ -25,9 +28,47 @@ def pressed(config: ChainConfig = WIDE) -> Rig:
 @pytest.mark.parametrize(("name", "value"), [("wrench_tool", 500.0), ("qd_rad_s", 5.0)], ids=["force", "joint speed"])
 def test_a_trip_latches_also_near_a_joint_limit(name: str, value: float) -> None:
     rig = pressed()
-    rig.state["q_rad"][0, 3] = ARM.upper_rad[3] - 0.01
+    rig.stand(3, ARM.upper_rad[3] - 0.01)
     rig.state[name][0, 0] = value
     assert rig.tick(10)["latched"] >= Reason.FORCE_TRIP
+
+
+def test_a_worse_trip_takes_the_place_of_a_milder_one() -> None:
+    """A force beyond its limit is forgiven by itself, a joint that is too fast takes a person: both have happened."""
+    rig = pressed()
+    rig.state["wrench_tool"][0, 0] = 500.0
+    assert rig.tick(3)["latched"] == Reason.FORCE_TRIP
+    rig.state["qd_rad_s"][0, 0] = 5.0
+    assert rig.tick(3)["latched"] == Reason.JOINT_SPEED_TRIP
+    rig.state["qd_rad_s"][0, 0] = 0.0
+    assert rig.tick(3)["latched"] == Reason.JOINT_SPEED_TRIP, "a milder one does not take the place of a worse one"
+
+
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+def test_joints_that_jump_are_not_believed(sign: float) -> None:
+    """An encoder that slips against the torque would fill the tank from nothing, one that slips with it drain it."""
+    rig = pressed()
+    ledger = rig.memory["ledger"]
+    ledger["tank_j"] = 0.5
+    joint = int(np.abs(rig.report["tau_executed_nm"][0]).argmax())
+    rig.state["tau_applied_nm"] = rig.report["tau_executed_nm"]
+    rig.state["q_rad"][0, joint] += sign * 0.05 * np.sign(rig.report["tau_executed_nm"][0, joint])
+    delivered_j, most_j = float(ledger["delivered_j"]), float(ledger["sent_j"][0])
+    report = rig.tick()
+    assert report["latched"] == Reason.STATE_INVALID
+    assert ledger["delivered_j"] == delivered_j and ledger["tank_j"] == pytest.approx(0.5 - most_j, abs=1e-12)
+    assert np.abs(report["executed_position_base_m"] - report["position_base_m"]).max() < 1e-9, "nothing pulls it back"
+    rig.send()
+    assert rig.tick(50)["latched"] == Reason.STATE_INVALID, "a command ends no latch"
+
+
+def test_joints_that_are_as_fast_as_the_drive_lets_them_are_believed() -> None:
+    for lost in (0, 20):
+        rig = Rig(replace(WIDE, ledger=LedgerConfig(repeat_ticks=lost)))
+        rig.state["q_rad"][0] += ARM.max_velocity_rad_s * 1e-3 * (1 + lost)
+        assert rig.tick()["latched"] == 0
+        rig.state["q_rad"][0, 3] -= 1.1 * ARM.max_velocity_rad_s[3] * 1e-3 * (1 + lost)
+        assert rig.tick()["latched"] == Reason.STATE_INVALID
 
 
 @pytest.mark.parametrize("name", ["q_rad", "qd_rad_s", "wrench_tool"])

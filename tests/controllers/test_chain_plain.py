@@ -45,7 +45,7 @@ def run_stream(ticks: int = 120, plain: bool = False) -> dict[str, np.ndarray]:
     if plain:
         state, command, report = (array.view(np.recarray) for array in (state, command, report))
         chain.record, chain.config_record = chain.record.view(np.recarray), chain.config_record.view(np.recarray)
-    state["q_rad"] = arm.home_rad
+    state["q_rad"] = arm.home_rad + 0.025 * np.sin(np.arange(7))
     model.terms(state["q_rad"][0], state["qd_rad_s"][0], terms)
     chain.reseed(state, terms)
     pose = model.forward(arm.home_rad)
@@ -60,7 +60,7 @@ def run_stream(ticks: int = 120, plain: bool = False) -> dict[str, np.ndarray]:
             command["stiffness"], command["damping_ratio"] = rng.uniform(0.0, [1050.0] * 3 + [60.0] * 3), 0.9
             command["duration_s"], command["feedforward_wrench_base"] = 0.1, rng.uniform(-1.0, 1.0, 6)
         state["stamp_ns"] += 1_000_000 if tick < 80 else 40_000_000
-        state["q_rad"] = arm.home_rad + 0.1 * np.sin(0.1 * tick + np.arange(7))
+        state["q_rad"] = arm.home_rad + 0.025 * np.sin(0.1 * tick + np.arange(7))
         state["qd_rad_s"] = rng.normal(size=7) * (0.2 if tick < 100 else 1.0)  # too fast at the end: a trip
         state["wrench_tool"], state["tau_applied_nm"] = rng.normal(size=6), report["tau_executed_nm"]
         model.terms(state["q_rad"][0], state["qd_rad_s"][0], terms)

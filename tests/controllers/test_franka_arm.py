@@ -18,20 +18,23 @@ import numpy as np
 import pytest
 
 from controllers.arm_model import ArmModel
-from controllers.chain import ChainConfig
+from controllers.chain import Chain, ChainConfig
 from controllers.description.fr3 import fr3
 from controllers.description.tool import parallel_gripper_tool, square_peg_tool
 from controllers.latch_memory import latch_path
 from controllers.motor_child import MotorProcessDied
 from controllers.person import PersonSeat
+from controllers.plain import to_plain
 from controllers.robots.franka_arm import FrankaArm
 from controllers.robots.franka_config import FrankaConfig
+from controllers.robots.franka_motor import build_franka_arm
 from controllers.robots.franka_simulator import FrankaSimulator, simulated_robot, simulator_mjcf
 from controllers.shared_memory_link import SharedMemoryLink
 from controllers.types import STATE, Command
 from data.errors import UserError
 from robot_rl.envs.make import make_env
 from robot_rl.tasks.registry import make_task
+from safety.ledger import LedgerConfig
 from safety.reasons import Reason
 from safety.supervision import Answer, ResetRefused
 from tests.controllers.franka_server import link_to, name, robot
@@ -74,6 +77,20 @@ def test_bring_up_sets_frames_and_load_and_begins_at_zero_torque(robot: FrankaSi
         arm.stop()
         arm.stop()
     assert "Motion finished" in robot.log()
+
+
+@pytest.mark.slow
+@pytest.mark.alone
+def test_the_books_reserve_for_torques_that_act_late_or_are_repeated(robot: FrankaSimulator) -> None:
+    chain = ChainConfig(ledger=LedgerConfig(delay_ticks=2, tank_start_j=2.0))
+    given = {"arm": fr3(), "tool": square_peg_tool(), "robot": FrankaConfig(robot.ip)}
+    for asked, delay_ticks, tank_j in (({}, 1, 4.0), ({"chain": chain}, 2, 2.0)):
+        parts = build_franka_arm({key: to_plain(value) for key, value in {**given, **asked}.items()})
+        parts.robot.stop()
+        assert isinstance(parts.chain, Chain)
+        ledger = parts.chain.config_record["ledger"][0]
+        assert (ledger["delay_ticks"], ledger["repeat_ticks"]) == (delay_ticks, 20), "more than asked for, never less"
+        assert parts.chain.config.ledger.tank_start_j == tank_j
 
 
 def require_settings(arm: FrankaArm) -> None:

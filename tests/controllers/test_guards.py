@@ -170,9 +170,9 @@ def test_an_absurd_applied_torque_is_neither_commanded_after_a_seed_nor_believed
 
 def test_near_a_joint_limit_the_chain_holds() -> None:
     rig = sent(NO_LIMITS, offset_m=(0.05, 0.0, 0.0))
-    rig.state["q_rad"][0, 3] = ARM.upper_rad[3] - 0.01
+    rig.stand(3, ARM.upper_rad[3] - 0.01)
     assert rig.tick()["reason"] == Reason.JOINT_LIMIT
-    rig.state["q_rad"][0, 3] = ARM.upper_rad[3] - 0.03
+    rig.stand(3, ARM.upper_rad[3] - 0.03)
     rig.measure()
     rig.aim()
     rig.send()

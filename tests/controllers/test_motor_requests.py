@@ -134,6 +134,7 @@ def test_only_a_wish_to_stop_stops(desk: Desk) -> None:
         (Request.PLACE_FIXTURE, "door", [0.0] * 6 + [1.0], "no movable fixture 'door'"),
         (Request.PLACE_FIXTURE, "plate", [0.0] * 7, "length 1"),
         (Request.TARE, "", (), "Simulated cannot tare: its driver needs a method `tare`"),
+        (Request.SEED_SENSOR, "", [np.inf], "cannot convert float infinity to integer"),
         (99, "", (), "unknown request 99; known are"),
     ],
 )

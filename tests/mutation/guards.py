@@ -250,12 +250,17 @@ GUARDS = (
         ("        write_off(ledger, config.ledger)\n        return\n", "        return\n"),
         ("        write_off(ledger, config.ledger)\n        drop_spring", "        drop_spring"),
         ("        write_off(ledger, config.ledger)\n    else:\n", "        pass\n    else:\n"),
-        ("> config.ledger.reach_rad[i]:", "> 1e9:"),
+        ("* config.ledger.reach_rad[i]:", "* 1e9:"),
+        ("    ticks = 1 + config.ledger.repeat_ticks\n", "    ticks = 1\n"),
+        ("    if ledger.open != 0 and joints_jumped(state.q_rad, config, chain):\n", "    if False:\n"),
+        ("        ledger.open = chain.held = 0\n", "        chain.held = 0\n"),
+        ("        chain.latched = max(chain.latched, _STATE_INVALID)\n", ""),
     ),
     *_guards(
         "controllers/chain.py",
         (_BROKEN,),
         ("    settle_until_seed(state[0], config[0], chain[0])\n", ""),
+        ("        chain.latched = max(chain.latched, trip)\n", ""),
     ),
     *_guards(
         "safety/supervisor.py",

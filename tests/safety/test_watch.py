@@ -237,7 +237,7 @@ def test_a_trip_during_a_hold_lets_go_of_what_pushed_the_arm_away() -> None:
     rig = in_motion()
     rig.state["stamp_ns"] += 1_100_000_000
     assert rig.tick()["reason"] == Reason.HOLD
-    rig.state["q_rad"][0, 3] += 0.01  # pushed by hand: the spring of the hold is bent
+    rig.stand(3, rig.state["q_rad"][0, 3] + 0.01)  # pushed by hand: the spring of the hold is bent
     report = rig.tick()
     assert abs(report["executed_position_base_m"] - report["position_base_m"]).max() > 1e-3
     provoke(rig, Reason.FORCE_TRIP)

@@ -130,6 +130,19 @@ def test_commands_arrive_with_growing_sequence_and_are_kept_alive_no_longer_than
         assert link.latest().sequence == -1
 
 
+def test_a_decision_that_took_too_long_is_as_old_as_what_it_was_made_from(name: str) -> None:
+    """A policy that hangs in a computation, its process awake: what it then decides is about an arm of long ago."""
+    with link_to(motor(name, "real_chain")) as link:
+        link.reset()
+        decision = here(link)
+        time.sleep(1.1)
+        link.send(decision)
+        report = link.step(0.1)[-1]
+        assert report["refused"] == 1 and report["sequence"] == -1, "seen, but not taken"
+        link.send(here(link))
+        assert link.step(0.1)["sequence"][-1] == 2
+
+
 def test_a_gripper_that_the_robot_cannot_move_is_refused_at_the_start(name: str) -> None:
     with pytest.raises(UserError, match=r"got FakeRobot without grip\(opening_m\)"):
         link_to(motor(name, "real_chain", gripper_range_m=[0.0, 0.08]))
