@@ -23,7 +23,10 @@ from robot_rl.workflows.trial_files import digest_of_file
 
 Row = dict[str, Any]
 MEASURED_FILE = "measured.json"
-_FIGURES = ("threshold", "lookahead_s", "recall", "false_reflexes", "ece", "violations", "episodes", "decisions")
+_FIGURES = (
+    *("threshold", "lookahead_s", "recall", "recall_in_time", "stopping_time_s"),
+    *("false_reflexes", "ece", "violations", "episodes", "decisions"),
+)
 
 
 def critic_of(task: str, seed: int, out: Path, task_config: Mapping[str, Any] | None = None, gate: bool = True) -> Path:
@@ -130,13 +133,14 @@ def _markdown(rows: list[Row]) -> str:
         "interrupted now and then by what a reflex would do, up to the first violation of each episode. The gate",
         "decides on the row of its own period alone; the others show the same critic at the same threshold with slower",
         "decisions and decide nothing. Recall: share of the violations before which the risk exceeded the threshold",
-        "within the look-ahead, asked at every sample. False reflexes: share of the decisions with an alarm that no",
-        "violation followed; a slower decision holds more samples that may raise one. ECE: expected calibration error",
-        "of the risk.",
+        "within the look-ahead, asked at every sample; in time: at least the arm's stopping time before, 55 to 59 ms,",
+        "which the gate does not ask for: an arm that is already braking hits less hard (no figure: not kept). False",
+        "reflexes: share of the decisions with an alarm that no violation followed; a slower decision holds more",
+        "samples that may raise one. ECE: expected calibration error of the risk.",
         "",
-        "| task | seed | decision [s] | gate | threshold | look-ahead [s] | recall | false reflexes | ECE "
-        "| violations | episodes | decisions |",
-        f"|{'---|' * 12}",
+        "| task | seed | decision [s] | gate | threshold | look-ahead [s] | recall | in time | false reflexes "
+        "| ECE | violations | episodes | decisions |",
+        f"|{'---|' * 13}",
         *(_line(row) for row in rows),
         "",
         f"Source commits: {', '.join(sorted({str(row['commit']) for row in rows}))}.",
@@ -145,10 +149,12 @@ def _markdown(rows: list[Row]) -> str:
 
 
 def _line(row: Row) -> str:
+    in_time = row.get("recall_in_time")  # rows from before it was kept lack it
     cells = [
         f"{row['task']} | {row['seed']} | {row['decision_s']:g} | {'decides' if row['gated'] else 'measured only'}",
         f"{row['threshold']:g} | {row['lookahead_s']:.2f}",
-        f"{row['recall']:.3f} | {row['false_reflexes']:.3f} | {row['ece']:.3f}",
+        f"{row['recall']:.3f} | {'-' if in_time is None else f'{in_time:.3f}'}",
+        f"{row['false_reflexes']:.3f} | {row['ece']:.3f}",
         f"{row['violations']} | {row['episodes']} | {row['decisions']}",
     ]
     return f"| {' | '.join(cells)} |"
