@@ -26,7 +26,7 @@ demo: venv egl
 # Most tests run side by side; those marked `alone` afterwards, one at a time: they are about milliseconds.
 # Status 5 says that no test was chosen, 2 that somebody interrupted.
 define run_tests
-	@$(RUN)/python -m pytest -q -n auto --maxprocesses 4 --dist loadfile -m "$(1) not alone" $(PYTEST_ARGS); first=$$?; \
+	@$(RUN)/python -m pytest -q -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder -m "$(1) not alone" $(PYTEST_ARGS); first=$$?; \
 	[ $$first = 2 ] && exit 2; \
 	$(RUN)/python -m pytest -q -m "$(1) alone" $(PYTEST_ARGS) -n 0; second=$$?; \
 	case $$first,$$second in 0,0|0,5|5,0) ;; *) exit 1;; esac
