@@ -66,7 +66,7 @@ class WatchConfig:
     """Largest speed of the control point [m/s]; 0.25 where people may be near."""
     max_angular_speed_rad_s: float = 4.0
     """Largest angular speed of the tool [rad/s]."""
-    max_power_w: float = 30.0
+    max_power_w: float = 10.0
     """Largest power that the controller puts into the joints [W]."""
     joint_speed_share: float = 0.9
     """Largest speed of a joint as a share of its rated speed, in (0, 1]."""

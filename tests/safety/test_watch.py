@@ -21,7 +21,7 @@ TRIPS = {
     Reason.MOMENT_TRIP: 10.0,
     Reason.SPEED_TRIP: 0.5,
     Reason.TURN_TRIP: 4.0,
-    Reason.POWER_TRIP: 30.0,
+    Reason.POWER_TRIP: 10.0,
     Reason.JOINT_SPEED_TRIP: 0.9 * 2.62,
 }
 """The default limits, written out: a default that is changed must be changed here as well, by somebody who means it."""
