@@ -64,6 +64,7 @@ def run_pump(mode: str, seconds: float = 10.0, tank_start_j: float = 1.0) -> tup
     terms.rotation_base[:] = np.diag([1.0, -1.0, -1.0])
     command["sequence"], command["gripper_m"] = -1, np.nan
     chain.reseed(state, terms)
+    chain.record["ledger"]["q_previous_rad"][0, 0] = START_M  # put there: no reading that jumped
     x_m, v_m_s, delivered_j, largest_j, dt_s = START_M, 0.0, 0.0, 0.0, 1e-3
     rng = np.random.default_rng(0)
     for tick in range(round(seconds * 1e3)):

@@ -46,7 +46,7 @@ def test_the_pump_is_dry() -> None:
     unfiltered_j, _ = run_pump("observe")
     filtered_j, budget_j = run_pump("enforce")
     assert unfiltered_j > 5.0
-    assert filtered_j <= budget_j == 1.0
+    assert 0.9 < filtered_j <= budget_j == 1.0, "it spends what it has"
 
 
 def stream(config: ChainConfig, seed: int) -> np.ndarray:
