@@ -80,6 +80,7 @@ def run_tick(state: Record, terms: Floats, command: Record, config: Record, chai
     quaternion = so3.from_matrix(terms[1])
     tool_twist(terms[2], state.qd_rad_s, chain.work.twist)
     settle_tick(state, position, quaternion, config, chain)
+    chain.ticked_ns = state.stamp_ns
     take_command(command, state.stamp_ns, position, quaternion, config, chain)
     guard_state(state, position, quaternion, config, chain)
     assess(state, position, quaternion, config, chain)
@@ -148,6 +149,7 @@ def let_go(state: Record, terms: Floats, config: Record, chain: Record, report: 
     limit_torque(chain.tau_wish, chain.tau_previous, config.torque, report.tau_executed_nm)
     unknown = (math.nan, math.nan, math.nan, math.nan)
     settle_blind(state, config, chain)
+    chain.ticked_ns = state.stamp_ns
     if config.ledger.mode != 0:
         gate_torque(chain.ledger, config.ledger, report.tau_executed_nm)
     write_report(state, terms, config, chain, _STATE_INVALID, unknown, report)
@@ -171,6 +173,7 @@ def seed_entry(terms: Floats, state: Record, config: Record, chain: Record) -> N
         return
     quaternion = so3.from_matrix(terms[1])
     settle_until_seed(state[0], config[0], chain[0])
+    chain[0].ticked_ns = state[0].stamp_ns
     seed_chain(terms[0], quaternion, state[0].tau_applied_nm, state[0].stamp_ns, config[0], chain[0])
     reopen(terms[0], quaternion, state[0].q_rad, config[0], chain[0])
     rearm(chain[0].watch)
@@ -219,6 +222,13 @@ class Chain(LatchWords):
     def reseed(self, state: NDArray[Any], terms: ModelTerms) -> None:
         """Holds the measured pose from now on and ends a latch. state: STATE array (1,)."""
         seed_entry(kernel_terms(terms), state, self.config_record, self.record)
+
+    def carried(self) -> None:
+        """Says that the arm was carried since the last tick: its joints did not jump, nobody's torque did it.
+
+        A hold is entered anew where the arm is then.
+        """
+        self.record["ledger"]["open"] = self.record["held"] = 0
 
     def grant(self) -> float:
         """Sets the tank to its start, for a new episode; returns the change [J]. Only a supervisor may ask for it."""

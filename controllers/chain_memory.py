@@ -36,6 +36,7 @@ CHAIN_CONFIG = np.dtype(
 CHAIN = np.dtype(
     [
         ("tick", "i8"),
+        ("ticked_ns", "i8"),  # stamp of the state in the last tick, or seed
         ("commanded", "i8"),  # 1 once a command was accepted since the last seed
         ("latched", "i8"),  # 0 or the Reason, from LATCHED upwards, that only a reseed ends
         ("asked_hold", "i8"),  # Reason for which the supervisor wants a soft hold, 0 without one; only it writes here

@@ -7,12 +7,12 @@ import math
 from controllers.reference import leash
 from safety import so3
 from safety.compilation import Floats, Record, kernel
-from safety.ledger import budget, open_ledger, pay, settle, spring_energy, write_off
+from safety.ledger import LedgerMode, budget, open_ledger, pay, settle, spring_energy, write_off
 from safety.reasons import Reason
 from safety.reference_limiter import towards
 
 _NONE, _SHARE, _EMPTY = int(Reason.NONE), int(Reason.ENERGY_SHARE), int(Reason.TANK_EMPTY)
-_STATE_INVALID = int(Reason.STATE_INVALID)
+_STATE_INVALID, _ENFORCE = int(Reason.STATE_INVALID), int(LedgerMode.ENFORCE)
 _BELIEVED = 2.0
 """A read-back beyond this multiple of the torque bound is no torque of this arm."""
 _ROUNDING = 1.001
@@ -60,9 +60,14 @@ def drop_spring(position: Floats, quaternion: so3.Quaternion, chain: Record) -> 
 
 
 @kernel
-def joints_jumped(q: Floats, config: Record, chain: Record) -> bool:
-    """Whether a joint (7,) [rad] moved farther since the last tick than its drive lets it, lost packets included."""
-    ticks = 1 + config.ledger.repeat_ticks
+def elapsed_ticks(state: Record, config: Record, chain: Record) -> float:
+    """How many ticks long the last one was, by the stamps of the states, at least 1: packets may have been lost."""
+    return float(max(1.0, 1e-9 * (state.stamp_ns - chain.ticked_ns) / config.dt_s))
+
+
+@kernel
+def joints_jumped(q: Floats, ticks: float, config: Record, chain: Record) -> bool:
+    """Whether a joint (7,) [rad] is farther from where it was than its drive can take it in so many ticks."""
     for i in range(q.shape[0]):
         if abs(q[i] - chain.ledger.q_previous_rad[i]) > _ROUNDING * ticks * config.ledger.reach_rad[i]:
             return True
@@ -82,10 +87,11 @@ def settle_blind(state: Record, config: Record, chain: Record) -> None:
     for i in range(state.q_rad.shape[0]):
         if not math.isfinite(state.q_rad[i]):
             ledger.open = 0
-    if joints_jumped(state.q_rad, config, chain):
+    ticks = elapsed_ticks(state, config, chain)
+    if joints_jumped(state.q_rad, ticks + config.ledger.repeat_ticks, config, chain):
         ledger.open = 0
     if ledger.open == 0:
-        write_off(ledger, config.ledger)
+        write_off(ledger, config.ledger, ticks)
         return
     tau = torque_of_last_tick(state, config, chain)
     settle(ledger, config.ledger, ledger.spring_j, tau, state.q_rad)
@@ -97,10 +103,10 @@ def settle_until_seed(state: Record, config: Record, chain: Record) -> None:
     ledger = chain.ledger
     if config.ledger.mode == 0:
         return
-    if joints_jumped(state.q_rad, config, chain):
+    if joints_jumped(state.q_rad, 1.0, config, chain):
         ledger.open = 0
     if ledger.open == 0:
-        write_off(ledger, config.ledger)
+        write_off(ledger, config.ledger, elapsed_ticks(state, config, chain))
     else:
         settle(ledger, config.ledger, ledger.spring_j, torque_of_last_tick(state, config, chain), state.q_rad)
 
@@ -109,17 +115,19 @@ def settle_until_seed(state: Record, config: Record, chain: Record) -> None:
 def settle_tick(state: Record, position: Floats, quaternion: so3.Quaternion, config: Record, chain: Record) -> None:
     """Books the tick that ended, with the torque that the drive says it applied, and remembers reference and stiffness.
 
-    A torque that cannot be read back counts as the one that was commanded. Joints that jumped are not believed: the
-    work between two such readings may be anything, so that it is written off, and the arm is latched.
+    A torque that cannot be read back counts as the one that was commanded. Joints that jumped are not believed while
+    the ledger enforces: work between two such readings may be anything, so that it is written off and the arm latched.
     """
     ledger = chain.ledger
     if config.ledger.mode == 0:
         return
-    if ledger.open != 0 and joints_jumped(state.q_rad, config, chain):
+    ticks = elapsed_ticks(state, config, chain)
+    enforced = ledger.open != 0 and config.ledger.mode == _ENFORCE
+    if enforced and joints_jumped(state.q_rad, ticks + config.ledger.repeat_ticks, config, chain):
         ledger.open = chain.held = 0
         chain.latched = max(chain.latched, _STATE_INVALID)
     if ledger.open == 0:  # nobody knows where the joints went meanwhile: no spring is left that could be found loaded
-        write_off(ledger, config.ledger)
+        write_off(ledger, config.ledger, ticks)
         drop_spring(position, quaternion, chain)
         reopen(position, quaternion, state.q_rad, config, chain)
     tau = torque_of_last_tick(state, config, chain)

@@ -86,8 +86,7 @@ class LockstepLink:
                 f"chain and robot must tick at one rate, got {self.chain.config.rate_hz:g} and {robot.rate_hz:g} Hz"
             )
         self._gripper = GripRelay(robot, self.chain.gripper_range_m)
-        self.terms = ModelTerms()
-        self.state = np.zeros(1, STATE)
+        self.terms, self.state = ModelTerms(), np.zeros(1, STATE)
         self.command = np.zeros(1, COMMAND)
         self.command["sequence"] = -1
         self._report = np.zeros(1, REPORT)
@@ -138,12 +137,13 @@ class LockstepLink:
 
     def _leave_latch(self) -> None:
         """Lets an arm that is latched come to rest, and asks the supervisor."""
-        reason = self.supervisor.reason
-        for _ in range(round(_PATIENCE_S / KEEP_ALIVE_S)):
-            answer = self.supervisor.ask_reseed(self.now_ns())
-            if answer != Answer.NOT_CALM:
-                break
+        reason, left = self.supervisor.reason, round(_PATIENCE_S / KEEP_ALIVE_S)
+        answer = self.supervisor.ask_reseed(self.now_ns())
+        if answer != Answer.GRANTED:
+            self.chain.carried()  # perhaps: a simulated arm may be put elsewhere before it is reset
+        while answer == Answer.NOT_CALM and left > 0:
             self.step(KEEP_ALIVE_S)
+            answer, left = self.supervisor.ask_reseed(self.now_ns()), left - 1
         if answer != Answer.GRANTED:
             raise ResetRefused(answer, reason, "")
 

@@ -150,6 +150,8 @@ class MotorLoop:
                 self._parts.chain.grant()
             if not self._parts.chain.latched:  # else this seed cut the reflex short that was one too many
                 break
+        if moved and answer != Answer.GRANTED:
+            self._parts.chain.carried()
         return answer, max(reason, self._supervisor.reason)
 
     def grant(self) -> Answer:

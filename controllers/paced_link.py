@@ -124,7 +124,7 @@ class PacedLink(ABC):
         now_ns, seen_ns = self.now_ns(), self._seen_ns
         late = now_ns - seen_ns > self._decision_ns or self._suspended_since(seen_ns)
         stamp_ns = seen_ns if late else now_ns
-        self._sent, self._sent_ns = command, stamp_ns
+        self._sent, self._sent_ns = None if late else command, stamp_ns  # what is late is not renewed as if it were not
         self._put(command, stamp_ns)
 
     def step(self, duration_s: float, interruptible: bool = False) -> NDArray[Any]:

@@ -251,14 +251,15 @@ def under_way(ledger: Record, config: Record) -> float:
 
 
 @kernel
-def write_off(ledger: Record, config: Record) -> None:
-    """Books a tick whose work nobody can tell: the most that any torque could deliver that may have acted, as lost.
+def write_off(ledger: Record, config: Record, ticks: float) -> None:
+    """Books work that nobody can tell: the most that any torque could deliver that may have acted, as lost.
 
-    From the tank, and from the spring where the tank does not hold as much: the gate left enough in both together.
+    ticks: how long it acted, >= 1. It comes from the tank, and from the spring where the tank does not hold as much:
+    the gate left enough in both together.
     """
     most_j = 0.0
     for back in range(config.delay_ticks, config.delay_ticks + config.repeat_ticks + 1):
-        most_j = max(most_j, ledger.sent_j[back])
+        most_j = max(most_j, ticks * ledger.sent_j[back])
     most_j = min(most_j, max(ledger.tank_j + ledger.spring_j, 0.0))
     from_tank_j = min(most_j, max(ledger.tank_j, 0.0))
     ledger.tank_j -= from_tank_j

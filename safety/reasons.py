@@ -73,8 +73,8 @@ class Reason(IntEnum):
     ESTOP = 69
     """Emergency stop requested in software; latched."""
     STATE_INVALID = 70
-    """The robot's state held a number that is not finite: torque goes to zero at the rate limit. Or a joint moved
-    farther in a tick than its drive lets it: the spring is let go. Latched."""
+    """The robot's state held a number that is not finite: torque goes to zero at the rate limit. Or, while the
+    ledger enforces, a joint moved farther in a tick than its drive lets it: the spring is let go. Latched."""
     LATCH_UNREADABLE = 71
     """What a former motor process remembered of a latch is damaged: latched, since there may have been one."""
     ROBOT_FAULT = 72

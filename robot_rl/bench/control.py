@@ -29,6 +29,7 @@ from controllers.robots.mujoco_arm import MujocoArm
 from controllers.shared_memory_link import SharedMemoryLink, SharedMemoryLinkConfig
 from controllers.types import COMMAND, REPORT, STATE, Command
 from data.errors import UserError
+from safety.reasons import Reason
 from safety.risk_weights import require_acceptable
 
 _OBS_SIZE, _ACTION_SIZE = 30, 6
@@ -115,6 +116,12 @@ def _bare_pinocchio(urdf: str) -> Callable[[NDArray[Any], NDArray[Any]], None]:
     return bare
 
 
+def _to_and_fro(tick: int, n: int) -> int:
+    """0 .. n - 1 and back again, over and over: a replay without a jump."""
+    place = tick % (2 * n)
+    return min(place, 2 * n - 1 - place)
+
+
 def _time_ticks(
     chain: Chain,
     model: ArmModel,
@@ -133,10 +140,10 @@ def _time_ticks(
     model.terms(q, qd, terms)
     chain.reseed(state, terms)
     for tick in range(len(whole_ns)):
-        state[0] = states[tick % n]
+        state[0] = states[_to_and_fro(tick, n)]
         stamp[0] = tick * 1_000_000
         if tick % _DECISION_TICKS == 0:
-            goal = trajectory.poses[(tick + _DECISION_TICKS // 2) % n]
+            goal = trajectory.poses[_to_and_fro(tick + _DECISION_TICKS // 2, n)]
             command["position_base_m"] = goal["position_base_m"]
             command["quaternion_base_xyzw"] = goal["quaternion_base_xyzw"]
             command["sequence"], command["stamp_ns"] = tick // _DECISION_TICKS, stamp[0]
@@ -150,6 +157,8 @@ def _time_ticks(
             bare_ns[tick // _BARE_EVERY] = clock() - begin
         if tick == len(whole_ns) // 100:
             before = process.memory_info().rss
+    if chain.latched:
+        raise RuntimeError(f"expected an arm that moves, got one that is latched: {Reason(chain.latched).name}")
     return int(process.memory_info().rss) - before
 
 

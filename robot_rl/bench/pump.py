@@ -56,8 +56,6 @@ def run_pump(mode: str, seconds: float = 10.0, tank_start_j: float = 1.0) -> tup
     chain, terms = Chain(pump_chain(mode, tank_start_j), fr3()), ModelTerms()
     chain.config_record["impedance"]["limit_lower_rad"] = -1e3
     chain.config_record["impedance"]["limit_upper_rad"] = 1e3
-    if mode == "observe":  # nothing bounds the speed of this mass
-        chain.config_record["ledger"]["reach_rad"] = 1.0
     state, command, report = np.zeros(1, STATE), np.zeros(1, COMMAND), np.zeros(1, REPORT)
     terms.jacobian[:, :6] = np.eye(6)
     terms.mass[:] = np.diag([MASS_KG] * 3 + [0.1] * 4)

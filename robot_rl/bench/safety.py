@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from controllers.arm_model import ArmModel
+from controllers.chain import ChainConfig
 from controllers.description.fr3 import fr3
 from controllers.link import LockstepLink
+from controllers.robots.franka_motor import with_drive_reserve
 from controllers.robots.mujoco_arm import MujocoArm
 from robot_rl.bench.adversary import measure_adversary
 from robot_rl.bench.control import measure_tick
@@ -40,6 +43,9 @@ def run(config: BenchSafetyConfig) -> dict[str, Any]:
         **measure_transparency(_TRANSPARENCY_RUNS, config.seed),
         **measure_walls(config.policies, config.seed),
         **measure_gate(config.tasks, config.episodes, config.seed),
+        "gate_active_share_fr3": measure_gate(config.tasks, config.episodes, config.seed, with_drive_reserve)[
+            "gate_active_share"
+        ],
         **measure_ticks(config.ticks),
         **measure_all_layers(config.task, config.seconds, config.seed),
     }
@@ -59,17 +65,24 @@ class CountingLink(LockstepLink):
         return reports
 
 
-def measure_gate(tasks: list[str], episodes: int, seed: int) -> dict[str, float]:
-    """Returns the share of gated ticks while the scripted operators do their tasks, automatic resets included."""
-    counts = [_count_gated(name, episodes, seed) for name in tasks]
+def measure_gate(
+    tasks: list[str], episodes: int, seed: int, change: Callable[[ChainConfig], ChainConfig] | None = None
+) -> dict[str, float]:
+    """Returns the share of gated ticks while the scripted operators do their tasks, automatic resets included.
+
+    change: what is done to each task's chain before.
+    """
+    counts = [_count_gated(name, episodes, seed, change or (lambda chain: chain)) for name in tasks]
     ticks, gated, latched = (sum(column) for column in zip(*counts, strict=True))
     return {"gate_active_share": gated / ticks, "gate_ticks": ticks, "latched_ticks": latched}
 
 
-def _count_gated(name: str, episodes: int, seed: int) -> tuple[int, int, int]:
+def _count_gated(
+    name: str, episodes: int, seed: int, change: Callable[[ChainConfig], ChainConfig]
+) -> tuple[int, int, int]:
     task, arm = make_task(name), fr3()
     world = MujocoArm(arm, task.scene(), seed=seed)
-    link = CountingLink(world, ArmModel(arm, task.scene().tool), task.chain_config())
+    link = CountingLink(world, ArmModel(arm, task.scene().tool), change(task.chain_config()))
     env, operator = RobotEnv(task, link, world=world), task.operator(np.random.default_rng(seed))
     for episode in range(episodes):
         observation, _ = env.reset(seed=seed + episode)

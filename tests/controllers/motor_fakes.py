@@ -100,6 +100,9 @@ class EchoChain:
     def reseed(self, state: Array, terms: Any) -> None:
         self._tick = self.latched = 0
 
+    def carried(self) -> None:
+        return
+
     def grant(self) -> float:
         return 0.0
 

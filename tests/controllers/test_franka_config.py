@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -10,6 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from controllers.chain import Chain, ChainConfig
+from controllers.description.fr3 import fr3
 from controllers.description.tool import parallel_gripper_tool, square_peg_tool
 from controllers.plain import from_plain, to_plain
 from controllers.robots.franka_config import (
@@ -20,10 +24,12 @@ from controllers.robots.franka_config import (
     setting_names,
 )
 from controllers.robots.franka_connection import load_beside, require_answer
+from controllers.robots.franka_motor import build_franka_arm
 from data.errors import UserError
 from robot_rl.envs.make import make_env
 from robot_rl.envs.real_robot import franka_config
 from robot_rl.tasks.registry import make_task
+from safety.ledger import LedgerConfig
 
 IP = "172.16.0.2"
 
@@ -32,6 +38,24 @@ def test_the_defaults_are_the_learning_thresholds() -> None:
     config = FrankaConfig(IP)
     assert set(config.contact_torque_nm) == {8.0} and set(config.stop_torque_nm) == {25.0}
     assert config.contact_wrench == (10.0,) * 3 + (8.0,) * 3 and config.stop_wrench == (40.0,) * 3 + (25.0,) * 3
+
+
+@pytest.mark.parametrize(
+    ("asked", "delay_ticks", "repeat_ticks"),
+    [({}, 1, 20), ({"delay_ticks": 2, "repeat_ticks": 3}, 2, 20), ({"mode": "observe"}, 1, 20)],
+)
+def test_the_books_of_an_fr3_reserve_for_late_and_repeated_torques(
+    asked: dict[str, Any], delay_ticks: int, repeat_ticks: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Built as the motor process builds it, with everything but the connection."""
+    monkeypatch.setattr("controllers.robots.franka_arm.FrankaArm", lambda *_: SimpleNamespace(rate_hz=1000.0))
+    chain = ChainConfig(ledger=LedgerConfig(tank_start_j=2.0, **asked))
+    given_parts = {"arm": fr3(), "tool": square_peg_tool(), "robot": FrankaConfig(IP), "chain": chain}
+    parts = build_franka_arm({key: to_plain(value) for key, value in given_parts.items()})
+    assert isinstance(parts.chain, Chain)
+    ledger = parts.chain.config.ledger
+    assert (ledger.delay_ticks, ledger.repeat_ticks) == (delay_ticks, repeat_ticks), "more than asked for, never less"
+    assert ledger == replace(chain.ledger, delay_ticks=delay_ticks, repeat_ticks=repeat_ticks), "and nothing else"
 
 
 @given(st.floats(1.0, 200.0), st.floats(1.0, 200.0), st.integers(0, 12))

@@ -29,6 +29,7 @@ _MAILBOX = "tests/controllers/test_shm_mailbox.py"
 _MOTOR = "tests/controllers/test_motor_supervision.py"
 _ARBITER = "tests/controllers/test_arbiter.py"
 _BROKEN = "tests/controllers/test_chain_broken_state.py"
+_FRANKA = "tests/controllers/test_franka_config.py"
 _BITES = "tests/controllers/test_chain_refusals.py::test_each_check_of_the_intake_bites"
 
 
@@ -247,15 +248,29 @@ GUARDS = (
     *_guards(
         "controllers/energy.py",
         (_BROKEN,),
-        ("        write_off(ledger, config.ledger)\n        return\n", "        return\n"),
-        ("        write_off(ledger, config.ledger)\n        drop_spring", "        drop_spring"),
-        ("        write_off(ledger, config.ledger)\n    else:\n", "        pass\n    else:\n"),
+        ("        write_off(ledger, config.ledger, ticks)\n        return\n", "        return\n"),
+        ("        write_off(ledger, config.ledger, ticks)\n        drop_spring", "        drop_spring"),
+        (
+            "        write_off(ledger, config.ledger, elapsed_ticks(state, config, chain))\n    else:\n",
+            "        pass\n    else:\n",
+        ),
         ("* config.ledger.reach_rad[i]:", "* 1e9:"),
-        ("    ticks = 1 + config.ledger.repeat_ticks\n", "    ticks = 1\n"),
-        ("    if ledger.open != 0 and joints_jumped(state.q_rad, config, chain):\n", "    if False:\n"),
+        ("    if enforced and joints_jumped(", "    if False and joints_jumped("),
+        (
+            "joints_jumped(state.q_rad, ticks + config.ledger.repeat_ticks, config, chain):\n        ledger.open = c",
+            "joints_jumped(state.q_rad, ticks, config, chain):\n        ledger.open = c",
+        ),
         ("        ledger.open = chain.held = 0\n", "        chain.held = 0\n"),
         ("        chain.latched = max(chain.latched, _STATE_INVALID)\n", ""),
     ),
+    *_guards(
+        "controllers/robots/franka_motor.py",
+        (_FRANKA,),
+        ('    config = with_drive_reserve(given.get("chain") or', '    config = (given.get("chain") or'),
+        ("max(ledger.repeat_ticks, REPEAT_TICKS)", "ledger.repeat_ticks"),
+        ("max(ledger.delay_ticks, DELAY_TICKS)", "ledger.delay_ticks"),
+    ),
+    *_guards("safety/ledger.py", (_BROKEN,), ("max(most_j, ticks * ledger", "max(most_j, ledger")),
     *_guards(
         "controllers/chain.py",
         (_BROKEN,),

@@ -134,7 +134,7 @@ def test_a_decision_that_took_too_long_is_as_old_as_what_it_was_made_from(name: 
     """A policy that hangs in a computation, its process awake: what it then decides is about an arm of long ago."""
     with link_to(motor(name, "real_chain")) as link:
         link.reset()
-        decision = here(link)
+        decision = here(link, duration_s=5.0)  # meant for long, but not renewed as if it were new
         time.sleep(1.1)
         link.send(decision)
         report = link.step(0.1)[-1]
