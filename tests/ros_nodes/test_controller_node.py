@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from threading import Event
 from typing import Any
 
 import numpy as np
@@ -206,13 +207,21 @@ def test_a_topic_with_two_publishers_moves_nothing(controller: NodeProcess, here
 def test_a_second_commander_is_refused_while_the_first_one_acts(controller: NodeProcess, namespace: str) -> None:
     first = TopicLink(namespace)
     try:
-        first.send(replace(held_pose(first), duration_s=5.0))
+        first.send(replace(held_pose(first), duration_s=10.0))
         first.step(0.1)
+        answered = Event()
+
+        def acts() -> Any:
+            while not answered.is_set():  # however long the second one takes to be found
+                reports = first.step(0.1)  # renews what it sent
+            return reports
+
         with pytest.raises(UserError, match="another sender commands the arm"), ThreadPoolExecutor(1) as pool:
-            stepping = pool.submit(first.step, 2.0)  # renews what it sent
+            stepping = pool.submit(acts)
             try:
                 TopicLink(namespace)
             finally:
+                answered.set()
                 reports = stepping.result()
         assert reports["reason"][-1] < Reason.STALE and reports["sequence"][-1] == first.latest().sequence
     finally:
