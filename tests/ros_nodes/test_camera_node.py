@@ -67,6 +67,7 @@ def test_pictures_of_the_software_device_arrive_with_their_times(
         assert np.median(np.diff(stamps_ms)) == pytest.approx(1000.0 / 30.0, abs=5.0)
         assert max(frame.age_s(frame.received_ns) for frame in frames) < 1.0
         assert np.diff([frame.number for frame in frames]).min() >= 1
+        wait_until(lambda: infos, "intrinsics: discovered apart from the pictures")
         assert infos[-1].k[0] > 0.0 and infos[-1].width == 64
         assert node.end() == 0
         with pytest.raises(NoFrame, match="see whether its camera node runs"):

@@ -211,7 +211,9 @@ def test_a_reset_blocks_nothing_else_and_one_runs_at_a_time(
     wait_until(lambda: state(namespace) == SupervisorState.ESTOP, "stopped")
     wait_until(lambda: second.done() and pressing.done(), "answers")
     assert "under way" in second.result().message
-    assert not pressing.result().success and "pressed already" in pressing.result().message
+    answer = pressing.result()  # where a loaded machine let the press lapse, it was repeated after the stop
+    assert not answer.success and "nothing was reset" in answer.message
+    assert "pressed already" in answer.message or "still pressed" in answer.message, answer.message
     assert look(namespace).hold_reason != Reason.HEARTBEAT, "it went on saying that it lives"
 
 
