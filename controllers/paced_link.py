@@ -292,6 +292,8 @@ class PacedLink(ABC):
         if (now_ns := self.now_ns()) and (ticks := self.side.ring.written) != self._ticks:
             self._ticks, self._ticks_ns = ticks, now_ns
         stall_s = (now_ns - self._ticks_ns) * 1e-9
-        # If this process lay still too, perhaps the whole machine did: that is no fault of the motor process.
-        if stall_s > self._stall_timeout_s and not self._suspended_since(self._ticks_ns):
-            raise MotorProcessDied(f"motor process {self.name!r} runs no tick for {stall_s:.1f} s")
+        if stall_s > self._stall_timeout_s:
+            if not self._suspended_since(self._ticks_ns):
+                raise MotorProcessDied(f"motor process {self.name!r} runs no tick for {stall_s:.1f} s")
+            # This process lay still too, perhaps the whole machine did: the motor process gets as long once more.
+            self._ticks_ns = now_ns

@@ -18,7 +18,6 @@ from safety.supervision import ANSWER_WORDS, Answer, SupervisorState, reason_nam
 BEAT_S = 0.02
 """Period of the signs of life; the motor process holds the arm where none came for 0.25 s."""
 _TRY_S, _LOOK_S = 0.05, 0.2
-_PRESSES = 3
 Told = tuple[bool, str]
 """Whether it is done, and words for a person."""
 
@@ -127,10 +126,7 @@ class Attendant:
                 seat = self._seat
             if seat is None:
                 return False, f"refused: {self.absence}"
-            for _ in range(_PRESSES):
-                answer = seat.hold_and_release(self._press_s)
-                if answer != Answer.NO_PRESS:  # else this process could not say in time that it goes on pressing
-                    break
+            answer = seat.ask_reset(self._press_s)
         except UserError as error:
             return False, f"refused: {error}"
         finally:

@@ -96,6 +96,7 @@ class TopicCamera:
             number, stamp_ns = self._count, now_ns - max(age_ns, 0)
         else:
             number, stamp_ns = int(times["number"]), min(int(times["stamp_ns"]), now_ns)
+            self._count = number  # a picture whose times are lost goes on from here
         height_px, width_px = picture.shape[:2]
         unknown = Intrinsics(width_px, width_px, 0.5 * width_px, 0.5 * height_px, "unknown")
         frame = Frame(picture, number, stamp_ns, now_ns, self._intrinsics or unknown)

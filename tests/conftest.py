@@ -34,7 +34,16 @@ os.environ["XDG_STATE_HOME"] = tempfile.mkdtemp(prefix="robot-rl-state-")
 atexit.register(shutil.rmtree, os.environ["XDG_STATE_HOME"], ignore_errors=True)
 
 
+LONGEST = (
+    "test_ros_pipeline", "test_commands", "test_commands_learning", "test_quickstart_critic", "test_commands_stopped",
+    "test_teleop", "test_teach", "test_training_kill", "test_training_async", "test_bad_input_disk", "test_gazebo_arm",
+    "test_bad_input", "test_tasks_operator", "test_maze", "test_supervisor_node", "test_up", "test_recorder_node",
+)  # fmt: skip
+"""Files that take longer than a minute, by `pytest --durations=0`, the longest first."""
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Puts files with slow tests first: the short ones then fill what is left on every core at the end."""
+    """Puts the longest files first, then those with slow tests: short ones fill what every core has left at the end."""
     slow = Counter(item.path for item in items if item.get_closest_marker("slow"))
-    items.sort(key=lambda item: -slow[item.path])  # stable: files stay whole
+    long = {name: len(LONGEST) - place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: (-long.get(item.path.stem, 0), -slow[item.path]))  # stable: files stay whole

@@ -16,7 +16,6 @@ from robot_rl.cli.output import table
 from robot_rl.config_safety import SafetyEstopConfig, SafetyReplayConfig, SafetyResetConfig, SafetyStatusConfig
 from safety.supervision import ANSWER_WORDS, Answer, SupervisorState, reason_name
 
-_PRESSES = 3
 _QUESTION = (
     "Look at the arm: is nobody within its reach, is what stopped it gone, may it move again? Type yes to reset: "
 )
@@ -72,10 +71,7 @@ def reset(config: SafetyResetConfig) -> dict[str, Any]:
             return {"motor": config.motor, "reset": False, "state": seen.state.name}
         print(f"{config.motor} was stopped: {reason_name(seen.latch_reason)}")
         _confirm(config)
-        for _ in range(_PRESSES):
-            answer = seat.hold_and_release(config.held_s)
-            if answer != Answer.NO_PRESS:  # else this process could not say in time that it goes on pressing
-                break
+        answer = seat.ask_reset(config.held_s)
     if answer != Answer.GRANTED:
         raise UserError(f"{config.motor} was not reset: {ANSWER_WORDS[answer]}; see to that, then reset again")
     print(f"{config.motor} is reset: the program that commands it may start over within the next minute")

@@ -19,6 +19,15 @@ def say(**words: object) -> None:
     print(json.dumps(words), flush=True)
 
 
+def stepped(link: SharedMemoryLink) -> np.ndarray:
+    """The newest report, made after what was sent before came in."""
+    since_ns = link.now_ns() + 50_000_000
+    report = link.step(0.1)[-1]
+    while report["stamp_ns"] < since_ns:
+        report = link.step(0.02)[-1]
+    return report  # type: ignore[no-any-return]
+
+
 def main() -> None:
     task = json.loads(sys.argv[1])
     link = SharedMemoryLink(SharedMemoryLinkConfig(MotorConfig.from_json(json.dumps(task["motor"]))))
@@ -33,12 +42,12 @@ def main() -> None:
         here = link.latest()
         command = Command(here.position_base_m, here.quaternion_base_xyzw, np.array([400.0] * 3 + [30.0] * 3))
         link.send(command)
-        before = link.step(0.1)[-1]
+        before = stepped(link)
         os.kill(os.getpid(), signal.SIGSTOP)
         link.send(command)  # made from what was seen before the stop
-        stale = link.step(0.1)[-1]
+        stale = stepped(link)
         link.send(command)
-        fresh = link.step(0.1)[-1]
+        fresh = stepped(link)
         rows = {"before": before, "stale": stale, "fresh": fresh}
         say(**{name: [int(row["sequence"]), int(row["refused"])] for name, row in rows.items()})
     link.close()

@@ -51,14 +51,18 @@ def test_an_old_picture_is_refused_but_can_be_looked_at(camera: HandCamera, read
     reader.start()
     assert reader.newest(0.2).number == 1
     time.sleep(0.21)
-    with pytest.raises(StaleFrame, match=r"camera hand: the newest picture is 2\d\d ms old, usable are at most 200 ms"):
+    with pytest.raises(
+        StaleFrame, match=r"camera hand: the newest picture is \d{3,} ms old, usable are at most 200 ms"
+    ):
         reader.newest(0.2)
-    assert reader.newest().number == 1  # 300 ms by default
+    camera.show()
+    until(lambda: (last := reader.last()) is not None and last.number == 2)
+    assert reader.newest().number == 2  # 300 ms by default
     until(lambda: reader.state == FrameState.STALE)
     with pytest.raises(StaleFrame, match="usable are at most 300 ms; see to its cable"):
         reader.newest()
     last = reader.last()
-    assert last is not None and last.number == 1
+    assert last is not None and last.number == 2
 
 
 def test_a_frozen_picture_is_refused_though_its_stamps_are_fresh(camera: HandCamera) -> None:

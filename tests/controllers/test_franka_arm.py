@@ -33,6 +33,7 @@ from controllers.shared_memory_link import SharedMemoryLink
 from controllers.types import STATE, Command
 from data.errors import UserError
 from robot_rl.envs.make import make_env
+from robot_rl.envs.reset import ResetFailedError
 from robot_rl.tasks.registry import make_task
 from safety.ledger import LedgerConfig
 from safety.reasons import Reason
@@ -179,7 +180,7 @@ def test_an_emergency_stop_holds_the_arm_until_a_person_resets(robot: FrankaSimu
         with pytest.raises(ResetRefused, match=f"robot-rl safety reset {name}"):
             link.reset()
         with PersonSeat(name) as seat:
-            assert seat.hold_and_release(0.7) == Answer.GRANTED
+            assert seat.ask_reset(0.7) == Answer.GRANTED
         link.reset()
         assert not drive(link, np.array([[0.5, -0.05, 0.45]]), 0.7)["latched"].any()
 
@@ -204,7 +205,7 @@ def test_a_loop_that_stands_still_is_stopped_by_the_robot_and_takes_a_person(nam
 @pytest.mark.slow
 @pytest.mark.alone
 def test_a_robot_that_is_switched_off_is_told_in_plain_words(name: str) -> None:
-    with simulated_robot(fr3(), square_peg_tool()) as own:
+    with simulated_robot(fr3(), square_peg_tool(), punctual=False) as own:
         link = link_to(own.ip, name)
         link.step(0.3)
         own.kill()
@@ -224,6 +225,14 @@ def test_a_wrong_address_is_told_in_one_line(name: str) -> None:
 @pytest.mark.slow
 @pytest.mark.alone
 def test_a_task_runs_on_the_robot_with_automatic_reset(robot: FrankaSimulator) -> None:
+    for _ in range(3):
+        if ran_an_episode(robot):
+            return
+    pytest.fail("late ticks held it each time")
+
+
+def ran_an_episode(robot: FrankaSimulator) -> bool:
+    """Resets and acts; false where late ticks of a machine that others use held the arm until it was latched."""
     settings = {"ip": robot.ip, "wrench": "observer", "stop_success_rate": 0.0}
     task = make_task("peg_insertion", "default", {})
     env = make_env(task, robot="fr3", robot_config=settings)
@@ -234,9 +243,14 @@ def test_a_task_runs_on_the_robot_with_automatic_reset(robot: FrankaSimulator) -
         for _ in range(5):
             _, _, _, _, info = env.step(np.zeros(task.action.size, np.float32))
         assert np.isfinite(info["q_rad"]).all()
+    except (ResetFailedError, ResetRefused):
+        assert isinstance(env.link, SharedMemoryLink)
+        assert env.link.status().overruns >= 5, "it failed, and no tick was late"
+        return False
     finally:
         env.close()
         latch_path(FrankaConfig(robot.ip).motor_name).unlink(missing_ok=True)
+    return True
 
 
 @pytest.mark.slow

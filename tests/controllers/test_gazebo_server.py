@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -166,8 +168,14 @@ def test_sigint_ends_it_and_so_does_closing(arm: GazeboArm) -> None:
 
 
 @pytest.mark.parametrize("hangs", [False, True])
-def test_it_ends_with_a_parent_that_is_killed_and_if_it_hangs_when_the_next_one_starts(hangs: bool) -> None:
+def test_it_ends_with_a_parent_that_is_killed_and_if_it_hangs_when_the_next_one_starts(
+    hangs: bool, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> None:
     require_gazebo()
+    own = tempfile.mkdtemp(prefix="gz")  # the next server of another test would clear up too; a socket's path is short
+    request.addfinalizer(lambda: shutil.rmtree(own))
+    monkeypatch.setattr(tempfile, "tempdir", own)
+    monkeypatch.setenv("TMPDIR", own)
     program = """
 import time
 from controllers.description import Scene, fr3, square_peg_tool

@@ -146,7 +146,7 @@ def wait_for(what: Callable[[], bool], within_s: float) -> bool:
 
 
 @pytest.mark.slow
-@pytest.mark.alone
+@pytest.mark.calm
 def test_a_killed_up_leaves_nobody_behind(tmp_path: Path) -> None:
     (tmp_path / "tests_crew.py").write_text(Path(__file__).read_text())
     environment = {**os.environ, "PYTHONPATH": f"{tmp_path}:{Path(__file__).parents[2]}"}

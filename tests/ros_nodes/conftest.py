@@ -11,6 +11,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,8 @@ from rclpy.context import Context
 from rclpy.node import Node
 from std_srvs.srv import Trigger
 
+from controllers.shared_memory.block import SharedBlock
+from controllers.shared_memory.sides import ParentSide
 from ros_nodes.spinning import Spinner
 from tests.ros_nodes.leftovers import remove_leftovers
 
@@ -39,9 +42,9 @@ START_S = 120.0
 """A first start compiles the kernels."""
 
 
-@pytest.fixture
-def ros_domain(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
-    """A domain id of this test's own, on this machine only; logs go to the test's folder."""
+@contextmanager
+def leased_domain(log_folder: Path) -> Iterator[int]:
+    """A domain id that no other test has meanwhile, on this machine only, in this process's environment."""
     folder = Path(tempfile.gettempdir()) / "robot-rl-ros-domains"
     folder.mkdir(exist_ok=True)
     for domain in range(1, 100):
@@ -51,13 +54,21 @@ def ros_domain(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[int]
         except BlockingIOError:
             lease.close()
             continue
-        monkeypatch.setenv("ROS_DOMAIN_ID", str(domain))
-        monkeypatch.setenv("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
-        monkeypatch.setenv("ROS_LOG_DIR", str(tmp_path / "ros-log"))
-        yield domain
+        with pytest.MonkeyPatch.context() as environment:
+            environment.setenv("ROS_DOMAIN_ID", str(domain))
+            environment.setenv("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
+            environment.setenv("ROS_LOG_DIR", str(log_folder))
+            yield domain
         lease.close()
         return
     pytest.fail("all 99 domains are in use")
+
+
+@pytest.fixture
+def ros_domain(tmp_path: Path) -> Iterator[int]:
+    """A domain of this test's own; logs go to the test's folder."""
+    with leased_domain(tmp_path / "ros-log") as domain:
+        yield domain
 
 
 class NodeProcess:
@@ -169,13 +180,37 @@ def terminal() -> Iterator[tuple[int, int]]:
     os.close(program)
 
 
-def called(node: Node, name: str, timeout_s: float = 20.0) -> str:
-    """Calls a Trigger service, which must succeed; returns its words."""
+@contextmanager
+def watched(namespace: str) -> Iterator[ParentSide]:
+    """The shared memory of a motor process, to look at: it knows what topics can lose."""
+    block = SharedBlock.attach(namespace, command=False)
+    side = ParentSide(block)
+    try:
+        yield side
+    finally:
+        side.release()
+        block.close()
+
+
+def asked(node: Node, name: str, timeout_s: float = 20.0) -> Trigger.Response:
+    """Calls a Trigger service that may be called twice: an answer that is sent before its reader is found is lost."""
     client: Any = node.create_client(Trigger, name)
     assert client.wait_for_service(timeout_s), f"no service {name}"
     future = client.call_async(Trigger.Request())
+    deadline_s = time.monotonic() + 5.0
+    while not future.done() and time.monotonic() < deadline_s:
+        time.sleep(0.01)
+    if not future.done():
+        future = client.call_async(Trigger.Request())
     wait_until(future.done, name, timeout_s)
-    answer = future.result()
+    node.destroy_client(client)
+    response: Trigger.Response = future.result()
+    return response
+
+
+def called(node: Node, name: str, timeout_s: float = 20.0) -> str:
+    """Calls a Trigger service, which must succeed; returns its words."""
+    answer = asked(node, name, timeout_s)
     assert answer.success, f"{name}: {answer.message}"
     return str(answer.message)
 

@@ -24,8 +24,8 @@ from ros_nodes.image_messages import ImageFiller, picture_of
 from ros_nodes.topic_camera import TopicCamera
 from ros_nodes.wire import MalformedMessage
 from safety.reasons import Reason
-from safety.supervision import SupervisorState
-from tests.ros_nodes.conftest import StartNode, wait_until
+from safety.supervision import Heartbeat, SupervisorState
+from tests.ros_nodes.conftest import StartNode, wait_until, watched
 
 CAMERA = "ros_nodes.camera_node"
 SMALL = {"width_px": 64, "height_px": 64}
@@ -50,7 +50,7 @@ def test_a_picture_that_is_none_is_refused(field: str, value: Any) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.alone
+@pytest.mark.calm
 def test_pictures_of_the_software_device_arrive_with_their_times(
     start_node: StartNode, namespace: str, here: Node
 ) -> None:
@@ -79,7 +79,7 @@ def test_pictures_of_the_software_device_arrive_with_their_times(
 
 
 @pytest.mark.slow
-@pytest.mark.alone
+@pytest.mark.calm
 def test_fault_f4_a_camera_that_dies_holds_the_arm_until_it_is_started_again(
     start_node: StartNode, namespace: str
 ) -> None:
@@ -90,7 +90,7 @@ def test_fault_f4_a_camera_that_dies_holds_the_arm_until_it_is_started_again(
     seen.start()
     try:
         seen.read(60.0)
-        assert look(namespace).state == SupervisorState.ARMED
+        wait_until(lambda: look(namespace).state == SupervisorState.ARMED, "armed")
 
         def stopped_and_held() -> bool:
             """The controller has found the camera's beats once their absence holds the arm."""
@@ -113,14 +113,15 @@ def test_fault_f4_a_camera_that_dies_holds_the_arm_until_it_is_started_again(
 
 
 @pytest.mark.slow
-@pytest.mark.alone
+@pytest.mark.calm
 def test_a_node_that_gives_its_camera_up_leaves_the_arm_held(start_node: StartNode, namespace: str) -> None:
     start_node("ros_nodes.controller_node", {"realtime": False}).wait_for("runs:")
     plug, hand = os.pipe()
     camera = start_node("ros_nodes.bench_camera", SMALL, stdin=plug)
     try:
         camera.wait_for("node is active", 60.0)
-        time.sleep(3.0)  # for the controller to find its beats
+        with watched(namespace) as motor:
+            wait_until(lambda: motor.heard_ns(Heartbeat.CAMERA), "the controller to find its beats")
         wait_until(lambda: look(namespace).hold_reason == 0, "no hold")
         os.write(hand, b"unplug\n")
         assert camera.process.wait(60.0) == 1 and "5 starts within 60 s" in camera.said()
@@ -134,29 +135,34 @@ def test_a_node_that_gives_its_camera_up_leaves_the_arm_held(start_node: StartNo
 
 
 @pytest.mark.slow
-@pytest.mark.alone
+@pytest.mark.calm
 def test_an_environment_sees_through_camera_nodes(start_node: StartNode, namespace: str) -> None:
     start_node("ros_nodes.controller_node", {"realtime": False}).wait_for("runs:")
     task = make_task("peg_insertion")
     for camera in task.scene().cameras:
         size = {"width_px": camera.width_px, "height_px": camera.height_px}
-        start_node(CAMERA, {"name": camera.name, "source": "mujoco", "rate_hz": 10.0, **size})
+        node = start_node(CAMERA, {"name": camera.name, "source": "mujoco", "rate_hz": 10.0, **size})
+        node.wait_for("node is active")
     env = make_env(task, robot="ros", robot_config={"namespace": namespace}, images=True)
     try:
         observation, _ = env.reset(seed=0)
         first = observation["image_wrist"].copy()
         action = np.zeros(env.action_space.shape or (0,), np.float32)
         action[2] = 1.0
-        for _ in range(5):
+        ages_s: list[float] = []
+        change = 0
+        while change <= 10 and len(ages_s) < 40:  # a stall of a camera holds the arm for half a second
             observation, _reward, _terminated, _truncated, info = env.step(action)
-        assert info["camera_age_s"] < 0.3
-        assert first.shape == (64, 64, 3) and np.abs(observation["image_wrist"].astype(int) - first).max() > 10
+            ages_s.append(info["camera_age_s"])
+            change = int(np.abs(observation["image_wrist"].astype(int) - first).max())
+        assert first.shape == (64, 64, 3) and change > 10
+        assert min(ages_s) < 0.3
     finally:
         env.close()
 
 
 @pytest.mark.slow
-@pytest.mark.alone
+@pytest.mark.calm
 def test_a_camera_that_is_not_there_is_one_sentence(start_node: StartNode, here: Node) -> None:
     node = start_node(CAMERA, {"source": "serial:123", "name": "wrist"})
     assert node.process.wait(60.0) == 2

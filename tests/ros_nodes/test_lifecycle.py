@@ -47,7 +47,7 @@ def turn(client: Any, number: int) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.alone
+@pytest.mark.calm
 @pytest.mark.parametrize("name", list(SUBSCRIPTIONS))
 def test_a_second_life_has_everything_once(start_node: StartNode, here: Node, name: str) -> None:
     said: list[DiagnosticArray] = []
@@ -87,7 +87,7 @@ def test_a_second_life_has_everything_once(start_node: StartNode, here: Node, na
 
 
 @pytest.mark.slow
-@pytest.mark.alone
+@pytest.mark.calm
 def test_a_configuration_that_fails_leaves_nothing_behind(start_node: StartNode, here: Node) -> None:
     node = start_node("ros_nodes.camera_node", {"autostart": False, "source": "nothing"})
     client: Any = here.create_client(ChangeState, "camera/change_state")

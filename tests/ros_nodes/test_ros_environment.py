@@ -23,7 +23,7 @@ from safety.reasons import Reason
 from safety.supervision import SupervisorState
 from tests.ros_nodes.conftest import NodeProcess, StartNode, wait_until
 
-pytestmark = [pytest.mark.slow, pytest.mark.alone]
+pytestmark = [pytest.mark.slow, pytest.mark.calm]
 
 
 @pytest.fixture
@@ -41,14 +41,18 @@ def test_an_episode_over_topics_is_one_like_any_other(controller: NodeProcess, n
         assert info["reset_kind"] == "automatic" and info["reset_attempts"] == 1
         action = np.zeros(env.action_space.shape or (0,), np.float32)
         action[2] = 0.5
+        steps = []
         for _ in range(5):
             observation, _reward, _terminated, _truncated, info = env.step(action)
-        assert info["duration_s"] == pytest.approx(0.1, abs=0.02)
-        assert info["action_executed"][2] == pytest.approx(0.5, abs=0.15)
+            steps.append((info["duration_s"], info["action_executed"][2]))
+        duration_s, executed = np.median(steps, axis=0)
+        assert duration_s == pytest.approx(0.1, abs=0.02)
+        assert executed == pytest.approx(0.5, abs=0.15)
         assert env.observation_space.contains(observation)
     finally:
         env.close()
-    assert look(namespace).state == SupervisorState.ARMED, "who leaves in order leaves nothing that ages"
+    armed = SupervisorState.ARMED
+    wait_until(lambda: look(namespace).state == armed, "who leaves in order leaves nothing that ages", 0.8)
 
 
 def test_a_reset_waits_for_the_person_at_the_supervisor(start_node: StartNode, namespace: str, here: Node) -> None:

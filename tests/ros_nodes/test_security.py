@@ -16,7 +16,6 @@ from rclpy.node import Node
 from std_msgs.msg import Float64MultiArray, UInt8MultiArray
 
 from controllers.description.fr3 import fr3
-from controllers.shared_memory.block import SharedBlock
 from controllers.shared_memory.layout import Request
 from controllers.shared_memory.sides import ParentSide
 from controllers.types import COMMAND, Command
@@ -26,7 +25,7 @@ from robot_rl.tasks.registry import make_task
 from ros_nodes import qos
 from ros_nodes.wire import draw_sender, pack
 from safety.reasons import Reason
-from tests.ros_nodes.conftest import NodeProcess, StartNode, wait_until
+from tests.ros_nodes.conftest import NodeProcess, StartNode, wait_until, watched
 
 CHAIN = chain_of(make_task("peg_insertion", "default", {}), layers_from({}))
 STIFFEST = np.array(CHAIN.limiter.stiffness_max)
@@ -56,14 +55,18 @@ def judge_limits(reports: NDArray[Any], home_base_m: NDArray[np.float64]) -> Non
 
 
 @pytest.mark.slow
-@pytest.mark.alone
+@pytest.mark.calm
 def test_whatever_topics_ask_for_the_limits_stay(controller: NodeProcess, namespace: str, here: Node) -> None:
-    block = SharedBlock.attach(namespace, command=False)
-    side = ParentSide(block)
     command = here.create_publisher(UInt8MultiArray, "motor/command", qos.targets())
     stiffness = here.create_publisher(Float64MultiArray, "target_stiffness", qos.targets())
     wrench = here.create_publisher(WrenchStamped, "target_wrench", qos.targets())
     wait_until(lambda: all(p.get_subscription_count() for p in (command, stiffness, wrench)), "discovery")
+    with watched(namespace) as side:
+        press_everything(side, command, stiffness, wrench)
+
+
+def press_everything(side: ParentSide, command: Any, stiffness: Any, wrench: Any) -> None:
+    """Asks over three publishers for more than is allowed, and judges what the tick made of it."""
     newest = side.ring.newest()
     assert newest is not None
     place, turn = newest["position_base_m"][0].copy(), newest["quaternion_base_xyzw"][0].copy()
@@ -77,29 +80,27 @@ def test_whatever_topics_ask_for_the_limits_stay(controller: NodeProcess, namesp
         {"duration_s": 1e9},
     ]
     sender, sequence = draw_sender(), 0
-    try:
-        for wish in wishes:
-            side.ring.skip()
-            for _ in range(10):
-                sequence += 1
-                values = {"position_base_m": place, "quaternion_base_xyzw": turn, "stiffness": STIFFEST, **wish}
-                record = np.zeros((), COMMAND)
-                Command(**values, sequence=sequence, stamp_ns=time.monotonic_ns()).write_to(record)
-                command.publish(pack("command", record, sender))
-                time.sleep(0.03)
-            judge_limits(side.ring.drain(), place)
-        time.sleep(1.5)  # another sender may have the arm
+    for wish in wishes:
         side.ring.skip()
-        push = WrenchStamped()
-        push.header.frame_id, push.wrench.force.x = "base", 1e4
         for _ in range(10):
-            stiffness.publish(Float64MultiArray(data=list(100.0 * STIFFEST)))
-            wrench.publish(push)
+            sequence += 1
+            values = {"position_base_m": place, "quaternion_base_xyzw": turn, "stiffness": STIFFEST, **wish}
+            record = np.zeros((), COMMAND)
+            Command(**values, sequence=sequence, stamp_ns=time.monotonic_ns()).write_to(record)
+            command.publish(pack("command", record, sender))
             time.sleep(0.03)
+        wait_until(lambda: side.ring.waiting > 100, "ticks")
         judge_limits(side.ring.drain(), place)
-    finally:
-        side.release()
-        block.close()
+    time.sleep(1.5)  # another sender may have the arm
+    side.ring.skip()
+    push = WrenchStamped()
+    push.header.frame_id, push.wrench.force.x = "base", 1e4
+    for _ in range(10):
+        stiffness.publish(Float64MultiArray(data=list(100.0 * STIFFEST)))
+        wrench.publish(push)
+        time.sleep(0.03)
+    wait_until(lambda: side.ring.waiting > 100, "ticks")
+    judge_limits(side.ring.drain(), place)
 
 
 def test_what_can_be_asked_for_holds_no_limit() -> None:

@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from rclpy.node import Node
 from sensor_msgs.msg import JointState, Joy
 from std_msgs.msg import String
-from std_srvs.srv import Trigger
 
+from controllers.person import look
 from data.errors import UserError
 from robot_rl.teleop.devices.base import Button, DeviceLost, DeviceState
 from ros_nodes import qos
@@ -25,7 +25,8 @@ from ros_nodes.joy import TOPIC, CrowdedDevice, JoyDevice, JoySender, read
 from ros_nodes.network import LOOPBACK, PROFILES, RANGE
 from ros_nodes.topic_camera import TopicCamera
 from ros_nodes.wire import MalformedMessage
-from tests.ros_nodes.conftest import NodeProcess, StartNode, wait_until
+from safety.supervision import SupervisorState
+from tests.ros_nodes.conftest import NodeProcess, StartNode, asked, wait_until
 
 TELEOP = "ros_nodes.teleop_node"
 
@@ -55,6 +56,8 @@ def test_another_joystick_is_refused(message: Joy) -> None:
         read(message)
 
 
+@pytest.mark.slow
+@pytest.mark.calm
 def test_nothing_counts_while_two_publish_one_device(namespace: str, here: Node) -> None:
     states = qos.states()
     first, sender = here.create_publisher(Joy, TOPIC, states), JoySender()
@@ -74,7 +77,13 @@ def test_nothing_counts_while_two_publish_one_device(namespace: str, here: Node)
             pressed.extend(state.pressed)
             return not state.held
 
-        wait_until(released, "release")
+        def alone_again() -> bool:
+            try:
+                return released()
+            except DeviceLost:
+                return False
+
+        wait_until(lambda: released() and device._crowded, "release")
         with pytest.raises(CrowdedDevice, match="more than one node publishes"):
             for _ in range(300):
                 assert released()
@@ -82,11 +91,11 @@ def test_nothing_counts_while_two_publish_one_device(namespace: str, here: Node)
         here.destroy_timer(also)
         here.destroy_publisher(second)
         wait_until(lambda: here.count_publishers(here.resolve_topic_name(TOPIC)) == 1, "one again")
+        wait_until(alone_again, "one again, as the device sees it")
         time.sleep(0.3)
         assert released(), "the dead-man has to be pressed anew"
         held = DeviceState(1)
-        time.sleep(0.1)
-        assert released()
+        wait_until(lambda: released() and not device._let_go, "the dead-man let go")
         held = DeviceState(1, np.zeros(6), True)
         wait_until(lambda: not released(), "the dead-man")
         assert pressed == []
@@ -121,11 +130,8 @@ def typed(person: int, keys: str, duration_s: float) -> None:
 
 def called(node: Node, name: str, until: Any = None, process: Any = None) -> str:
     """Calls a Trigger service, which must succeed, and waits for what shall follow; returns what a process said."""
-    client: Any = node.create_client(Trigger, name)
-    assert client.wait_for_service(20.0)
-    future = client.call_async(Trigger.Request())
-    wait_until(future.done, name)
-    assert future.result().success, future.result().message
+    answer = asked(node, name)
+    assert answer.success, answer.message
     if until is None:
         return ""
     wait_until(until, f"what follows {name}")
@@ -133,7 +139,7 @@ def called(node: Node, name: str, until: Any = None, process: Any = None) -> str
 
 
 @pytest.mark.slow
-@pytest.mark.alone
+@pytest.mark.calm
 def test_a_device_is_followed_over_topics_until_its_node_is_gone(
     start_node: StartNode, namespace: str, here: Node, terminal: tuple[int, int]
 ) -> None:
@@ -143,13 +149,18 @@ def test_a_device_is_followed_over_topics_until_its_node_is_gone(
     with pytest.raises(UserError, match="robot-rl up teleop"):
         JoyDevice("/nobody").open()
     node = start_node(TELEOP, {"device": "keyboard"}, stdin=program)
+    node.wait_for("node is active")
     device = JoyDevice(namespace)
     device.open()
     try:
         os.write(person, b" ")
         wait_until(lambda: device.poll(time.monotonic_ns()).held, "the dead-man")
-        os.write(person, b"w")
-        wait_until(lambda: device.poll(time.monotonic_ns()).axes[0] == 1.0, "the stick")
+
+        def pushed() -> bool:
+            os.write(person, b"w")  # as a keyboard repeats a key that is held
+            return bool(device.poll(time.monotonic_ns()).axes[0] == 1.0)
+
+        wait_until(pushed, "the stick")
         wait_until(lambda: device.poll(time.monotonic_ns()).axes[0] == 0.0, "the stick at rest")
         wait_until(lambda: here.count_publishers(here.resolve_topic_name("recorder/key")), "discovery")
         time.sleep(0.5)
@@ -176,9 +187,9 @@ def test_a_device_is_followed_over_topics_until_its_node_is_gone(
 
 
 @pytest.mark.slow
-@pytest.mark.alone
+@pytest.mark.calm
 def test_a_person_drives_the_arm_while_the_dead_man_is_held(
-    start_node: StartNode, here: Node, terminal: tuple[int, int]
+    start_node: StartNode, namespace: str, here: Node, terminal: tuple[int, int]
 ) -> None:
     person, program = terminal
     heard: list[JointState] = []
@@ -191,7 +202,8 @@ def test_a_person_drives_the_arm_while_the_dead_man_is_held(
     controller.wait_for("home,", 60.0)
     called(here, "teleop/start")
     wait_until(lambda: here.count_publishers(here.resolve_topic_name("motor/command")) == 1, "the hand")
-    time.sleep(1.0)
+    wait_until(lambda: look(namespace).state == SupervisorState.RUN, "the hand to command")
+    time.sleep(0.3)
 
     def moved(action: Any) -> float:
         before = np.array(heard[-1].position)

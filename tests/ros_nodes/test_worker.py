@@ -95,7 +95,7 @@ def test_what_ends_the_work_is_told(make_worker: MakeWorker) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.alone
+@pytest.mark.calm
 def test_the_stop_service_of_a_node_ends_a_search(start_node: StartNode, here: Node) -> None:
     person, program = pty.openpty()
     try:

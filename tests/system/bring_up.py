@@ -41,13 +41,12 @@ class Up:
 
     def member(self, word: str) -> psutil.Process:
         """The one process of the family with this word on its command line."""
-        (found,) = [member for member in self.family.values() if word in " ".join(member.cmdline())]
+        (found,) = [member for member in self.family.values() if word in words_of(member)]
         return found
 
     def left(self) -> list[str]:
         """Command lines of those of the family that live."""
-        living = [member for member in self.family.values() if member.is_running()]
-        return [" ".join(member.cmdline()) for member in living if member.status() != psutil.STATUS_ZOMBIE]
+        return [words for member in self.family.values() if (words := words_of(member))]
 
     def end(self) -> None:
         """Ends it in order, at last by force."""
@@ -65,3 +64,11 @@ def wait_for(what: Callable[[], bool], limit_s: float, words: Callable[[], objec
     while not what():
         assert time.monotonic() < deadline_s, words()
         time.sleep(0.05)
+
+
+def words_of(member: psutil.Process) -> str:
+    """Its command line; "" for one that has ended, also while it is looked at."""
+    try:
+        return "" if member.status() == psutil.STATUS_ZOMBIE else " ".join(member.cmdline())
+    except psutil.NoSuchProcess:
+        return ""

@@ -16,7 +16,7 @@ from robot_rl.config_recorder import BenchRecorderConfig
 
 
 @pytest.mark.slow
-@pytest.mark.alone
+@pytest.mark.calm
 def test_three_kills_cost_no_stored_episode(tmp_path: Path) -> None:
     config = BenchRecorderConfig(seconds=10.0, repeats=3, out=str(tmp_path / "out.jsonl"), work=str(tmp_path / "work"))
     figures = run(config)

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from data.errors import UserError
+from robot_rl.bench.faults.catalogue import FAULTS
 from robot_rl.bench.faults.ros_faults import ROS_FAULTS
-from robot_rl.bench.faults.runner import FAULTS, run
+from robot_rl.bench.faults.runner import run
 from robot_rl.config_bench import BenchFaultsConfig
 
 HERE = [fault.name for fault in FAULTS if not fault.realtime and fault not in ROS_FAULTS]

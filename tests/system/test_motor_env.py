@@ -113,7 +113,7 @@ def test_after_a_stop_the_episode_is_over_and_a_reset_waits_for_a_person(env: Ro
     with pytest.raises(ResetRefused, match=r"stopped \(ESTOP\): a person must reset"):
         env.reset(seed=5)
     with PersonSeat(env.link.config.motor.name) as person:
-        assert person.hold_and_release(0.7) == Answer.GRANTED
+        assert person.ask_reset(0.7) == Answer.GRANTED
     env.reset(seed=5)
     assert env.step(np.zeros(env.task.action.size, np.float32))[-1]["held"] is False
 

@@ -8,6 +8,7 @@ import pty
 import signal
 import subprocess
 import sys
+import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -38,7 +39,7 @@ from safety.supervision import (
     SupervisorConfig,
     SupervisorState,
 )
-from tests.system.test_motor_process import Parent, eventually, here, link_to
+from tests.system.test_motor_process import Parent, eventually, here, link_to, stepped
 
 UP_M = np.array([0.0, 0.0, 0.05])
 
@@ -70,7 +71,7 @@ def arm(name: str, flights: Path) -> Callable[..., MotorConfig]:
 
 def latch(link: SharedMemoryLink) -> None:
     link.estop()
-    assert link.step(0.05)["latched"][-1] == Reason.ESTOP
+    assert eventually(lambda: link.step(0.05)["latched"][-1] == Reason.ESTOP)
 
 
 def whole(flights: Path, count: int = 1) -> list[Flight]:
@@ -95,21 +96,34 @@ def test_after_a_stop_the_arm_is_held_and_only_a_person_lets_it_go_on(arm: Any, 
             assert person.hold_and_release(0.1) != Answer.GRANTED
             with pytest.raises(ResetRefused):
                 link.reset()
-            assert eventually(lambda: person.hold_and_release(0.7) == Answer.GRANTED), "a busy machine may lose a press"
+            assert person.ask_reset(0.7) == Answer.GRANTED
             assert person.seen().state == SupervisorState.ESTOP, "the person's reset alone starts nothing"
         assert (link.step(0.1)["latched"] == Reason.ESTOP).all()
         link.reset()
         link.send(here(link))
-        reports = link.step(0.1)
+        reports = stepped(link)
         assert (reports["latched"] == 0).all() and reports["sequence"][-1] > 0
         assert link.status().supervisor == SupervisorState.RUN and link.status().trips == 1
+
+
+def test_a_press_of_which_a_stall_took_the_beginning_is_pressed_again(arm: Any, name: str) -> None:
+    with link_to(arm()) as link:
+        latch(link)
+        pid = link.status().pid
+        with PersonSeat(name) as person:
+            os.kill(pid, signal.SIGSTOP)
+            waking = threading.Timer(0.45, os.kill, (pid, signal.SIGCONT))
+            waking.start()
+            assert person.ask_reset(0.7) == Answer.GRANTED
+            waking.join()
+        link.reset()
 
 
 def test_a_collision_may_be_left_without_a_person_three_times(arm: Any) -> None:
     config = arm({"supervisor": SupervisorConfig(automatic_max=1)}, push_n=70.0, push_ticks=[300, 320])
     with link_to(config) as link:
-        reports = link.step(0.6)
-        assert Reason.FORCE_TRIP in reports["latched"] and link.status().supervisor == SupervisorState.PROTECTIVE_STOP
+        assert eventually(lambda: Reason.FORCE_TRIP in link.step(0.1)["latched"])
+        assert link.status().supervisor == SupervisorState.PROTECTIVE_STOP
         link.reset()
         assert link.step(0.05)["latched"][-1] == 0 and link.status().recoveries_left == 0
         latch(link)
@@ -124,6 +138,19 @@ def recorder_of(motor_pid: int) -> int:
             if parent == motor_pid and b"controllers.flight.process" in (entry / "cmdline").read_bytes():
                 return int(entry.name)
     raise AssertionError("the motor process has no recorder")
+
+
+def wait_for_recorder(link: SharedMemoryLink) -> None:
+    """Until the flight recorder has mapped the block, and a moment more for it to begin."""
+
+    def there() -> bool:
+        with contextlib.suppress(AssertionError):
+            maps = Path(f"/proc/{recorder_of(link.status().pid)}/maps").read_text()
+            return block_path(link.name).name in maps
+        return False
+
+    assert eventually(there)
+    link.step(0.3)
 
 
 @pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="one core")
@@ -151,7 +178,7 @@ def test_the_command_line_tells_and_resets(arm: Any, name: str, capsys: pytest.C
         assert main(["safety", "reset", name, "--yes"]) == DONE
         assert "nothing is latched" in capsys.readouterr().out
         assert main(["safety", "estop", name]) == DONE
-        assert link.step(0.1)["latched"][-1] == Reason.ESTOP
+        assert eventually(lambda: link.step(0.1)["latched"][-1] == Reason.ESTOP)
         assert main(["safety", "reset", name, "--yes"]) == USER_ERROR
         assert "the emergency stop is still pressed" in capsys.readouterr().err
         assert main(["safety", "estop", name, "release=true"]) == DONE
@@ -224,7 +251,7 @@ def test_only_one_person_at_the_buttons_and_a_dead_one_has_pressed_nothing(arm: 
 def test_status_and_emergency_stop_need_no_seat(arm: Any, name: str, capsys: pytest.CaptureFixture[str]) -> None:
     with link_to(arm()) as link, PersonSeat(name):
         assert main(["safety", "estop", name]) == DONE
-        assert link.step(0.1)["latched"][-1] == Reason.ESTOP
+        assert eventually(lambda: link.step(0.1)["latched"][-1] == Reason.ESTOP)
         assert main(["safety", "status", name]) == DONE
         assert "ESTOP" in capsys.readouterr().out
         for words in (["reset", name, "--yes"], ["estop", name, "release=true"]):
@@ -234,7 +261,7 @@ def test_status_and_emergency_stop_need_no_seat(arm: Any, name: str, capsys: pyt
 
 def test_a_listed_reason_takes_a_person_too_once_the_process_was_restarted(arm: Any, name: str) -> None:
     with link_to(arm(push_n=70.0, push_ticks=[300, 320])) as link:
-        assert Reason.FORCE_TRIP in link.step(0.6)["latched"]
+        assert eventually(lambda: Reason.FORCE_TRIP in link.step(0.1)["latched"])
         os.kill(link.status().pid, signal.SIGKILL)
     with pytest.raises(ResetRefused, match="FORCE_TRIP.: a person must reset"):
         link_to(arm({"supervisor": SupervisorConfig(automatic_max=7)}))
@@ -256,20 +283,17 @@ def test_energy_in_the_middle_of_a_motion_is_refused_in_words(arm: Any) -> None:
 def test_a_missing_operator_holds_the_arm_and_lets_it_go_when_back(arm: Any) -> None:
     config = SupervisorConfig(heartbeats=HeartbeatConfig(operator_s=(0.25, 0.25)), release_s=0.1)
     with link_to(arm({"supervisor": config})) as link:
-        for _ in range(3):
+
+        def followed() -> bool:
             link.heartbeat(Heartbeat.OPERATOR)
             link.send(here(link))
-            assert (link.step(0.1)["reason"] != Reason.HEARTBEAT).all()
+            return bool((link.step(0.1)["reason"] < Reason.HEARTBEAT).all())
+
+        assert eventually(lambda: all(followed() for _ in range(3))), "beats a tenth of a second apart hold nothing"
         link.send(here(link, duration_s=1.0))
-        reports = link.step(0.6)
-        assert reports["reason"][-1] == Reason.HEARTBEAT and reports["latched"][-1] == 0
-        assert link.status().late_heartbeats == ("OPERATOR",)
-        for _ in range(10):
-            link.heartbeat(Heartbeat.OPERATOR)
-            link.step(0.05)
-        link.heartbeat(Heartbeat.OPERATOR)
-        link.send(here(link))
-        assert link.step(0.1)["reason"][-1] < Reason.HEARTBEAT
+        assert eventually(lambda: link.step(0.1)["reason"][-1] == Reason.HEARTBEAT)
+        assert link.latest().latched == 0 and link.status().late_heartbeats == ("OPERATOR",)
+        assert eventually(followed), "back for the time that releases it"
         with pytest.raises(ValueError, match="expected one of .*CAMERA"):
             link.heartbeat(Heartbeat.LOOP)
 
@@ -280,12 +304,12 @@ def test_a_simulated_person_is_refused_beside_a_real_arm(arm: Any) -> None:
 
 
 def test_a_flight_holds_what_was_before_and_after_and_which_commands_came(arm: Any, flights: Path, name: str) -> None:
-    with link_to(arm(push_n=70.0, push_ticks=[2000, 2020])) as link:
-        link.step(1.2)  # until the recorder is there
-        for _ in range(5):
+    with link_to(arm(push_n=70.0, push_ticks=[6000, 6020])) as link:
+        wait_for_recorder(link)
+        for _ in range(5):  # the recorder looks every 50 ms for the newest one
             link.send(here(link))
-            link.step(0.1)
-        link.step(1.0)
+            link.step(0.4)
+        assert eventually(lambda: Reason.FORCE_TRIP in link.step(0.1)["latched"])
         [flight] = whole(flights)
     header, reports = flight.header, flight.reports
     assert (header.motor, header.reason_name, header.lost, header.cut_short) == (name, "FORCE_TRIP", 0, False)
@@ -293,7 +317,7 @@ def test_a_flight_holds_what_was_before_and_after_and_which_commands_came(arm: A
     tripped = int(np.flatnonzero(reports["latched"])[0])
     assert reports["stamp_ns"][tripped] == header.trip_ns and tripped > 300
     assert reports["wrench_tool"][tripped - 5 : tripped + 1, 2].max() == 70.0
-    assert 0.2 <= (reports["stamp_ns"][-1] - header.trip_ns) * 1e-9 < 0.5
+    assert 0.2 <= (reports["stamp_ns"][-1] - header.trip_ns) * 1e-9 < 2.0
     assert flight.commands["sequence"].tolist() == [1, 2, 3, 4, 5]
 
 
@@ -312,7 +336,8 @@ def test_the_recorder_works_when_the_policys_process_is_killed(arm: Any, flights
 
 def test_a_killed_motor_process_leaves_its_last_ticks(arm: Any, flights: Path) -> None:
     link = link_to(arm())
-    link.step(1.2)  # until the recorder is there
+    wait_for_recorder(link)
+    link.step(0.3)
     os.kill(link.status().pid, signal.SIGKILL)
     [flight] = whole(flights)
     link.close()

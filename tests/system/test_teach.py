@@ -229,7 +229,7 @@ def test_an_emergency_stop_while_teaching_is_explained_and_teaching_goes_on(tmp_
         operator.sees(f"In another terminal: robot-rl safety reset {motor}")
         with PersonSeat(motor) as seat:
             seat.estop(False)
-            assert seat.hold_and_release(0.7) == Answer.GRANTED
+            assert seat.ask_reset(0.7) == Answer.GRANTED
         operator.types("\n")
         operator.sees("The arm can be led again.")
         operator.leads(0.44, 0.0, 0.41)

@@ -102,9 +102,9 @@ def test_demonstrations_are_collected_at_the_keyboard(terminal: Callable[[str], 
     desk.types("\x7f")
     desk.waits_for("dropped: nothing of it is kept; the same start again")
     desk.waits_for("ready", 2)
-    time.sleep(0.3)  # nobody holds the dead-man
+    time.sleep(0.6)  # nobody holds the dead-man
     desk.types(" ")
-    desk.types("r", 1.0)
+    desk.types("r", 1.5)
     desk.types("\r")
     desk.waits_for("kept: marked")
     desk.waits_for("ready", 3)
@@ -124,7 +124,7 @@ def test_demonstrations_are_collected_at_the_keyboard(terminal: Callable[[str], 
     assert held[0]
     assert episode.info["waited"] >= 2, "what came before the dead-man was held is left out"
     assert episode.info["end"] == "marked"
-    assert 9.0 < (len(episode) / episode.seconds) < 11.0, "decisions keep the pace of the clock"
+    assert 0.09e9 < np.median(np.diff(episode.stamp_ns)) < 0.11e9, "decisions keep the pace of the clock"
     moved_up_m = -0.01 * episode.observations["state"][:, 2]  # goal axes point into the table, scaled by 10 mm
     assert moved_up_m[-1] - moved_up_m[0] > 0.001
 

@@ -18,7 +18,7 @@ from tests.system.bring_up import END_S, READY_S, Up, wait_for
 from tests.system.command_line import PROGRAM
 
 __all__ = ["ros_domain"]
-pytestmark = [pytest.mark.slow, pytest.mark.alone]
+pytestmark = [pytest.mark.slow, pytest.mark.calm]
 
 
 @pytest.fixture

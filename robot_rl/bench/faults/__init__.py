@@ -5,6 +5,6 @@
 - `stage`: motor process, arm and policy as a fault finds them
 - `judging`: what is read off the reports
 - `ros_stage`: the same with every part a ROS program (`program`); `wall_clock`: a wall clock for them alone
-- `cases_*`: the faults; `fault`, `ros_faults`: their table
-- `runner`: repeats, results, table
+- `cases_*`: the faults; `fault`, `catalogue`, `ros_faults`: their table
+- `runner`: repeats, results, table; `stalls`: what disturbs a repeat on a machine that others share
 """

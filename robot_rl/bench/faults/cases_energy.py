@@ -102,7 +102,7 @@ def emergency_stop(stage: Stage, rng: np.random.Generator) -> Outcome:
         except ResetRefused:
             pass
         outcome.expect(person.hold_and_release(0.2) == Answer.TOO_SHORT, "a short press was taken for a reset")
-        outcome.expect(person.hold_and_release(0.6) == Answer.GRANTED, "a person's reset was not granted")
+        outcome.expect(person.ask_reset(0.6) == Answer.GRANTED, "a person's reset was not granted")
     stage.link.reset()
     outcome.expect(int(stage.link.latest().latched) == 0, "still latched after the reset")
     judge_torque(outcome, reports, MAX_TORQUE_NM)

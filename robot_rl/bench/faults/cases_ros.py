@@ -10,9 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from robot_rl.bench.faults.judging import Outcome, delay_ms, judge_torque, motion_after_hold
-from robot_rl.bench.faults.ros_stage import RosStage
+from robot_rl.bench.faults.ros_stage import RosStage, wait_for
 from robot_rl.bench.faults.stage import MAX_TORQUE_NM
 from safety.reasons import Reason
+from safety.supervision import SupervisorState
 
 Array = NDArray[Any]
 HELD_MS = 1002.0
@@ -20,8 +21,8 @@ HELD_MS = 1002.0
 AGE_LIMIT_S = 0.25
 SOON_S, LATE_S = 0.9, 1.6
 """For how long a hold is watched that comes after 0.3 s, or after 1 s: its spring is let go within 0.3 s."""
-_AGAIN_S = 3.0
-"""Within this time of its cause's end an arm follows again [s]; a heartbeat must be back for 0.5 s first."""
+_AGAIN_S = 10.0
+"""For how long an arm that follows again is waited for [s]; a heartbeat must be back for 0.5 s first."""
 _MOVING_M_S = 0.05
 _SEED_STEP_NM = 1.0
 """An FR3 takes 1000 Nm/s."""
@@ -71,10 +72,15 @@ def held_after(stage: RosStage, program: str, number: signal.Signals, watched_s:
     return judge(Outcome(delay_ms(after, after["reason"] >= Reason.HOLD, sent_ns)), after)
 
 
+def _follows(reports: Array) -> bool:
+    """Whether a command is followed in the newest report; not where a stall left none."""
+    return len(reports) > 0 and bool(reports["reason"][-1] < Reason.REFUSED)
+
+
 def expect_followed(stage: RosStage, outcome: Outcome, what: str) -> Array:
     """Waits until a command is followed again, and judges the reports until then, which are returned."""
     parts, until_s = [stage.watch(0.1)], time.monotonic() + _AGAIN_S
-    while parts[-1]["reason"][-1] >= Reason.REFUSED and time.monotonic() < until_s:
+    while not _follows(parts[-1]) and time.monotonic() < until_s:
         parts.append(stage.watch(0.1))
     reports = np.concatenate(parts)
     moving = followed(reports)
@@ -252,6 +258,6 @@ def emergency_stop(stage: RosStage, rng: np.random.Generator) -> Outcome:
     outcome.expect(bool((after["latched"][first:] == Reason.ESTOP).all()), "a release of the button ended the latch")
     answer = stage.order("call", "reset")
     outcome.expect(bool(answer["success"]), f"the reset was answered: {answer['message']}")
-    time.sleep(0.5)
-    outcome.expect(int(stage.watch(0.2)["latched"][-1]) == 0, "still latched after a person's reset")
+    free = SupervisorState.PROTECTIVE_STOP
+    wait_for(lambda: stage.side.status().supervisor < free, "the end of the latch after a person's reset", 10.0)
     return judge(outcome, after)

@@ -56,7 +56,7 @@ def _wait_until_followed(stage: RosStage) -> None:
     """A relay that was put in anew has to be found by the others first."""
     for _ in range(50):
         reports = stage.watch(0.2)
-        if bool((reports["reason"] < Reason.REFUSED).all()):
+        if len(reports) and bool((reports["reason"] < Reason.REFUSED).all()):
             return
     raise RuntimeError("no command comes through the relay")
 

@@ -203,10 +203,14 @@ class RosStage:
             return False
         return len(reports) > 0 and bool(fine.all())
 
+    def pids(self) -> list[int]:
+        """The processes whose stalls would disturb what is measured."""
+        return [self.motor_pid, *(program.child.pid for program in self.programs.values())]
+
     def watch(self, duration_s: float) -> Array:
         """Returns the reports of the next while."""
         self.side.ring.skip()
-        parts, until_s = [], time.monotonic() + duration_s
+        parts, until_s = [self.side.ring.drain()], time.monotonic() + duration_s
         while time.monotonic() < until_s:
             time.sleep(min(0.2, max(until_s - time.monotonic(), 0.0)))
             parts.append(self.side.ring.drain())

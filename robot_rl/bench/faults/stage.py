@@ -119,6 +119,10 @@ class Stage:
         self.link.close()
         self.link = self._open()
 
+    def pids(self) -> list[int]:
+        """The processes whose stalls would disturb what is measured."""
+        return [self.link.status().pid]
+
     def clear(self) -> None:
         """The wall in its place, the tool just above it, held, the tank full."""
         self.desk.order(Error.NONE)
@@ -185,10 +189,14 @@ class PolicyStage:
         self._block = SharedBlock.attach(config.name, command=False)
         self.side = ParentSide(self._block)
 
+    def pids(self) -> list[int]:
+        """The processes whose stalls would disturb what is measured."""
+        return [self.policy.pid, self.motor_pid]
+
     def watch(self, duration_s: float) -> Array:
         """Returns the reports of the next while."""
         self.side.ring.skip()
-        parts, until_s = [], time.monotonic() + duration_s
+        parts, until_s = [self.side.ring.drain()], time.monotonic() + duration_s
         while time.monotonic() < until_s:
             time.sleep(min(0.2, max(until_s - time.monotonic(), 0.0)))
             parts.append(self.side.ring.drain())

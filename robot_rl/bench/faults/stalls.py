@@ -1,0 +1,72 @@
+"""Did a program get no processor while it wanted one? What is measured meanwhile says nothing of the program."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+import time
+from collections.abc import Iterable
+from pathlib import Path
+
+STALL_S = 0.1
+"""From this length on a stall disturbs what is measured [s]."""
+_LOOK_S = 0.01
+_TICKS_PER_S = os.sysconf("SC_CLK_TCK")
+
+
+class StallWatch:
+    """Between `begin` and `longest_s`: for how long this process, some others, or a processor stood still.
+
+    This process's stalls are seen by a thread that ought to run every 10 ms. Those of others are told by the kernel: a
+    thread's time of waiting for a processor (/proc/<pid>/task/<tid>/schedstat, its second number), and what a host
+    took away from each processor (/proc/stat, its eighth number). Both are sums over the interval, so they are upper
+    bounds of one stall. A process stopped by a signal waits for nothing.
+    """
+
+    def __init__(self) -> None:
+        self._gap_s = 0.0
+        self._stopping = threading.Event()
+        self._waited_ns: dict[tuple[int, int], int] = {}
+        self._taken_s: list[float] = []
+        self._thread = threading.Thread(target=self._run, name="stall-watch", daemon=True)
+        self._thread.start()
+
+    def begin(self, pids: Iterable[int]) -> None:
+        """Begins an interval, in which these processes are looked at as well."""
+        self._waited_ns, self._taken_s, self._gap_s = _waited_ns(pids), _taken_s(), 0.0
+
+    def longest_s(self, pids: Iterable[int]) -> float:
+        """Returns the longest of them [s]. pids: as at the beginning; who came or went meanwhile does not count."""
+        after_ns, taken_s = _waited_ns(pids), _taken_s()
+        waited_s = [1e-9 * (after_ns[key] - begun) for key, begun in self._waited_ns.items() if key in after_ns]
+        lost_s = [now - begun for begun, now in zip(self._taken_s, taken_s, strict=False)]
+        return max([self._gap_s, *waited_s, *lost_s])
+
+    def close(self) -> None:
+        """Ends the thread."""
+        self._stopping.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        last_s = time.monotonic()
+        while not self._stopping.wait(_LOOK_S):
+            now_s = time.monotonic()
+            self._gap_s = max(self._gap_s, now_s - last_s - _LOOK_S)
+            last_s = now_s
+
+
+def _waited_ns(pids: Iterable[int]) -> dict[tuple[int, int], int]:
+    """Returns how long each thread has waited for a processor since its start, by (pid, thread)."""
+    found: dict[tuple[int, int], int] = {}
+    for pid in pids:
+        for task in Path(f"/proc/{pid}/task").glob("*"):
+            with contextlib.suppress(OSError, IndexError, ValueError):  # it has ended meanwhile
+                found[pid, int(task.name)] = int((task / "schedstat").read_text().split()[1])
+    return found
+
+
+def _taken_s() -> list[float]:
+    """Returns for how long a host has given each processor to others, since the machine's start [s]."""
+    lines = [line.split() for line in Path("/proc/stat").read_text().splitlines()]
+    return [int(line[8]) / _TICKS_PER_S for line in lines if line[0].startswith("cpu") and line[0] != "cpu"]
