@@ -92,7 +92,7 @@ def test_a_poor_connection_ends_control_in_order_and_says_why(packets: Any, name
 
 
 def test_a_robot_that_stops_itself_ends_the_process_in_plain_words_and_latches(packets: Any, name: str) -> None:
-    link = link_to(packets(fault_at=500))
+    link = link_to(packets(fault_at=2000))
     with pytest.raises(MotorProcessDied, match=rf"cartesian_reflex\): push less; .*`robot-rl safety reset {name}`"):
         run_on(link)
     link.close()

@@ -120,7 +120,7 @@ def test_a_press_of_which_a_stall_took_the_beginning_is_pressed_again(arm: Any, 
 
 
 def test_a_collision_may_be_left_without_a_person_three_times(arm: Any) -> None:
-    config = arm({"supervisor": SupervisorConfig(automatic_max=1)}, push_n=70.0, push_ticks=[300, 320])
+    config = arm({"supervisor": SupervisorConfig(automatic_max=1)}, push_n=70.0, push_ticks=[2000, 2020])
     with link_to(config) as link:
         assert eventually(lambda: Reason.FORCE_TRIP in link.step(0.1)["latched"])
         assert link.status().supervisor == SupervisorState.PROTECTIVE_STOP
@@ -260,7 +260,7 @@ def test_status_and_emergency_stop_need_no_seat(arm: Any, name: str, capsys: pyt
 
 
 def test_a_listed_reason_takes_a_person_too_once_the_process_was_restarted(arm: Any, name: str) -> None:
-    with link_to(arm(push_n=70.0, push_ticks=[300, 320])) as link:
+    with link_to(arm(push_n=70.0, push_ticks=[2000, 2020])) as link:
         assert eventually(lambda: Reason.FORCE_TRIP in link.step(0.1)["latched"])
         os.kill(link.status().pid, signal.SIGKILL)
     with pytest.raises(ResetRefused, match="FORCE_TRIP.: a person must reset"):
@@ -365,8 +365,8 @@ def test_a_recorder_that_cannot_write_warns_and_the_arm_goes_on(
 def test_a_replay_shows_it_and_bad_files_are_one_line(
     arm: Any, flights: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    with link_to(arm(push_n=70.0, push_ticks=[300, 320])) as link:
-        link.step(1.0)
+    with link_to(arm(push_n=70.0, push_ticks=[2000, 2020])) as link:
+        assert eventually(lambda: Reason.FORCE_TRIP in link.step(0.1)["latched"])
         whole(flights)
     [path] = flight_files(flights)
     assert main(["safety", "replay", str(path)]) == DONE
