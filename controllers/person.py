@@ -130,15 +130,19 @@ class PersonSeat:
         return Answer(self._side.word(Status.RESET_ANSWER))
 
     def ask_reset(self, held_s: float) -> Answer:
-        """As hold_and_release, with up to three presses where a stall made one too short or none at all.
+        """As hold_and_release, pressed up to three times where that lapsed or was too short.
 
-        A stall of this process lets the press lapse, one of the motor process makes it begin late. Who asks by this
-        verb means a whole press; what counts as one is decided in the motor process. Raises UserError.
+        A stall of this process lets a press lapse, one of the motor process makes it begin late. What counts as a whole
+        one is decided there. Where the arm was stopped anew meanwhile nothing is pressed again: nobody has looked at
+        that. Raises UserError.
         """
+        trips = self._side.word(Status.TRIPS)
         for _ in range(_PRESSES):
             answer = self.hold_and_release(held_s)
             if answer not in (Answer.NO_PRESS, Answer.TOO_SHORT):
                 break
+            if self._side.word(Status.TRIPS) != trips:
+                return Answer.PRESSED_BEFORE
         return answer
 
     def close(self) -> None:

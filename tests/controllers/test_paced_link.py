@@ -61,7 +61,7 @@ def test_a_silent_motor_process_is_told_though_this_process_slept(block: SharedB
     link = NobodyTicks(block, LyingStill() if slept else Pulse(lambda now_ns, pid: None))
     link._ticks, link._ticks_ns = 0, ticks_ns  # the last tick it saw, before it slept
     try:
-        with pytest.raises(MotorProcessDied, match="runs no tick for 0.1 s"):
+        with pytest.raises(MotorProcessDied, match=r"runs no tick for \d+\.\d s"):
             link.step(0.5)
     finally:
         link.close()

@@ -63,7 +63,7 @@ def standing(ros_domain: int, tmp_path_factory: pytest.TempPathFactory) -> Itera
 @pytest.fixture
 def controller(standing: NodeProcess) -> NodeProcess:
     """That one, once whoever commanded it in the test before no longer has the arm."""
-    time.sleep(1.1)
+    time.sleep(1.3)
     assert standing.process.poll() is None, standing.said()
     return standing
 
@@ -102,7 +102,7 @@ def test_measured_state_comes_in_standard_messages(controller: NodeProcess, here
     p = pose.last.pose.position
     assert np.allclose([p.x, p.y, p.z], report.position_base_m, atol=1e-2) and pose.last.header.frame_id == "base"
     assert "<robot" in description.last.data[:200]
-    assert safety.last.name in ("ARMED", "RUN")
+    wait_until(lambda: safety.last.name in ("ARMED", "RUN"), "an arm that is free")
     wait_until(lambda: health.messages, "diagnostics")
     assert any(status.name.endswith("controller: motor") for status in health.last.status)
 
@@ -148,7 +148,7 @@ def test_a_topic_with_two_publishers_moves_nothing(controller: NodeProcess, here
 
 
 def test_a_second_commander_is_refused_while_the_first_one_acts(controller: NodeProcess, namespace: str) -> None:
-    first = TopicLink(namespace)
+    first = TopicLink(namespace, timeouts=PATIENT)
     try:
         answered = Event()
 
@@ -169,7 +169,7 @@ def test_a_second_commander_is_refused_while_the_first_one_acts(controller: Node
                 answered.set()
                 stepping.result()
         wait_until(lambda: act()["reason"][-1] < Reason.STALE, "the first one goes on")
-        assert first.latest().sequence >= 2, "its commands were followed all the time"
+        assert first.latest().sequence >= 2, "and more than its first command was followed"
     finally:
         first.close()
 
@@ -209,13 +209,13 @@ def test_malformed_messages_are_refused_in_one_sentence(controller: NodeProcess,
 
 
 def test_a_killed_hand_does_not_hold_the_arm_for_those_who_come_after(controller: NodeProcess, namespace: str) -> None:
-    first = TopicLink(namespace)
+    first = TopicLink(namespace, timeouts=PATIENT)
     wait_until(lambda: first._topics._beats.readers, "the controller to listen to signs of life")
     first.heartbeat(Heartbeat.OPERATOR)
     wait_until(lambda: look(namespace).hold_reason == Reason.HEARTBEAT, "hold", 5.0)
     first._begun = False  # as if it had been killed: it leaves without a word
     first.close()
-    second = TopicLink(namespace)
+    second = TopicLink(namespace, timeouts=PATIENT)
     try:
         wait_until(lambda: look(namespace).hold_reason == 0, "no hold for the dead", 5.0)
     finally:
@@ -233,7 +233,7 @@ def test_a_softer_stiffness_that_comes_before_the_pose_counts(
 ) -> None:
     called(here, "controller/home")
     controller.wait_for("home,", 60.0)
-    first = TopicLink(namespace)
+    first = TopicLink(namespace, timeouts=PATIENT)
     first.send(held_pose(first))  # somebody commanded earlier
     first.step(0.1)
     first.close()

@@ -33,7 +33,8 @@ def test_it_ends_with_one_object_of_all_figures(tmp_path: Path) -> None:
     assert done.status == (0 if figures["ok"] else 1), done.error
     assert figures["franka_limit_violations"] == 0, "no limit of the robot is ever exceeded, however late the machine"
     assert figures["franka_success_rate"] > 0.5
-    assert figures["franka_span_m"] > 0.05 or figures["franka_held_ticks"], "only late ticks may have held it"
+    held = figures["franka_held_ticks"] / figures["franka_ticks"]
+    assert figures["franka_span_m"] > 0.05 or held > 0.3, "only late ticks may have held it"
     if figures["franka_aborts"]:
         assert "communication_constraints_violation" in figures["franka_aborted_by"], "the machine was late"
 

@@ -98,7 +98,7 @@ def go_home(here: Node, up: Up) -> None:
 
 
 def trajectory(here: Node, poses: list[PoseStamped]) -> None:
-    """Follows a demonstrated circle, and does so within the leash."""
+    """Follows a demonstrated circle: near its line, across most of it, and back."""
     publisher = here.create_publisher(PoseStamped, "target_pose", qos.targets())
     wait_until(publisher.get_subscription_count, "discovery")
     begin = poses[-1].pose

@@ -41,7 +41,7 @@ def test_a_step_ends_soon_after_the_arm_is_taken_and_when_it_is_given_back() -> 
                 whole.append(int(reports["stamp_ns"][-1] - reports["stamp_ns"][0]))
             if len(taken) >= 5 and len(given) >= 5:
                 break
-        # a stall of this process is one of the events: most are seen at once
-        assert len(taken) >= 5 and np.median(taken) < LATE_TICKS
-        assert len(given) >= 5 and np.median(given) < LATE_TICKS
+        # one of them may meet a stall of this process
+        assert len(taken) >= 5 and sorted(taken)[-2] < LATE_TICKS
+        assert len(given) >= 5 and sorted(given)[-2] < LATE_TICKS
         assert all(length_ns > 0.3e9 for length_ns in whole)

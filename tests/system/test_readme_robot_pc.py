@@ -21,7 +21,7 @@ from controllers.robots.franka_config import FrankaConfig
 from tests.ros_nodes.conftest import clean_memory, ros_domain
 
 __all__ = ["clean_memory", "ros_domain"]
-pytestmark = [pytest.mark.slow, pytest.mark.calm]
+pytestmark = [pytest.mark.slow, pytest.mark.alone]
 README = Path(__file__).parents[2] / "README.md"
 STAYS = {"robot-rl up ": "all is up after", "python -m robot_rl.bringup.simulated_fr3": "answers at"}
 """Commands that run until Ctrl-C, and what they say once they work."""

@@ -112,3 +112,16 @@ def test_launch_is_no_python_package_and_is_not_shipped() -> None:
 def test_files_stay_short_enough_to_read() -> None:
     long = {name_of(path): count for path in FILES if (count := len(path.read_text().splitlines())) > 300}
     assert not long, f"longer than 300 lines: {long}"
+
+
+def test_the_test_files_that_go_first_exist() -> None:
+    tree = parse(ROOT / "tests" / "conftest.py")
+    assigned = {
+        target.id: node.value
+        for node in tree.body
+        if isinstance(node, ast.Assign)
+        for target in node.targets
+        if isinstance(target, ast.Name)
+    }
+    names = ast.literal_eval(assigned["LONGEST"])
+    assert set(names) <= {path.stem for path in (ROOT / "tests").rglob("test_*.py")}

@@ -99,7 +99,7 @@ def bad_weights(stage: Stage, rng: np.random.Generator) -> Outcome:
     for weights in (with_nan, old):
         try:
             stage.link.load_critic(weights)
-            outcome.expect(False, "the parent's side let bad weights through")
+            outcome.forbid(False, "the parent's side let bad weights through")
         except UserError:
             pass
     cases = ((with_nan, False, WeightsRefusal.NOT_FINITE), (old, False, WeightsRefusal.OLDER))
@@ -113,7 +113,7 @@ def bad_weights(stage: Stage, rng: np.random.Generator) -> Outcome:
         outcome.measured += float(status.critic_version != before.critic_version)
     stage.link.send(pressing(duration_s=5.0))
     reports = stage.link.step(0.2)
-    outcome.expect(bool(np.isfinite(reports["risk"]).all()), "the old weights are no longer in use")
+    outcome.forbid(bool(np.isfinite(reports["risk"]).all()), "the old weights are no longer in use")
     judge_torque(outcome, reports, MAX_TORQUE_NM)
     return outcome
 

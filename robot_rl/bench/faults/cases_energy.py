@@ -31,7 +31,7 @@ def empty_tank(stage: Stage, rng: np.random.Generator) -> Outcome:
     outcome.expect(
         bool(jumps[begin:].max() <= 2.0 * _SMALL_STEP_M), f"the reference jumped by {jumps.max() * 1e3:.1f} mm"
     )
-    outcome.expect(bool(reports["tank_energy_j"].min() >= -1e-9), "the tank became negative")
+    outcome.forbid(bool(reports["tank_energy_j"].min() >= -1e-9), "the tank became negative")
     judge_torque(outcome, reports, MAX_TORQUE_NM)
     return outcome
 
@@ -94,11 +94,11 @@ def emergency_stop(stage: Stage, rng: np.random.Generator) -> Outcome:
             person.estop(pressed)
             stage.link.send(pressing(-0.2, duration_s=5.0))
             later = stage.link.step(0.1)
-            outcome.expect(bool((later["latched"] == Reason.ESTOP).all()), "a release of the button ended the latch")
+            outcome.forbid(bool((later["latched"] == Reason.ESTOP).all()), "a release of the button ended the latch")
             outcome.motion_m = max(outcome.motion_m, motion_after_hold(later))
         try:
             stage.link.reset()
-            outcome.expect(False, "a program ended the latch by itself")
+            outcome.forbid(False, "a program ended the latch by itself")
         except ResetRefused:
             pass
         outcome.expect(person.hold_and_release(0.2) == Answer.TOO_SHORT, "a short press was taken for a reset")

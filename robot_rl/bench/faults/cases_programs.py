@@ -159,7 +159,7 @@ def motor_stalls(stage: RosStage, rng: np.random.Generator) -> Outcome:
     wait_for(lambda: not (controller.alive or stage.motor_lives), "the end of controller and motor process", _LEAVE_S)
     awake = stage.side.ring.drain()
     moving = followed(awake)
-    outcome.expect(not len(moving) or float(moving["command_age_s"].max()) <= AGE_LIMIT_S, "an old command moved it")
+    outcome.forbid(not len(moving) or float(moving["command_age_s"].max()) <= AGE_LIMIT_S, "an old command moved it")
     if len(awake):
         judge_torques(outcome, awake)
     return outcome

@@ -234,7 +234,7 @@ def joint_limit(stage: Stage, rng: np.random.Generator) -> Outcome:
     margin = np.minimum(reports["q_rad"] - arm.lower_rad, arm.upper_rad - reports["q_rad"]).min()
     outcome = Outcome(float(share.max()))
     outcome.expect(not stretched or smallest_singular_value(q) < SINGULAR, "the stretched arm is not singular")
-    outcome.expect(bool(margin > 0.0), f"a joint passed its limit by {-margin:.3f} rad")
+    outcome.forbid(bool(margin > 0.0), f"a joint passed its limit by {-margin:.3f} rad")
     judge_torque(outcome, reports, MAX_TORQUE_NM)
     return outcome
 

@@ -30,11 +30,18 @@ class Outcome:
     """Farthest motion after a hold [m]."""
     failures: list[str] = field(default_factory=list)
     """What else was not as expected."""
+    forbidden: bool = False
+    """Whether one of these is nothing that a stall of the machine excuses."""
 
     def expect(self, holds: bool, otherwise: str) -> None:
         """Notes a failure."""
         if not holds:
             self.failures.append(otherwise)
+
+    def forbid(self, holds: bool, otherwise: str) -> None:
+        """Notes a failure that no stall of the machine excuses."""
+        self.expect(holds, otherwise)
+        self.forbidden |= not holds
 
 
 def first(condition: Array) -> int:
@@ -75,11 +82,11 @@ def force_n(reports: Array) -> Array:
 def judge_torque(outcome: Outcome, reports: Array, max_torque_nm: Array) -> None:
     """Whatever happens: finite torques within their bound and their rate."""
     tau = reports["tau_executed_nm"]
-    outcome.expect(bool(np.isfinite(tau).all()), "a torque was not finite")
-    outcome.expect(bool((np.abs(tau) <= max_torque_nm + 1e-9).all()), "a torque exceeded its bound")
+    outcome.forbid(bool(np.isfinite(tau).all()), "a torque was not finite")
+    outcome.forbid(bool((np.abs(tau) <= max_torque_nm + 1e-9).all()), "a torque exceeded its bound")
     follows = np.diff(reports["tick"]) == 1
     steps = np.abs(np.diff(tau, axis=0))[follows]
-    outcome.expect(not len(steps) or bool(steps.max() <= MAX_STEP_NM), "a torque changed by more than 0.5 Nm in a tick")
+    outcome.forbid(not len(steps) or bool(steps.max() <= MAX_STEP_NM), "a torque changed by more than 0.5 Nm in a tick")
 
 
 def judge_force(outcome: Outcome, reports: Array, before_n: float) -> None:

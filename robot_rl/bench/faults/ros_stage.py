@@ -70,6 +70,9 @@ class RosStage:
         self.name, self.decisions = f"faults_{uuid.uuid4().hex[:12]}", folder / "decisions"
         environment = {name: value for name, value in os.environ.items() if name not in _OF_OTHERS}
         environment |= {"OMP_NUM_THREADS": "1", "ROS_LOG_DIR": str(folder / "log")}
+        self.realtime = realtime
+        self.ready: Callable[[], object] = lambda: None
+        """Called when the stage is as a fault wishes it: from here on stalls disturb what is measured."""
         self.clock = WallClock(folder) if clock else None
         self._environment = environment | (self.clock.environment if self.clock else {})
         self.typist = Typist() if hand else None
@@ -177,6 +180,7 @@ class RosStage:
         if "policy" in self.programs:
             wait_for(lambda: self.programs["policy"].ask("reset").isdigit(), "a reset", _START_S)
             wait_for(self._followed, "the policy to be followed", _START_S)
+        self.ready()
 
     def restart_dead(self) -> None:
         """Starts those programs again that have ended; with the controller node, a motor process."""

@@ -11,6 +11,7 @@ import sys
 import tempfile
 import time
 import uuid
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -109,6 +110,8 @@ class Stage:
         self._folder = tempfile.TemporaryDirectory(prefix="robot-rl-faults-")
         self.desk = FaultDesk(Path(self._folder.name) / "desk")
         self._settings = (realtime, self.desk.path, chain, simulated_person)
+        self.ready: Callable[[], object] = lambda: None
+        """Called when the stage is as a fault wishes it: from here on stalls disturb what is measured."""
         self.link = self._open()
 
     def _open(self) -> SharedMemoryLink:
@@ -129,6 +132,7 @@ class Stage:
         self.link.place(WALL, wall_pose())
         self.link.teleport(start_joints())
         self.start_over()
+        self.ready()
 
     def start_over(self) -> None:
         """A reset with a grant, as soon as the supervisor finds the arm calm."""
@@ -184,6 +188,7 @@ class PolicyStage:
         line = self.policy.stdout.readline()
         if not line:
             raise RuntimeError("the policy process died while starting; its own words stand on standard error")
+        self.ready: Callable[[], object] = lambda: None
         self.motor_pid = int(json.loads(line)["motor_pid"])
         self._motor_start = process_start(self.motor_pid)
         self._block = SharedBlock.attach(config.name, command=False)

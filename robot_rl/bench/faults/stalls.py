@@ -25,8 +25,9 @@ class StallWatch:
     """
 
     def __init__(self) -> None:
-        self._gap_s = 0.0
+        self._gap_s, self._last_s = 0.0, time.monotonic()
         self._stopping = threading.Event()
+        self._pids: list[int] = []
         self._waited_ns: dict[tuple[int, int], int] = {}
         self._taken_s: list[float] = []
         self._thread = threading.Thread(target=self._run, name="stall-watch", daemon=True)
@@ -34,14 +35,16 @@ class StallWatch:
 
     def begin(self, pids: Iterable[int]) -> None:
         """Begins an interval, in which these processes are looked at as well."""
-        self._waited_ns, self._taken_s, self._gap_s = _waited_ns(pids), _taken_s(), 0.0
+        pids = list(pids)
+        self._pids, self._waited_ns, self._taken_s, self._gap_s = pids, waited_ns(pids), _taken_s(), 0.0
 
-    def longest_s(self, pids: Iterable[int]) -> float:
-        """Returns the longest of them [s]. pids: as at the beginning; who came or went meanwhile does not count."""
-        after_ns, taken_s = _waited_ns(pids), _taken_s()
+    def longest_s(self) -> float:
+        """Returns the longest of them [s]; a thread that came or went meanwhile does not count."""
+        after_ns, taken_s = waited_ns(self._pids), _taken_s()
         waited_s = [1e-9 * (after_ns[key] - begun) for key, begun in self._waited_ns.items() if key in after_ns]
         lost_s = [now - begun for begun, now in zip(self._taken_s, taken_s, strict=False)]
-        return max([self._gap_s, *waited_s, *lost_s])
+        still_s = time.monotonic() - self._last_s - _LOOK_S  # a gap that is not over yet
+        return max([self._gap_s, still_s, *waited_s, *lost_s])
 
     def close(self) -> None:
         """Ends the thread."""
@@ -49,14 +52,13 @@ class StallWatch:
         self._thread.join()
 
     def _run(self) -> None:
-        last_s = time.monotonic()
         while not self._stopping.wait(_LOOK_S):
             now_s = time.monotonic()
-            self._gap_s = max(self._gap_s, now_s - last_s - _LOOK_S)
-            last_s = now_s
+            self._gap_s = max(self._gap_s, now_s - self._last_s - _LOOK_S)
+            self._last_s = now_s
 
 
-def _waited_ns(pids: Iterable[int]) -> dict[tuple[int, int], int]:
+def waited_ns(pids: Iterable[int]) -> dict[tuple[int, int], int]:
     """Returns how long each thread has waited for a processor since its start, by (pid, thread)."""
     found: dict[tuple[int, int], int] = {}
     for pid in pids:
