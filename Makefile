@@ -7,8 +7,6 @@ VENV ?= .venv
 PIP_ARGS ?=
 ARGS ?=
 PYTEST_ARGS ?=
-# Tests wait for other programs a third of their time: half as many again as there are cores keep these busy.
-WORKERS ?= $(shell cores=$$(nproc 2>/dev/null || echo 2); n=$$((cores + (cores + 1) / 2)); echo $$((n < 4 ? n : 4)))
 RUN := $(VENV)/bin
 
 .PHONY: help demo test fast check lint bench mutants doctor venv egl clean
@@ -30,7 +28,7 @@ demo: venv egl
 # Status 5 says that no test was chosen, 2 that somebody interrupted or that a file is no test at all.
 define run_tests
 	@failed=0; chosen=0; \
-	phase() { $(RUN)/python -m pytest -q -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS) "$$@"; \
+	phase() { $(RUN)/python -m pytest -q -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS) "$$@"; \
 	  status=$$?; case $$status in 0) chosen=1;; 5) ;; 2) exit 2;; *) chosen=1; failed=1;; esac; }; \
 	phase -m "$(1) not alone and not calm"; \
 	phase -m "$(1) calm" -n 2; \

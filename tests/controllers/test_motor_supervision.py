@@ -65,6 +65,16 @@ def bench() -> Iterator[Bench]:
     bench.close()
 
 
+@pytest.mark.parametrize("ticks", range(EVERY_TICKS))
+def test_a_latch_is_the_supervisors_in_its_own_tick(bench: Bench, ticks: int) -> None:
+    """A process that is killed right afterwards leaves it behind."""
+    bench.run(EVERY_TICKS + ticks)
+    for reason in (Reason.FORCE_TRIP, Reason.SPEED_TRIP):
+        bench.chain.latched = int(reason)
+        bench.run(1)
+        assert bench.supervisor.reason == reason
+
+
 def test_a_latch_of_the_chain_is_kept_until_a_button_was_pressed_and_released(bench: Bench) -> None:
     bench.chain.latched = int(Reason.SPEED_TRIP)
     bench.run(200)

@@ -239,6 +239,7 @@ GUARDS = (
         ("pressed and now_ns - person[Person.BUTTON_NS] > _BUTTON_SILENCE_NS:", "False:"),
         ("if person[Person.PID] != self._presser:", "if False:"),
         ("        if estop_ns != self._estop_ns:", "        if False:"),
+        (" or self._chain.latched > self.supervisor.reason:", ":"),
     ),
     *_guards(
         "safety/reflex.py",

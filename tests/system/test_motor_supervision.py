@@ -281,6 +281,7 @@ def test_status_and_emergency_stop_need_no_seat(arm: Any, name: str, capsys: pyt
 def test_a_listed_reason_takes_a_person_too_once_the_process_was_restarted(arm: Any, name: str) -> None:
     with link_to(arm(push_n=70.0, push_ticks=[2000, 2020])) as link:
         assert eventually(lambda: Reason.FORCE_TRIP in link.step(0.1)["latched"])
+        link.step(0.05)
         os.kill(link.status().pid, signal.SIGKILL)
     with pytest.raises(ResetRefused, match="FORCE_TRIP.: a person must reset"):
         link_to(arm({"supervisor": SupervisorConfig(automatic_max=7)}))
