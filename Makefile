@@ -23,24 +23,22 @@ help:
 demo: venv egl
 	$(RUN)/robot-rl quickstart $(ARGS)
 
+SIDE_BY_SIDE := -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+
 # Most tests run side by side. Those marked `calm` afterwards, two at a time: they wait for programs that hold an arm where
 # one of them stalls for a quarter of a second. Those marked `alone` last, one at a time: they are about milliseconds.
 # Status 5 says that no test was chosen, 2 that somebody interrupted or that a file is no test at all.
-define run_tests
-	@failed=0; chosen=0; \
-	phase() { $(RUN)/python -m pytest -q -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS) "$$@"; \
-	  status=$$?; case $$status in 0) chosen=1;; 5) ;; 2) exit 2;; *) chosen=1; failed=1;; esac; }; \
-	phase -m "$(1) not alone and not calm"; \
-	phase -m "$(1) calm" -n 2; \
-	phase -m "$(1) alone" -n 0; \
-	[ $$failed = 0 ] && [ $$chosen = 1 ]
-endef
-
 test: $(VENV)/.installed-test egl
-	$(call run_tests,)
+	@failed=0; chosen=0; \
+	phase() { $(RUN)/python -m pytest -q $(SIDE_BY_SIDE) $(PYTEST_ARGS) "$$@"; status=$$?; \
+	  case $$status in 0) chosen=1;; 5) ;; 2) exit 2;; *) chosen=1; failed=1;; esac; }; \
+	phase -m "not alone and not calm"; \
+	phase -m calm -n 2; \
+	phase -m alone -n 0; \
+	[ $$failed = 0 ] && [ $$chosen = 1 ]
 
 fast: $(VENV)/.installed-test egl
-	$(call run_tests,not slow and)
+	@$(RUN)/python -m pytest -q $(SIDE_BY_SIDE) $(PYTEST_ARGS) -m "not slow"
 
 lint: $(VENV)/.installed-test
 	$(RUN)/ruff check .

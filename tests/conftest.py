@@ -44,6 +44,10 @@ LONGEST = (
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Puts the longest files first, then those with slow tests: short ones fill what every core has left at the end."""
+    for item in items:
+        marks = {mark.name for mark in item.iter_markers()}
+        if marks & {"calm", "alone"} and "slow" not in marks:
+            raise pytest.UsageError(f"{item.nodeid} is marked calm or alone, which is for slow tests")
     slow = Counter(item.path for item in items if item.get_closest_marker("slow"))
     long = {name: len(LONGEST) - place for place, name in enumerate(LONGEST)}
     items.sort(key=lambda item: (-long.get(item.path.stem, 0), -slow[item.path]))  # stable: files stay whole
