@@ -13,6 +13,7 @@ import pytest
 pytest.importorskip("rclpy", reason="install the extra [ros]")
 
 from rclpy.node import Node
+from rclpy.time import Time
 from sensor_msgs.msg import CameraInfo, Image
 
 from controllers.cameras.base import NoFrame
@@ -22,7 +23,7 @@ from robot_rl.tasks.registry import make_task
 from ros_nodes import qos
 from ros_nodes.image_messages import ImageFiller, picture_of
 from ros_nodes.topic_camera import TopicCamera
-from ros_nodes.wire import MalformedMessage
+from ros_nodes.wire import FRAME, MalformedMessage, draw_sender, pack
 from safety.reasons import Reason
 from safety.supervision import Heartbeat, SupervisorState
 from tests.ros_nodes.conftest import StartNode, wait_until, watched
@@ -47,6 +48,22 @@ def test_a_picture_that_is_none_is_refused(field: str, value: Any) -> None:
     setattr(message, field, value)
     with pytest.raises(MalformedMessage, match="expected"):
         picture_of(message)
+
+
+def test_a_picture_whose_times_are_lost_goes_on_from_the_number_before(ros_domain: int) -> None:
+    camera, filler = TopicCamera("wrist", "/nobody"), ImageFiller("rgb8", "wrist")
+    camera.start()
+    try:
+        for number, told in ((10, True), (11, False), (12, True)):
+            stamp = Time(nanoseconds=time.time_ns())
+            if told:
+                times = np.zeros((), FRAME)
+                times["number"], times["stamp_ns"], times["header_ns"] = number, time.monotonic_ns(), stamp.nanoseconds
+                camera._take_times(pack("frame", times, draw_sender()))
+            camera._take_image(filler.fill(np.full((8, 8, 3), number, np.uint8), stamp.to_msg()))
+        assert [camera.read(1.0).number for _ in range(3)] == [10, 11, 12]
+    finally:
+        camera.close()
 
 
 @pytest.mark.slow
