@@ -235,10 +235,14 @@ def restart_in_motion(stage: RosStage, rng: np.random.Generator) -> Outcome:
 
 
 def _wait_until_moving(stage: RosStage) -> None:
-    for _ in range(2000):
+    """Until the arm has set out from a turning point: it goes on for a while, also if the order takes its time."""
+    turned = False
+    for _ in range(5000):
         newest = stage.side.ring.newest()
-        if newest is not None and np.linalg.norm(newest["twist_base"][0, :3]) > _MOVING_M_S:
+        speed_m_s = 0.0 if newest is None else float(np.linalg.norm(newest["twist_base"][0, :3]))
+        if turned and speed_m_s > _MOVING_M_S:
             return
+        turned |= speed_m_s < 0.5 * _MOVING_M_S
         time.sleep(0.002)
     raise RuntimeError("the arm does not move")
 
