@@ -4,58 +4,46 @@ from __future__ import annotations
 
 import contextlib
 import os
-import threading
 import time
 from collections.abc import Iterable
 from pathlib import Path
 
+from controllers.pulse import Pulse
+
 STALL_S = 0.1
 """From this length on a stall disturbs what is measured [s]."""
-_LOOK_S = 0.01
 _TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 
 
 class StallWatch:
-    """Between `begin` and `longest_s`: for how long this process, some others, or a processor stood still.
+    """Between `begin` and `longest_s`: whether this process, some others, or a processor stood still.
 
-    This process's stalls are seen by a thread that ought to run every 10 ms. Those of others are told by the kernel: a
-    thread's time of waiting for a processor (/proc/<pid>/task/<tid>/schedstat, its second number), and what a host
-    took away from each processor (/proc/stat, its eighth number). Both are sums over the interval, so they are upper
-    bounds of one stall. A process stopped by a signal waits for nothing.
+    This process's stalls are seen by its pulse. Those of others are told by the kernel: a thread's time of waiting for
+    a processor (/proc/<pid>/task/<tid>/schedstat, its second number), and what a host took away from each processor
+    (/proc/stat, its eighth number). Both are sums over the interval, so they are upper bounds of one stall. A process
+    stopped by a signal waits for nothing.
     """
 
     def __init__(self) -> None:
-        self._gap_s, self._last_s = 0.0, time.monotonic()
-        self._stopping = threading.Event()
-        self._pids: list[int] = []
-        self._waited_ns: dict[tuple[int, int], int] = {}
-        self._taken_s: list[float] = []
-        self._thread = threading.Thread(target=self._run, name="stall-watch", daemon=True)
-        self._thread.start()
+        self._pulse = Pulse(lambda now_ns, pid: None)
+        self.begin([])
 
     def begin(self, pids: Iterable[int]) -> None:
         """Begins an interval, in which these processes are looked at as well."""
-        pids = list(pids)
-        self._pids, self._waited_ns, self._taken_s, self._gap_s = pids, waited_ns(pids), _taken_s(), 0.0
+        self._pids = list(pids)
+        self._begun_ns, self._waited_ns, self._taken_s = time.monotonic_ns(), waited_ns(self._pids), _taken_s()
 
     def longest_s(self) -> float:
-        """Returns the longest of them [s]; a thread that came or went meanwhile does not count."""
+        """Returns the longest of them [s], STALL_S for one of this process; threads that came or went do not count."""
         after_ns, taken_s = waited_ns(self._pids), _taken_s()
         waited_s = [1e-9 * (after_ns[key] - begun) for key, begun in self._waited_ns.items() if key in after_ns]
         lost_s = [now - begun for begun, now in zip(self._taken_s, taken_s, strict=False)]
-        still_s = time.monotonic() - self._last_s - _LOOK_S  # a gap that is not over yet
-        return max([self._gap_s, still_s, *waited_s, *lost_s])
+        own_s = STALL_S if self._pulse.silent_since(self._begun_ns, round(1e9 * STALL_S)) else 0.0
+        return max([own_s, *waited_s, *lost_s])
 
     def close(self) -> None:
-        """Ends the thread."""
-        self._stopping.set()
-        self._thread.join()
-
-    def _run(self) -> None:
-        while not self._stopping.wait(_LOOK_S):
-            now_s = time.monotonic()
-            self._gap_s = max(self._gap_s, now_s - self._last_s - _LOOK_S)
-            self._last_s = now_s
+        """Ends the pulse."""
+        self._pulse.stop()
 
 
 def waited_ns(pids: Iterable[int]) -> dict[tuple[int, int], int]:
